@@ -1,0 +1,1 @@
+"""trtswap: fast, careful face swapping in video."""

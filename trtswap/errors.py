@@ -1,0 +1,49 @@
+"""Everything that trtswap raises on purpose.
+
+Each message says what was given, what was expected and what to do. The library raises; only the command
+line turns an error into text and an exit code.
+"""
+
+
+class TrtswapError(Exception):
+    """Base of all errors that trtswap raises on purpose."""
+
+
+class InputError(TrtswapError):
+    """An argument has a value, shape or dtype that the called function does not take."""
+
+
+class SourceError(TrtswapError):
+    """A source or reference image cannot give an identity: unreadable, no face, or several faces."""
+
+
+class PackError(TrtswapError):
+    """A model pack is missing, incomplete, damaged, or breaks the contract of its graphs."""
+
+
+class BackendError(TrtswapError):
+    """A backend is not available here, or an engine failed to load or run."""
+
+
+class VideoError(TrtswapError):
+    """A video could not be read or written."""
+
+
+class ReadError(VideoError):
+    """A video cannot be opened or decoded."""
+
+
+class TruncatedError(ReadError):
+    """A video ended before its own header says it should; what was decoded has been delivered."""
+
+
+class WriteError(VideoError):
+    """A video cannot be encoded, muxed, or put in its place."""
+
+
+class CheckpointError(TrtswapError):
+    """A checkpoint is missing, has another hash or size, or does not fit its network."""
+
+
+class ExportError(TrtswapError):
+    """A network could not be turned into a checked graph."""
