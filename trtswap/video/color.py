@@ -1,0 +1,90 @@
+"""Y'CbCr matrices, ranges and plane layouts: what is needed to turn a region of planes into RGB and back.
+
+Sources: ITU-T H.273 table 4 (matrix coefficients) and its equations 20-31 (quantisation), which BT.601,
+BT.709 and BT.2020 share.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Matrix = Literal["rgb", "bt601", "bt709", "bt2020"]
+# K_R and K_B of H.273.
+LUMA_WEIGHTS: dict[str, tuple[float, float]] = {
+    "bt601": (0.299, 0.114),
+    "bt709": (0.2126, 0.0722),
+    "bt2020": (0.2627, 0.0593),
+}
+
+
+@dataclass(frozen=True)
+class PixelFormat:
+    """How the planes of a frame are to be read.
+
+    Attributes:
+        name: FFmpeg's name of the format the encoder gets, such as ``yuv420p10le``; ``rgb24`` for arrays.
+        bits: significant bits of a sample: 8 (uint8 planes), or 9..15 (int16 planes).
+        chroma_shift: log2 of the subsampling, (x, y): (1, 1) is 4:2:0, (0, 0) is 4:4:4 and RGB.
+        matrix: ``rgb`` means that the planes are R, G, B.
+        full_range: samples use 0..2^bits-1, not 16..235 (luma) and 16..240 (chroma) scaled to the bit depth.
+        chroma_offset: where the first chroma sample lies in luma pixels, (x, y): (0, 0.5) is MPEG-2's and
+            H.264's default "left", (0.5, 0.5) is JPEG's "center", (0, 0) is "topleft".
+    """
+
+    name: str
+    bits: int = 8
+    chroma_shift: tuple[int, int] = (0, 0)
+    matrix: Matrix = "rgb"
+    full_range: bool = True
+    chroma_offset: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.uint8 if self.bits == 8 else torch.int16
+
+    @property
+    def peak(self) -> int:
+        """Largest code value."""
+        return (1 << self.bits) - 1
+
+
+RGB24 = PixelFormat("rgb24")
+
+
+def rgb_from_planes(fmt: PixelFormat, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+    """Matrix and offset that turn code values of three planes into R'G'B' 0..1.
+
+    Returns:
+        ``(m, o)``, float32 [3, 3] and [3]: ``rgb = m @ planes + o``.
+    """
+    m, o = _planes_from_rgb(fmt)
+    inverse = torch.linalg.inv(m)
+    return inverse.float().to(device), (-inverse @ o).float().to(device)
+
+
+def planes_from_rgb(fmt: PixelFormat, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+    """Matrix and offset that turn R'G'B' 0..1 into code values, not rounded: ``planes = m @ rgb + o``."""
+    m, o = _planes_from_rgb(fmt)
+    return m.float().to(device), o.float().to(device)
+
+
+def _planes_from_rgb(fmt: PixelFormat) -> tuple[Tensor, Tensor]:
+    peak = float(fmt.peak)
+    unit = float(1 << (fmt.bits - 8))
+    if fmt.matrix == "rgb":
+        scale, offset = (peak, 0.0) if fmt.full_range else (219 * unit, 16 * unit)
+        return torch.eye(3, dtype=torch.float64) * scale, torch.full((3,), offset, dtype=torch.float64)
+    kr, kb = LUMA_WEIGHTS[fmt.matrix]
+    kg = 1 - kr - kb
+    y = torch.tensor([kr, kg, kb], dtype=torch.float64)
+    cb = (torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64) - y) / (2 * (1 - kb))
+    cr = (torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64) - y) / (2 * (1 - kr))
+    middle = float(1 << (fmt.bits - 1))
+    if fmt.full_range:
+        scale, offset = torch.tensor([peak, peak, peak]), torch.tensor([0.0, middle, middle])
+    else:
+        scale = torch.tensor([219.0, 224.0, 224.0]) * unit
+        offset = torch.tensor([16 * unit, middle, middle])
+    return torch.stack([y, cb, cr]) * scale[:, None].double(), offset.double()
