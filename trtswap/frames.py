@@ -1,12 +1,22 @@
-"""Frames: a batch of planes on one device, as the decoder gave them; sample() and paste() touch only faces."""
+"""Frames: a batch of planes on one device, as the decoder gave them. Only the pixels of faces are touched.
 
+Convention: geometry's (x right, y down, pixel centres at integers). *Coded* pixels are those of the planes;
+*displayed* pixels are what a viewer sees after rotation and sample aspect ratio.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from trtswap.video.color import PixelFormat
+from trtswap.geometry import compose, invert
+from trtswap.video.color import PixelFormat, planes_from_rgb, rgb_from_planes
+from trtswap.warp import bounds, shifted, started, warp
+
+Planes = tuple[Tensor, Tensor, Tensor]
 
 
 @dataclass
@@ -24,10 +34,146 @@ class Frames:
         time_base: seconds per unit.
     """
 
-    planes: tuple[Tensor, Tensor, Tensor]
+    planes: Planes
     format: PixelFormat
     to_display: Tensor
     display_size: tuple[int, int]
     pts: tuple[int, ...] = ()
     durations: tuple[int, ...] = ()
     time_base: Fraction = field(default=Fraction(1))
+
+    def __len__(self) -> int:
+        return int(self.planes[0].shape[0])
+
+    @property
+    def device(self) -> torch.device:
+        return self.planes[0].device
+
+    def sample(self, frame_index: Tensor, transforms: Tensor, size: int) -> Tensor:
+        """Cut square crops out of the planes.
+
+        Outside the frame its edge is repeated. Cost goes with the crop and the face, not with the frame.
+
+        Args:
+            frame_index: int64 [N] on the host.
+            transforms: float32 [N, 2, 3] on the host, displayed pixel -> crop pixel.
+            size: side of the crop.
+
+        Returns:
+            float32 [N, 3, size, size], RGB; 0..1, and beyond where Y'CbCr holds colours that RGB cannot: what is
+            pasted back must be what was taken. Clamp it for a network.
+        """
+        crops = torch.empty(len(frame_index), 3, size, size, device=self.device)
+        matrix, offset = rgb_from_planes(self.format, self.device)
+        to_coded = invert(compose(transforms, self.to_display))
+        for crop, frame, transform in zip(crops, frame_index.tolist(), to_coded, strict=True):
+            values = torch.cat([
+                self._cut(group, frame, compose(to_plane, transform), size) for group, to_plane in self._groups()
+            ])  # fmt: skip
+            torch.addmm(offset[:, None], matrix, values.flatten(1), out=crop.view(3, -1))
+        return crops
+
+    def paste(self, frame_index: Tensor, transforms: Tensor, canvas: Tensor, alpha: Tensor, support: Tensor) -> None:
+        """Blend canvases into the planes, in the order given.
+
+        Values are rounded to nearest. Where alpha is 0 and outside the support nothing changes, bit for bit.
+
+        Args:
+            frame_index: int64 [N] on the host.
+            transforms: float32 [N, 2, 3] on the host, displayed pixel -> canvas pixel.
+            canvas: float32 [N, 3, C, C], RGB 0..1, or beyond as ``sample`` gives it.
+            alpha: float32 [N, 1, C, C], 0..1.
+            support: float32 [N, 4] on the host, box x1 y1 x2 y2 in canvas pixels outside of which alpha is 0.
+        """
+        matrix, offset = planes_from_rgb(self.format, self.device)
+        to_canvas = compose(transforms, self.to_display)
+        for i, frame in enumerate(frame_index.tolist()):
+            # Premultiplied, so that a filtered edge never mixes in colour from where alpha is 0.
+            code = (matrix @ canvas[i].flatten(1) + offset[:, None]).view_as(canvas[i]) * alpha[i]
+            layers = torch.cat([code, alpha[i]])
+            for group, (planes, to_plane) in zip(self._channel_groups(), self._groups(), strict=True):
+                from_plane = compose(to_canvas[i], invert(to_plane))
+                self._blend(planes, frame, from_plane, layers[[*group, 3]], support[i])
+
+    def resized(self, size: int) -> tuple[Tensor, Tensor]:
+        """All frames upright, scaled down so that the longer side is at most ``size``, and letterboxed.
+
+        The picture is padded with black at the right and the bottom to multiples of 32.
+
+        Returns:
+            ``(images, transform)``: float32 [B, 3, H, W] RGB 0..1 on the device, and float32 [2, 3] on the
+            host, displayed pixel -> image pixel.
+        """
+        width, height = self.display_size
+        scale = min(1.0, size / max(width, height))
+        w, h = max(1, round(width * scale)), max(1, round(height * scale))
+        turned = self._is_transposed()
+        coded = (w, h) if turned else (h, w)
+        planes = [F.interpolate(p[:, None].float(), coded, mode="bilinear", antialias=True) for p in self.planes]
+        matrix, offset = rgb_from_planes(self.format, self.device)
+        rgb = torch.einsum("ij,bjhw->bihw", matrix, torch.cat(planes, 1)) + offset[:, None, None]
+        images = torch.zeros(len(self), 3, -(-h // 32) * 32, -(-w // 32) * 32, device=self.device)
+        images[:, :, :h, :w] = self._upright(rgb, turned).clamp_(0, 1)
+        sx, sy = w / width, h / height
+        return images, torch.tensor([[sx, 0.0, 0.5 * sx - 0.5], [0.0, sy, 0.5 * sy - 0.5]])
+
+    def rgb(self, frame: int) -> Tensor:
+        """One whole displayed frame as uint8 RGB [H, W, 3] on the device: for previews and source pictures."""
+        width, height = self.display_size
+        transform = invert(self.to_display)
+        values = [
+            warp(torch.stack([p[frame] for p in group]).float(), compose(to_plane, transform), height, width)
+            for group, to_plane in self._groups()
+        ]
+        matrix, offset = rgb_from_planes(self.format, self.device)
+        out = (matrix @ torch.cat(values).flatten(1) + offset[:, None]).view(3, height, width)
+        return out.mul(255).round_().clamp_(0, 255).to(torch.uint8).permute(1, 2, 0)
+
+    def to(self, device: torch.device | str) -> "Frames":
+        """The same frames with their planes on another device; itself where they are there already."""
+        if self.device == torch.device(device):
+            return self
+        y, u, v = (p.to(device, non_blocking=True) for p in self.planes)
+        return Frames((y, u, v), self.format, self.to_display, self.display_size, self.pts, self.durations,
+                      self.time_base)  # fmt: skip
+
+    def _channel_groups(self) -> tuple[tuple[int, ...], ...]:
+        """Planes that share one sampling grid."""
+        return ((0, 1, 2),) if self.format.chroma_shift == (0, 0) else ((0,), (1, 2))
+
+    def _groups(self) -> Iterator[tuple[list[Tensor], Tensor]]:
+        """For each group its planes and the transform from coded luma pixels to its own pixels."""
+        (shift_x, shift_y), (dx, dy) = self.format.chroma_shift, self.format.chroma_offset
+        for channels in self._channel_groups():
+            kx, ky = (1.0, 1.0) if 0 in channels else (0.5**shift_x, 0.5**shift_y)
+            ox, oy = (0.0, 0.0) if 0 in channels else (dx, dy)
+            yield [self.planes[c] for c in channels], torch.tensor([[kx, 0.0, -ox * kx], [0.0, ky, -oy * ky]])
+
+    @staticmethod
+    def _cut(planes: list[Tensor], frame: int, to_plane: Tensor, size: int) -> Tensor:
+        """Warp one region of planes into a crop: float32 [P, size, size], code values."""
+        x0, y0, x1, y1 = bounds(to_plane, size, size, *planes[0].shape[1:])
+        region = torch.stack([p[frame, y0:y1, x0:x1] for p in planes]).float()
+        return warp(region, shifted(to_plane, x0, y0), size, size)
+
+    def _blend(self, planes: list[Tensor], frame: int, to_canvas: Tensor, layers: Tensor, support: Tensor) -> None:
+        """Blend premultiplied layers [P+1, C, C] (the last is alpha) into the region of ``planes`` they cover."""
+        left, top, right, bottom = support.tolist()
+        from_canvas = invert(to_canvas)
+        box = started(from_canvas, left, top)
+        x0, y0, x1, y1 = bounds(box, round(bottom - top), round(right - left), *planes[0].shape[1:])
+        *values, a = warp(layers, started(to_canvas, x0, y0), y1 - y0, x1 - x0, padding="zeros")
+        for plane, value in zip(planes, values, strict=True):
+            region = plane[frame, y0:y1, x0:x1]
+            blended = torch.addcmul(value, region.float(), 1 - a)
+            region.copy_(blended.round_().clamp_(0, self.format.peak))
+
+    def _is_transposed(self) -> bool:
+        return bool(self.to_display[0, 0].abs() < self.to_display[0, 1].abs())
+
+    def _upright(self, images: Tensor, turned: bool) -> Tensor:
+        """Turn and flip [..., h, w] from coded to displayed orientation."""
+        out = images.transpose(-1, -2) if turned else images
+        x_sign, y_sign = self.to_display[:, :2].sum(1).tolist()
+        flips = [dim for dim, sign in ((-1, x_sign), (-2, y_sign)) if sign < 0]
+        return out.flip(flips) if flips else out

@@ -62,7 +62,8 @@ class StageSpec:
             one means that each face takes the one that fits best. Empty for detect; parse has the canvas's.
         latent: length of an identity latent (identify, swap), else 0.
         max_faces: rows of the detect graph's outputs, else 0.
-        threshold: lowest score that counts as a face (detect), else 0.
+        threshold: lowest score that counts as a face (detect), lowest cosine that counts as the same person
+            (identify), else 0.
         weight: default share of the restored picture, 0..1 (restore), else 1.
         figures: what was measured at export, for people.
     """

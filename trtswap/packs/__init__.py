@@ -1,0 +1,44 @@
+"""Where packs are found by name: those of the wheel, and those the user has exported."""
+
+import os
+from pathlib import Path
+
+from trtswap.errors import PackError
+
+SHIPPED = Path(__file__).parent
+
+
+def user_folder() -> Path:
+    """Where ``trtswap export`` puts packs: ``$TRTSWAP_PACKS``, else ``$XDG_DATA_HOME/trtswap/packs``."""
+    if folder := os.environ.get("TRTSWAP_PACKS"):
+        return Path(folder)
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(data) / "trtswap" / "packs"
+
+
+def installed_packs() -> dict[str, Path]:
+    """Packs that can be called by name. One that the user exported hides a shipped one of the same name."""
+    found = {}
+    for folder in (SHIPPED, user_folder()):
+        if folder.is_dir():
+            found |= {toml.parent.name: toml.parent for toml in sorted(folder.glob("*/pack.toml"))}
+    return found
+
+
+def find_pack(pack: str | Path) -> Path:
+    """Folder of a pack given by name or by path.
+
+    Raises:
+        PackError: neither a folder with a pack.toml nor the name of an installed pack.
+    """
+    path = Path(pack)
+    if (path / "pack.toml").is_file():
+        return path
+    packs = installed_packs()
+    if str(pack) in packs:
+        return packs[str(pack)]
+    known = ", ".join(packs) or "none"
+    raise PackError(
+        f"There is no pack {str(pack)!r}: no folder of that name holds a pack.toml, and installed are: {known}. "
+        "Make one with `trtswap export` (`trtswap export --help` lists what it can make)."
+    )

@@ -1,0 +1,58 @@
+"""Choices that a swap leaves to its user."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from trtswap.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class SwapOptions:
+    """How faces are found, swapped and put back. The defaults suit most videos.
+
+    Attributes:
+        faces: ``all`` faces of a frame get the identity, or only the ``largest``; with pairs of references
+            and sources, whoever looks like a reference gets its source.
+        detect_threshold: lowest score that counts as a face, 0..1; the pack's where None.
+        max_faces: at most this many faces a frame, the best ones; the pack's where None.
+        similarity: lowest cosine to a reference that counts as the same person, -1..1; the pack's where None.
+        smooth: landmarks are smoothed over this many frames before and after; 0 turns it off.
+        fill: a face missed in at most this many consecutive frames is put back; 0 turns it off.
+        mouth: keep the mouth of the original.
+        restore: run the pack's restorer, if it has one.
+        restore_weight: share of the restored picture, 0..1; the pack's where None.
+        feather: softness of the edges, standard deviation as a share of the canvas's side.
+        batch: frames that are read and searched at once.
+        piece: faces that go through a network at once; bounds memory.
+    """
+
+    faces: Literal["all", "largest"] = "all"
+    detect_threshold: float | None = None
+    max_faces: int | None = None
+    similarity: float | None = None
+    smooth: int = 4
+    fill: int = 5
+    mouth: bool = True
+    restore: bool = True
+    restore_weight: float | None = None
+    feather: float = 0.02
+    batch: int = 8
+    piece: int = 4
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("detect_threshold", 0, 1),
+            ("max_faces", 1, None),
+            ("similarity", -1, 1),
+            ("smooth", 0, 100),
+            ("fill", 0, 100),
+            ("restore_weight", 0, 1),
+            ("feather", 0, 0.25),
+            ("batch", 1, None),
+            ("piece", 1, None),
+        ):
+            value = getattr(self, name)
+            if value is not None and not (low <= value and (high is None or value <= high)):
+                raise InputError(f"{name} is {value}, expected {low} to {'any number' if high is None else high}.")
+        if self.faces not in ("all", "largest"):
+            raise InputError(f"faces is {self.faces!r}, expected 'all' or 'largest'.")

@@ -1,0 +1,127 @@
+"""Stages 4 to 10: faces of a batch of frames in, the same frames with those faces swapped."""
+
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from trtswap.backends import Choice, open_engine
+from trtswap.backends.engine import Engine
+from trtswap.faces import Faces
+from trtswap.frames import Frames
+from trtswap.geometry import align
+from trtswap.options import SwapOptions
+from trtswap.pack import Pack, check_engine
+from trtswap.stages.composite import alpha, blend
+from trtswap.stages.detect import Detector
+from trtswap.stages.identify import Identifier
+from trtswap.stages.parse import Parser
+from trtswap.stages.restore import Restorer
+from trtswap.stages.swap import FaceSwapper
+from trtswap.timing import Clock
+
+
+class Pipeline:
+    """The stages of one pack, opened on one device.
+
+    Args:
+        pack: what to open; every graph is held against the contract.
+        choice: backend and device.
+        options: see :class:`~trtswap.options.SwapOptions`.
+        threads: CPU threads of each engine; the backend's default where None.
+
+    Raises:
+        PackError: a graph breaks the contract.
+        BackendError: a graph cannot be opened.
+    """
+
+    def __init__(self, pack: Pack, choice: Choice, options: SwapOptions, *, threads: int | None = None):
+        self.pack = pack
+        self.options = options
+        self.device = choice.device
+        self.engines: dict[str, Engine] = {}
+        with ExitStack() as opened:
+            for name, spec in pack.stages.items():
+                if name == "restore" and not options.restore:
+                    continue
+                engine = open_engine(spec.path, backend=choice.backend, device=choice.device, threads=threads)
+                self.engines[name] = opened.enter_context(engine)
+                check_engine(spec, engine)
+            self._opened = opened.pop_all()
+        self._build_stages()
+
+    def _build_stages(self) -> None:
+        specs, engines, options = self.pack.stages, self.engines, self.options
+        piece = options.piece
+        self.detect = Detector(
+            engines["detect"], specs["detect"], threshold=options.detect_threshold, max_faces=options.max_faces
+        )
+        self.identify = Identifier(engines["identify"], specs["identify"], piece=piece)
+        self._swap = FaceSwapper(engines["swap"], specs["swap"], piece=piece)
+        self._parse = Parser(engines["parse"], specs["parse"], piece=piece, feather=options.feather)
+        self._restore = (
+            Restorer(engines["restore"], specs["restore"], piece=piece, weight=options.restore_weight)
+            if "restore" in engines
+            else None
+        )
+
+    def swap(self, frames: Frames, faces: Faces, latents: Tensor, clock: Clock) -> None:
+        """Swap faces in place.
+
+        Args:
+            frames: the planes that change.
+            faces: N faces of these frames, on the host.
+            latents: float32 [N, D], the identity that each face gets.
+            clock: takes the time of each stage.
+        """
+        if not len(faces):
+            return
+        size = self.pack.canvas_size
+        with clock.stage("align"):
+            to_swap = align(faces.landmarks, self._swap.spec.templates, self._swap.spec.size)
+            to_canvas = align(faces.landmarks, (self.pack.canvas_template,), size)
+            crops = frames.sample(faces.frame_index, to_swap, self._swap.spec.size)
+            original = frames.sample(faces.frame_index, to_canvas, size)
+        with clock.stage("swap"):
+            swapped = self._swap(crops, latents)
+        with clock.stage("parse"):
+            labels = self._parse.labels(original)
+        with clock.stage("blend"):
+            masks = self._parse.masks(labels, size)
+            picture, coverage = self._swap.to_canvas(swapped, to_swap, to_canvas, size)
+            canvas = blend(original, picture, coverage, masks.mouth if self.options.mouth else None)
+        if self._restore is not None:
+            with clock.stage("restore"):
+                canvas = self._restore(canvas)
+        with clock.stage("paste"):
+            seen = alpha(masks.face, coverage)
+            frames.paste(faces.frame_index, to_canvas, canvas, seen, self._swap.support(to_swap, to_canvas, size))
+
+    def close(self) -> None:
+        """Release the engines; may be called twice."""
+        self._opened.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def one_for_all(latent: Tensor, faces: Faces) -> Tensor:
+    """The same identity [D] for every face: [N, D]."""
+    return latent.expand(len(faces), -1)
+
+
+def largest(faces: Faces) -> Faces:
+    """Of each frame only the face with the largest box."""
+    if not len(faces):
+        return faces
+    area = (faces.box[:, 2] - faces.box[:, 0]) * (faces.box[:, 3] - faces.box[:, 1])
+    same = faces.frame_index[:, None] == faces.frame_index[None]
+    best = torch.where(same, area[None], -torch.inf).argmax(1)
+    return faces[best == torch.arange(len(faces))]

@@ -1,0 +1,104 @@
+"""Stage 3: who a face is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from trtswap.backends.engine import Engine
+from trtswap.faces import Faces
+from trtswap.frames import Frames
+from trtswap.geometry import align
+from trtswap.pack import StageSpec
+from trtswap.stages.batching import run_in_pieces
+
+
+class Identifier:
+    """Turns faces into identity latents with a pack's identify graph.
+
+    Args:
+        engine: the identify graph, opened.
+        spec: its entry in the pack: crop size and template.
+        piece: faces that run through the network at once.
+    """
+
+    def __init__(self, engine: Engine, spec: StageSpec, *, piece: int):
+        self.engine = engine
+        self.spec = spec
+        self.piece = piece
+
+    def __call__(self, frames: Frames, faces: Faces) -> Tensor:
+        """Latents of N faces: float32 [N, D] on the engine's device, L2-normalised."""
+        transforms = align(faces.landmarks, self.spec.templates, self.spec.size)
+        crops = frames.sample(faces.frame_index, transforms, self.spec.size)
+        return run_in_pieces(self.engine, "latents", self.piece, faces=crops.clamp_(0, 1))
+
+
+def average(latents: Tensor) -> Tensor:
+    """One identity from several pictures: the mean of [I, D] unit vectors, made a unit vector [D] again."""
+    return F.normalize(latents.mean(0), dim=0)
+
+
+def similarity(latents: Tensor, references: Tensor) -> Tensor:
+    """Cosine of every latent [N, D] to every reference [R, D]: float32 [N, R], -1..1."""
+    return torch.clamp(F.normalize(latents, dim=1) @ F.normalize(references, dim=1).T, -1, 1)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who to show, or whom to look for.
+
+    Attributes:
+        latent: float32 [D], L2-normalised.
+        names: the pictures it was made from, for messages and reports.
+    """
+
+    latent: Tensor
+    names: tuple[str, ...] = ()
+
+
+class Chooser:
+    """Decides which identity each tracked face gets, by whom it looks like.
+
+    A track is compared with the references by the mean latent of the faces of its first frames, once; its
+    identity never changes afterwards.
+
+    Args:
+        identifier: turns faces into latents.
+        pairs: (reference, source): faces like the reference get the source.
+        threshold: lowest cosine to a reference that counts as the same person, -1..1.
+    """
+
+    LOOK_FRAMES = 5
+
+    def __init__(self, identifier: Identifier, pairs: Sequence[tuple[Identity, Identity]], threshold: float):
+        self._identifier = identifier
+        self._references = torch.stack([reference.latent for reference, _ in pairs])
+        self._threshold = threshold
+        self._started: dict[int, int] = {}
+        self._latents: dict[int, list[Tensor]] = {}
+        self._choice: dict[int, int] = {}
+
+    def look(self, frames: Frames, faces: Faces, first_frame: int) -> None:
+        """Take note of the faces found in a batch whose first frame has the number ``first_frame``."""
+        times = (faces.frame_index + first_frame).tolist()
+        numbers = faces.track.tolist()
+        for number, time in zip(numbers, times, strict=True):
+            self._started.setdefault(number, time)
+        young = [time - self._started[n] < self.LOOK_FRAMES for n, time in zip(numbers, times, strict=True)]
+        chosen = faces[torch.tensor(young, dtype=torch.bool)]
+        for number, latent in zip(chosen.track.tolist(), self._identifier(frames, chosen), strict=True):
+            self._latents.setdefault(number, []).append(latent)
+
+    def choose(self, faces: Faces) -> Tensor:
+        """For each face the pair it belongs to, or -1: int64 [N]."""
+        return torch.tensor([self._pair_of(number) for number in faces.track.tolist()], dtype=torch.int64)
+
+    def _pair_of(self, number: int) -> int:
+        if number not in self._choice:
+            latent = average(torch.stack(self._latents.pop(number)))
+            cosine, best = similarity(latent[None], self._references)[0].max(0)
+            self._choice[number] = int(best) if float(cosine) >= self._threshold else -1
+        return self._choice[number]

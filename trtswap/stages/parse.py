@@ -1,0 +1,81 @@
+"""Stage 6: which pixel of the original face is what, and the soft masks that follow from it."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from kornia.filters import gaussian_blur2d
+from torch import Tensor
+
+from trtswap.backends.engine import Engine
+from trtswap.pack import StageSpec
+from trtswap.stages.batching import run_in_pieces
+
+# Class numbers of CelebAMask-HQ in the order of the BiSeNet checkpoints.
+CLASSES = ("background", "skin", "left brow", "right brow", "left eye", "right eye", "glasses", "left ear",
+           "right ear", "earring", "nose", "mouth", "upper lip", "lower lip", "neck", "necklace", "cloth", "hair",
+           "hat")  # fmt: skip
+FACE = (1, 2, 3, 4, 5, 6, 10, 11, 12, 13)  # skin, brows, eyes, glasses, nose, mouth, lips
+MOUTH = (11, 12, 13)
+
+# Masks are soft, so a quarter of the canvas holds all that is in them at a sixteenth of the work.
+MASK_SCALE = 4
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Soft masks of N canvases, float32 [N, 1, C, C], 0..1.
+
+    Attributes:
+        face: 1 inside the face, falling to 0 before its border, so that nothing outside the face changes.
+        mouth: 1 on mouth and lips, falling to 0 outside of them, so that they are kept whole.
+    """
+
+    face: Tensor
+    mouth: Tensor
+
+
+class Parser:
+    """Labels canvases with a pack's parse graph and turns labels into masks.
+
+    Args:
+        engine: the parse graph, opened.
+        spec: its entry in the pack: the size it works in.
+        piece: faces that run through the network at once.
+        feather: standard deviation of the masks' soft edges, as a share of the canvas's side (crop pixels,
+            so that the look does not change with the size of the face in the frame).
+    """
+
+    def __init__(self, engine: Engine, spec: StageSpec, *, piece: int, feather: float):
+        self.engine = engine
+        self.spec = spec
+        self.piece = piece
+        self.feather = feather
+
+    def labels(self, canvas: Tensor) -> Tensor:
+        """uint8 [N, P, P], one of ``CLASSES`` for each pixel, of original canvases float32 [N, 3, C, C]."""
+        if canvas.shape[-1] != self.spec.size:
+            canvas = F.interpolate(canvas, (self.spec.size,) * 2, mode="bilinear", antialias=True)
+        return run_in_pieces(self.engine, "labels", self.piece, faces=canvas.clamp(0, 1))
+
+    def masks(self, labels: Tensor, size: int) -> Masks:
+        """Soft masks on a canvas of another size, from labels uint8 [N, P, P]."""
+        # Twice the blurred mask, less one, is 0 on the border and outside, and 1 a feather inside.
+        face = self._soft(labels, FACE, size).mul(2).sub(1).clamp(0, 1)
+        mouth = self._soft(labels, MOUTH, size, feather=self.feather / 2).mul(2).clamp(0, 1)
+        return Masks(face, mouth)
+
+    def _soft(self, labels: Tensor, classes: tuple[int, ...], size: int, feather: float | None = None) -> Tensor:
+        member = torch.zeros(256, dtype=torch.uint8, device=labels.device)
+        member[list(classes)] = 1
+        small = max(1, size // MASK_SCALE)
+        mask = F.interpolate(_lookup(member, labels)[:, None].float(), (small, small), mode="area")
+        sigma = (self.feather if feather is None else feather) * small
+        if sigma > 0:
+            kernel = 2 * int(3 * sigma + 0.5) + 1
+            mask = gaussian_blur2d(mask, (kernel, kernel), (sigma, sigma), border_type="replicate")
+        return F.interpolate(mask, (size, size), mode="bilinear", align_corners=False)
+
+
+def _lookup(table: Tensor, labels: Tensor) -> Tensor:
+    return table.index_select(0, labels.flatten().int()).view_as(labels)

@@ -1,0 +1,293 @@
+"""Swapper: the one object that a service needs."""
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import torch
+from torch import Tensor
+
+from trtswap.backends import choose
+from trtswap.errors import InputError, SourceError
+from trtswap.faces import Faces
+from trtswap.frames import Frames
+from trtswap.options import SwapOptions
+from trtswap.pack import Pack
+from trtswap.packs import find_pack
+from trtswap.pipeline import Pipeline, largest, one_for_all
+from trtswap.stages.identify import Chooser, Identity, average
+from trtswap.stages.track import Tracker
+from trtswap.timing import Clock
+from trtswap.video.images import frames_from_rgb, read_image
+from trtswap.video.reader import Loss, VideoReader
+from trtswap.video.writer import VideoWriter
+
+Who = Identity | Sequence[tuple[Identity, Identity]]
+# Source pictures are often close-ups; a face that fills the picture is found in a smaller copy of it.
+SOURCE_SIZES = (640, 320, 160)
+
+
+class Observer(Protocol):
+    """Is told about a running swap. Raising an exception in a method stops the swap."""
+
+    def before(self, first_frame: int, frames: Frames, faces: Faces) -> None:
+        """A batch is about to be changed; its first frame has this number."""
+
+    def after(self, first_frame: int, frames: Frames, faces: Faces) -> None:
+        """The batch has been changed and is about to be written."""
+
+
+@dataclass(frozen=True)
+class SwapResult:
+    """What came out of :meth:`Swapper.swap_video`.
+
+    Attributes:
+        frames: frames written.
+        faces_per_frame: swapped faces of each frame.
+        seconds: wall time by stage.
+        warnings: everything a careful user should know, one sentence each.
+        loss: what the reader expected and did not get, None for a whole video.
+    """
+
+    frames: int
+    faces_per_frame: tuple[int, ...]
+    seconds: Mapping[str, float]
+    warnings: tuple[str, ...] = field(default=())
+    loss: Loss | None = None
+
+
+class Swapper:
+    """Swaps faces in videos and in batches of pictures.
+
+    Args:
+        pack: the name of an installed pack, or a pack's folder.
+        backend: ``auto``, ``onnxruntime``, ``torch`` or ``tensorrt``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        threads: CPU threads of each engine; the backend's default where None.
+        options: see :class:`~trtswap.options.SwapOptions`.
+
+    Raises:
+        PackError: no such pack, or a broken one.
+        BackendError: the backend or device is not available here.
+
+    Use it as a context manager, from one thread at a time.
+    """
+
+    def __init__(
+        self,
+        pack: str | Path = "avatar",
+        *,
+        backend: str = "auto",
+        device: str = "auto",
+        threads: int | None = None,
+        options: SwapOptions | None = None,
+    ):
+        self.pack = Pack.load(find_pack(pack))
+        self.options = options or SwapOptions()
+        self.choice = choose(backend, device)
+        self._pipeline = Pipeline(self.pack, self.choice, self.options, threads=threads)
+
+    def identity(self, *images: Any, pick: str | int = "only") -> Identity:
+        """One identity from one or several pictures of the same person.
+
+        Args:
+            images: paths, or uint8 RGB arrays [H, W, 3].
+            pick: which face of a picture: ``only`` (several are an error), ``largest``, or a number counted
+                from the left, starting with 0.
+
+        Raises:
+            SourceError: a picture cannot be read, has no face, or not the one asked for; names the picture.
+        """
+        if not images:
+            raise InputError("identity() was given no picture; expected one or more paths or arrays.")
+        names = tuple(str(i) if isinstance(i, str | Path) else f"picture {n}" for n, i in enumerate(images, 1))
+        latents = [self._latent(image, name, pick) for image, name in zip(images, names, strict=True)]
+        return Identity(average(torch.cat(latents)), names)
+
+    def _latent(self, image: Any, name: str, pick: str | int) -> Tensor:
+        rgb = read_image(image) if isinstance(image, str | Path) else torch.as_tensor(image)
+        frames = frames_from_rgb(rgb[None]).to(self.choice.device)
+        found = (self._pipeline.detect(frames, size=size) for size in SOURCE_SIZES)
+        faces = next((f for f in found if len(f)), Faces.none())
+        return self._pipeline.identify(frames, _pick(faces, name, pick))
+
+    def detect(self, frames: Any) -> Faces:
+        """Faces in uint8 RGB pictures [B, H, W, 3] (torch, NumPy or any DLPack or CUDA-array object)."""
+        return self._pipeline.detect(frames_from_rgb(frames).to(self.choice.device))
+
+    def swap(self, frames: Any, who: Who) -> Any:
+        """Swap faces in a batch of unrelated pictures (no tracking, no smoothing).
+
+        Args:
+            frames: uint8 RGB [B, H, W, 3]: torch, NumPy, or any DLPack or CUDA-array object. Not modified.
+            who: an identity for all faces, or pairs of (reference, source).
+
+        Returns:
+            Swapped pictures: a NumPy array for a NumPy array, else a torch tensor on the engine's device.
+        """
+        batch = frames_from_rgb(frames, copy=True).to(self.choice.device)
+        faces = self._pipeline.detect(batch)
+        faces = replace(faces, track=torch.arange(len(faces)))
+        chooser = self._chooser(who)
+        if chooser is not None:
+            chooser.look(batch, faces, 0)
+        self._swap_batch(batch, faces, who, chooser, Clock())
+        out = torch.stack(batch.planes, -1)
+        return out.cpu().numpy() if type(frames).__module__ == "numpy" else out
+
+    def detect_video(self, source: Path | str, **range_seconds: float | None) -> Iterator[tuple[Frames, Faces]]:
+        """Tracked faces of a video: batches of frames, each with its faces, in order.
+
+        Args:
+            source: a video.
+            range_seconds: ``start`` and ``end``, see :class:`~trtswap.video.reader.VideoReader`.
+        """
+        with VideoReader(source, batch_size=self.options.batch, **range_seconds) as reader:
+            for _, frames, faces in self._tracked(reader, None, Clock()):
+                yield frames, faces
+
+    def swap_video(
+        self,
+        source: Path | str,
+        target: Path | str,
+        who: Who,
+        *,
+        start: float | None = None,
+        end: float | None = None,
+        observers: Sequence[Observer] = (),
+        **writing: Any,
+    ) -> SwapResult:
+        """Swap faces in a video; sound, subtitles, timing and metadata are carried over.
+
+        Args:
+            source, target: the video and the file to write; they differ.
+            who: an identity for all faces, or pairs of (reference, source).
+            start, end: seconds of the source to take.
+            observers: are shown each batch before and after it is changed.
+            writing: passed to :class:`~trtswap.video.writer.VideoWriter`: ``codec``, ``crf``, ``preset``,
+                ``options``, ``copy_streams``, ``overwrite``.
+
+        Raises:
+            ReadError, WriteError: see there. Nothing is left under the target's name after an error.
+        """
+        clock = Clock(synchronise=self.choice.device)
+        counts: list[int] = []
+        with (
+            VideoReader(source, batch_size=self.options.batch, start=start, end=end) as reader,
+            VideoWriter(target, reader.info, source=Path(source), start=start, end=end, **writing) as writer,
+        ):
+            chooser = self._chooser(who)
+            for first, frames, faces in self._tracked(reader, chooser, clock):
+                for observer in observers:
+                    observer.before(first, frames, faces)
+                swapped = self._swap_batch(frames, faces, who, chooser, clock)
+                counts += torch.bincount(swapped.frame_index, minlength=len(frames)).tolist()
+                for observer in observers:
+                    observer.after(first, frames, swapped)
+                with clock.stage("encode"):
+                    writer.write(frames.to("cpu"))
+            with clock.stage("encode"):
+                writer.close()
+            warnings = (*reader.warnings, *writer.warnings)
+        if not any(counts):
+            warnings += (f"No face was found in {source}; the target is a copy.",)
+        return SwapResult(len(counts), tuple(counts), clock.seconds, warnings, reader.loss)
+
+    def _tracked(
+        self, reader: VideoReader, chooser: Chooser | None, clock: Clock
+    ) -> Iterator[tuple[int, Frames, Faces]]:
+        """Batches with the number of their first frame and their tracked faces, as soon as these are complete."""
+        tracker = Tracker(
+            half_window=self.options.smooth,
+            max_gap=self.options.fill,
+            min_lag=Chooser.LOOK_FRAMES if chooser is not None else 0,
+        )
+        waiting: deque[Frames] = deque()
+        done: list[Faces] = []
+        given = pushed = 0
+        batches = iter(reader)
+        while True:
+            with clock.stage("decode"):
+                frames = next(batches, None)
+            if frames is not None:
+                frames = frames.to(self.choice.device)
+                with clock.stage("detect"):
+                    found = self._pipeline.detect(frames)
+                with clock.stage("track"):
+                    seen = Faces.cat([tracker.push(found.of_frame(b)) for b in range(len(frames))])
+                if chooser is not None:
+                    with clock.stage("identify"):
+                        chooser.look(frames, seen, pushed)
+                pushed += len(frames)
+                waiting.append(frames)
+            with clock.stage("track"):
+                done += tracker.ready(ended=frames is None)
+            while waiting and len(done) >= len(waiting[0]):
+                batch = waiting.popleft()
+                faces = Faces.cat([done[b].at(b) for b in range(len(batch))])
+                del done[: len(batch)]
+                yield given, batch, faces
+                given += len(batch)
+            if frames is None:
+                return
+
+    def _chooser(self, who: Who) -> Chooser | None:
+        if isinstance(who, Identity):
+            return None
+        if not who:
+            raise InputError("who is an empty list; expected an Identity or pairs of (reference, source).")
+        threshold = self.options.similarity
+        if threshold is None:
+            threshold = self.pack.stages["identify"].threshold
+        return Chooser(self._pipeline.identify, who, threshold)
+
+    def _swap_batch(self, frames: Frames, faces: Faces, who: Who, chooser: Chooser | None, clock: Clock) -> Faces:
+        """Swap in place; gives back the faces that were swapped."""
+        if self.options.faces == "largest":
+            faces = largest(faces)
+        if isinstance(who, Identity):
+            latents = one_for_all(who.latent, faces)
+        else:
+            assert chooser is not None  # noqa: S101
+            pair = chooser.choose(faces)
+            faces = faces[pair >= 0]
+            sources = torch.stack([source.latent for _, source in who])
+            latents = sources[pair[pair >= 0].to(sources.device)]
+        self._pipeline.swap(frames, faces, latents, clock)
+        return faces
+
+    def close(self) -> None:
+        """Release the engines; may be called twice."""
+        self._pipeline.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _pick(faces: Faces, name: str, pick: str | int) -> Faces:
+    """The one face of a source picture, or a SourceError that says how to choose."""
+    if not len(faces):
+        raise SourceError(f"No face was found in {name}. Expected a picture that shows one, upright and not too small.")
+    if pick == "largest":
+        return largest(faces)
+    order = faces.box[:, 0].argsort(stable=True)
+    if isinstance(pick, int):
+        if pick not in range(len(faces)):
+            raise SourceError(f"{name} has {len(faces)} faces; number {pick} does not exist (they count from 0, from the left).")
+        return faces[order[pick : pick + 1]]
+    if pick != "only":
+        raise InputError(f"pick is {pick!r}, expected 'only', 'largest' or a number.")
+    if len(faces) > 1:
+        raise SourceError(
+            f"{name} shows {len(faces)} faces. Say which one: the largest, or a number from 0 to {len(faces) - 1}, "
+            "counted from the left (--source-face largest, --source-face 0)."
+        )
+    return faces
