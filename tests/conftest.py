@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
 DATA = Path(os.environ.get("TRTSWAP_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
@@ -25,3 +26,29 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         if os.environ.get("TRTSWAP_REQUIRE_GPU") == "1":
             pytest.fail("TRTSWAP_REQUIRE_GPU=1, and torch sees no CUDA device")
         pytest.skip("needs a CUDA device")
+
+
+def _exported(recipe: str, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pack with real YuNet weights, made once and shared by all test workers."""
+    from trtswap.export.build import Weights, export_pack
+    from trtswap.export.recipes import find_recipe
+
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    pack = shared / "packs" / recipe
+    with FileLock(str(shared / f"{recipe}.lock")):
+        if not pack.exists():
+            export_pack(find_recipe(recipe), pack, Weights(data))
+    return pack
+
+
+@pytest.fixture(scope="session")
+def identity_pack(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Finds faces with YuNet; its swap and restore graphs are Identity nodes."""
+    return _exported("identity", data, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def paste_pack(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Finds faces with YuNet and pastes the source's face."""
+    return _exported("paste", data, tmp_path_factory)

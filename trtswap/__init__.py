@@ -1,1 +1,72 @@
 """trtswap: fast, careful face swapping in video."""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from trtswap.errors import (
+    BackendError,
+    CheckpointError,
+    ExportError,
+    InputError,
+    PackError,
+    ReadError,
+    SourceError,
+    TrtswapError,
+    TruncatedError,
+    VideoError,
+    WriteError,
+)
+from trtswap.options import SwapOptions
+
+if TYPE_CHECKING:
+    from trtswap.faces import Faces
+    from trtswap.frames import Frames
+    from trtswap.pack import Pack
+    from trtswap.stages.identify import Identity
+    from trtswap.swapper import Observer, Swapper, SwapResult
+
+__all__ = [
+    "BackendError",
+    "CheckpointError",
+    "ExportError",
+    "Faces",
+    "Frames",
+    "Identity",
+    "InputError",
+    "Observer",
+    "Pack",
+    "PackError",
+    "ReadError",
+    "SourceError",
+    "SwapOptions",
+    "SwapResult",
+    "Swapper",
+    "TrtswapError",
+    "TruncatedError",
+    "VideoError",
+    "WriteError",
+]
+
+__version__ = version("trtswap")
+
+# These need PyTorch, whose import takes seconds, so they are imported on first use (PEP 562).
+_LAZY = {
+    "Faces": "trtswap.faces",
+    "Frames": "trtswap.frames",
+    "Identity": "trtswap.stages.identify",
+    "Observer": "trtswap.swapper",
+    "Pack": "trtswap.pack",
+    "SwapResult": "trtswap.swapper",
+    "Swapper": "trtswap.swapper",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -19,7 +19,7 @@ from trtswap.stages.detect import Detector
 from trtswap.stages.identify import Identifier
 from trtswap.stages.parse import Parser
 from trtswap.stages.restore import Restorer
-from trtswap.stages.swap import FaceSwapper
+from trtswap.stages.swap import FaceSwapper, support_boxes
 from trtswap.timing import Clock
 
 
@@ -46,7 +46,7 @@ class Pipeline:
             for name, spec in pack.stages.items():
                 if name == "restore" and not options.restore:
                     continue
-                engine = open_engine(spec.path, backend=choice.backend, device=choice.device, threads=threads)
+                engine = open_engine(spec, backend=choice.backend, device=choice.device, threads=threads)
                 self.engines[name] = opened.enter_context(engine)
                 check_engine(spec, engine)
             self._opened = opened.pop_all()
@@ -97,7 +97,8 @@ class Pipeline:
                 canvas = self._restore(canvas)
         with clock.stage("paste"):
             seen = alpha(masks.face, coverage)
-            frames.paste(faces.frame_index, to_canvas, canvas, seen, self._swap.support(to_swap, to_canvas, size))
+            support = support_boxes(to_swap, to_canvas, self._swap.spec.size, size)
+            frames.paste(faces.frame_index, to_canvas, canvas, seen, support)
 
     def close(self) -> None:
         """Release the engines; may be called twice."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from trtswap.backends import choose
+from trtswap.backends.engine import Engine
 from trtswap.errors import InputError, SourceError
 from trtswap.faces import Faces
 from trtswap.frames import Frames
@@ -22,6 +23,7 @@ from trtswap.stages.identify import Chooser, Identity, average
 from trtswap.stages.track import Tracker
 from trtswap.timing import Clock
 from trtswap.video.images import frames_from_rgb, read_image
+from trtswap.video.info import VideoInfo
 from trtswap.video.reader import Loss, VideoReader
 from trtswap.video.writer import VideoWriter
 
@@ -31,7 +33,16 @@ SOURCE_SIZES = (640, 320, 160)
 
 
 class Observer(Protocol):
-    """Is told about a running swap. Raising an exception in a method stops the swap."""
+    """Is told about a running swap. Raising an exception in a method stops the swap.
+
+    Who inherits from it overrides only the methods of interest; the others do nothing.
+    """
+
+    def begin(self, info: VideoInfo, expected_frames: int | None) -> None:
+        """The source and the target are open; about so many frames will be swapped, None where nobody knows."""
+
+    def stage(self, name: str) -> None:
+        """A stage begins, by its name in :attr:`SwapResult.seconds`."""
 
     def before(self, first_frame: int, frames: Frames, faces: Faces) -> None:
         """A batch is about to be changed; its first frame has this number."""
@@ -90,6 +101,11 @@ class Swapper:
         self.choice = choose(backend, device)
         self._pipeline = Pipeline(self.pack, self.choice, self.options, threads=threads)
 
+    @property
+    def engines(self) -> Mapping[str, Engine]:
+        """The open engines by stage; they stay the Swapper's own."""
+        return self._pipeline.engines
+
     def identity(self, *images: Any, pick: str | int = "only") -> Identity:
         """One identity from one or several pictures of the same person.
 
@@ -138,16 +154,21 @@ class Swapper:
         out = torch.stack(batch.planes, -1)
         return out.cpu().numpy() if type(frames).__module__ == "numpy" else out
 
-    def detect_video(self, source: Path | str, **range_seconds: float | None) -> Iterator[tuple[Frames, Faces]]:
+    def detect_video(
+        self, source: Path | str | VideoReader, **range_seconds: float | None
+    ) -> Iterator[tuple[Frames, Faces]]:
         """Tracked faces of a video: batches of frames, each with its faces, in order.
 
         Args:
-            source: a video.
-            range_seconds: ``start`` and ``end``, see :class:`~trtswap.video.reader.VideoReader`.
+            source: a video, or an open reader, which afterwards knows what was lost; it is not closed.
+            range_seconds: ``start`` and ``end`` of a video, see :class:`~trtswap.video.reader.VideoReader`.
         """
-        with VideoReader(source, batch_size=self.options.batch, **range_seconds) as reader:
-            for _, frames, faces in self._tracked(reader, None, Clock()):
-                yield frames, faces
+        if not isinstance(source, VideoReader):
+            with VideoReader(source, batch_size=self.options.batch, **range_seconds) as reader:
+                yield from self.detect_video(reader)
+            return
+        for _, frames, faces in self._tracked(source, None, Clock()):
+            yield frames, faces
 
     def swap_video(
         self,
@@ -173,13 +194,15 @@ class Swapper:
         Raises:
             ReadError, WriteError: see there. Nothing is left under the target's name after an error.
         """
-        clock = Clock(synchronise=self.choice.device)
+        clock = Clock(synchronise=self.choice.device, listeners=[observer.stage for observer in observers])
         counts: list[int] = []
         with (
             VideoReader(source, batch_size=self.options.batch, start=start, end=end) as reader,
             VideoWriter(target, reader.info, source=Path(source), start=start, end=end, **writing) as writer,
         ):
             chooser = self._chooser(who)
+            for observer in observers:
+                observer.begin(reader.info, _expected_frames(reader.info, start, end))
             for first, frames, faces in self._tracked(reader, chooser, clock):
                 for observer in observers:
                     observer.before(first, frames, faces)
@@ -270,6 +293,16 @@ class Swapper:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _expected_frames(info: VideoInfo, start: float | None, end: float | None) -> int | None:
+    """How many frames a range of a video holds, as far as its header tells."""
+    if start is None and end is None:
+        return info.frame_count
+    until = min((t for t in (end, info.duration) if t is not None), default=None)
+    if until is None or info.average_rate is None:
+        return None
+    return max(0, round((until - (start or 0)) * info.average_rate))
 
 
 def _pick(faces: Faces, name: str, pick: str | int) -> Faces:

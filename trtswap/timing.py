@@ -1,7 +1,7 @@
 """How long each stage took."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -12,14 +12,20 @@ class Clock:
 
     On a GPU a stage's launches return before its work is done; with ``synchronise`` the clock waits for the
     device at both ends of a stage, which costs overlap: for benchmarks and reports, not for production.
+    Each of ``listeners`` is called with the name of every stage that begins.
     """
 
-    def __init__(self, *, synchronise: torch.device | None = None):
+    def __init__(
+        self, *, synchronise: torch.device | None = None, listeners: Sequence[Callable[[str], None]] = ()
+    ):
         self.seconds: dict[str, float] = {}
+        self._listeners = tuple(listeners)
         self._device = synchronise if synchronise is not None and synchronise.type == "cuda" else None
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
+        for listener in self._listeners:
+            listener(name)
         self._wait()
         start = time.perf_counter()
         try:

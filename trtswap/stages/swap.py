@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from trtswap.backends.engine import Engine
-from trtswap.geometry import compose, invert
+from trtswap.geometry import compose, invert, transform_points
 from trtswap.pack import StageSpec
 from trtswap.stages.batching import run_in_pieces
 from trtswap.warp import warp
@@ -51,14 +51,22 @@ class FaceSwapper:
             picture.copy_(warp(crop, transform, size, size, padding="zeros"))
         return out[:, :3], out[:, 3:]
 
-    def support(self, to_swap: Tensor, to_canvas: Tensor, size: int) -> Tensor:
-        """Boxes [N, 4] (x1 y1 x2 y2) in canvas pixels, on the host, outside of which coverage is 0."""
-        s = float(self.spec.size)
-        corners = torch.tensor([[0.0, 0.0], [s, 0.0], [0.0, s], [s, s]]) - 0.5
-        from_swap = compose(to_canvas, invert(to_swap))
-        points = corners @ from_swap[:, :, :2].mT + from_swap[:, None, :, 2]
-        low, high = points.amin(1).floor() - 1, points.amax(1).ceil() + 1
-        return torch.cat([low, high], 1).clamp(0, size)
+
+def support_boxes(to_swap: Tensor, to_canvas: Tensor, swap_size: int, canvas_size: int) -> Tensor:
+    """Where swap crops lie in their canvases; outside of these boxes coverage is 0.
+
+    Args:
+        to_swap, to_canvas: float32 [N, 2, 3] on the host, frame to swap crop and frame to canvas.
+        swap_size, canvas_size: sides of the two squares.
+
+    Returns:
+        float32 [N, 4] on the host, x1 y1 x2 y2 in canvas pixels.
+    """
+    s = float(swap_size)
+    corners = torch.tensor([[0.0, 0.0], [s, 0.0], [0.0, s], [s, s]]) - 0.5
+    points = transform_points(compose(to_canvas, invert(to_swap)), corners)
+    low, high = points.amin(1).floor() - 1, points.amax(1).ceil() + 1
+    return torch.cat([low, high], 1).clamp(0, canvas_size)
 
 
 def _border_ramp(size: int, device: torch.device) -> Tensor:

@@ -1,7 +1,7 @@
 """Y'CbCr matrices, ranges and plane layouts: what is needed to turn a region of planes into RGB and back.
 
-Sources: ITU-T H.273 table 4 (matrix coefficients) and its equations 20-31 (quantisation), which BT.601,
-BT.709 and BT.2020 share.
+Sources: ITU-T H.273 tables 2-4 (code points), table 4 (matrix coefficients) and its equations 20-31
+(quantisation), which BT.601, BT.709 and BT.2020 share.
 """
 
 from dataclasses import dataclass
@@ -10,13 +10,69 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Matrix = Literal["rgb", "bt601", "bt709", "bt2020"]
+Matrix = Literal["rgb", "bt601", "bt709", "bt2020", "fcc", "smpte240m"]
 # K_R and K_B of H.273.
 LUMA_WEIGHTS: dict[str, tuple[float, float]] = {
     "bt601": (0.299, 0.114),
     "bt709": (0.2126, 0.0722),
     "bt2020": (0.2627, 0.0593),
+    "fcc": (0.30, 0.11),
+    "smpte240m": (0.212, 0.087),
 }
+# MatrixCoefficients of H.273; 2 is "unspecified". 0 (GBR) is no matrix for Y'CbCr planes, so it counts as untagged there.
+_MATRICES: dict[int, Matrix] = {
+    1: "bt709",
+    4: "fcc",
+    5: "bt601",
+    6: "bt601",
+    7: "smpte240m",
+    9: "bt2020",
+    10: "bt2020",
+}
+_UNTAGGED = (0, 2, 3)
+LIMITED, FULL = 1, 2
+# FFmpeg's names; where the first chroma sample lies within its group of luma samples, 0 = first, 1 = last.
+_CHROMA_SITES: dict[str, tuple[float, float]] = {
+    "left": (0.0, 0.5),
+    "center": (0.5, 0.5),
+    "topleft": (0.0, 0.0),
+    "top": (0.5, 0.0),
+    "bottomleft": (0.0, 1.0),
+    "bottom": (0.5, 1.0),
+}
+
+
+@dataclass(frozen=True)
+class ColorTags:
+    """What a stream says about its colours, as code points of H.273; 2 (0 for the range) is "unspecified".
+
+    Attributes:
+        primaries: ColourPrimaries.
+        transfer: TransferCharacteristics.
+        matrix: MatrixCoefficients.
+        range: 1 limited, 2 full, 0 unspecified (FFmpeg's AVCOL_RANGE).
+        chroma_location: FFmpeg's name, such as ``left`` or ``topleft``; None where unspecified.
+    """
+
+    primaries: int = 2
+    transfer: int = 2
+    matrix: int = 2
+    range: int = 0
+    chroma_location: str | None = None
+
+    def matrix_name(self, height: int) -> Matrix | None:
+        """The matrix of Y'CbCr planes ``height`` lines high: the tag's, else BT.709 from 720 lines up and BT.601 below.
+
+        Returns None for a matrix that is not made of K_R and K_B (YCgCo, ICtCp).
+        """
+        if self.matrix in _UNTAGGED:
+            return "bt709" if height >= 720 else "bt601"
+        return _MATRICES.get(self.matrix)
+
+    def chroma_offset(self, chroma_shift: tuple[int, int]) -> tuple[float, float]:
+        """Where the first chroma sample lies, in luma pixels; untagged is "left", as in MPEG-2 and H.264."""
+        x, y = _CHROMA_SITES[self.chroma_location or "left"]
+        return x * ((1 << chroma_shift[0]) - 1), y * ((1 << chroma_shift[1]) - 1)
 
 
 @dataclass(frozen=True)

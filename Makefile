@@ -1,0 +1,52 @@
+# `make demo` and `make test` need nothing but python3 (3.11 or newer); each makes its own virtual environment.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.PHONY: demo test lint bench clean
+
+PYTHON ?= python3
+TEST_VENV := .venv/test
+DEMO_VENV := .venv/demo
+SOURCES := $(shell find trtswap export -type f ! -name '*.pyc') pyproject.toml README.md LICENSE
+
+# What the demo shows; any video with a face and any picture of a face will do.
+VIDEO ?= ../shared/data/presenter.mp4
+SOURCE ?= ../shared/data/astronaut.png
+# Folder with checkpoints that are already here; empty means: download them (after asking for the licence).
+WEIGHTS ?= $(wildcard ../shared/data)
+
+dist/.built: $(SOURCES)
+	$(PYTHON) -m venv .venv/build
+	.venv/build/bin/pip install -q --disable-pip-version-check -c constraints.txt build setuptools wheel
+	rm -rf dist build trtswap.egg-info
+	.venv/build/bin/python -m build -q --wheel --no-isolation
+	touch $@
+
+$(TEST_VENV)/.ready: constraints.txt pyproject.toml | dist/.built
+	$(PYTHON) -m venv $(TEST_VENV)
+	$(TEST_VENV)/bin/pip install -q --disable-pip-version-check -c constraints.txt pip
+	$(TEST_VENV)/bin/pip install -q -c constraints.txt --group test "$$(ls dist/*.whl)[export]"
+	touch $@
+
+$(DEMO_VENV)/.ready: constraints.txt dist/.built
+	$(PYTHON) -m venv $(DEMO_VENV)
+	$(DEMO_VENV)/bin/pip install -q --disable-pip-version-check -c constraints.txt "$$(ls dist/*.whl)[export]"
+	touch $@
+
+test: $(TEST_VENV)/.ready dist/.built
+	start=$$SECONDS
+	$(TEST_VENV)/bin/pip install -q --disable-pip-version-check --no-deps --force-reinstall dist/*.whl
+	$(TEST_VENV)/bin/ruff check .
+	$(TEST_VENV)/bin/ruff format --check .
+	# From another folder, so that mypy and pytest see the installed wheel and not this checkout.
+	repo=$$PWD; (cd $(TEST_VENV) && bin/mypy --config-file "$$repo/pyproject.toml" -p trtswap)
+	TRTSWAP_TEST_WHEEL=1 $(TEST_VENV)/bin/pytest -n 2 --durations=15 $(ARGS)
+	echo "make test took $$((SECONDS - start)) s, the virtual environment aside"
+
+demo: $(DEMO_VENV)/.ready
+	start=$$SECONDS
+	DEMO_VENV=$(DEMO_VENV) VIDEO="$(VIDEO)" SOURCE="$(SOURCE)" WEIGHTS="$(WEIGHTS)" bench/demo.sh
+	echo "make demo took $$((SECONDS - start)) s, the virtual environment aside"
+
+clean:
+	rm -rf .venv build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,82 @@
+"""What trtswap's own work on a face costs: align, warps, masks, paste; no network, no decoding, no encoding.
+
+    python bench/overhead.py [--repeats N] [--write]
+
+The pack `identity` is run on one face, so that the stages are the real ones; the time inside its graphs is not counted.
+The face's size, the canvas's size and the frame's size are varied one at a time: the cost follows the face (and the
+canvas), not the frame.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import torch
+
+from measure import interleaved, result, table, write
+from trtswap.backends import choose
+from trtswap.export.build import Weights, export_pack
+from trtswap.export.recipes import identity
+from trtswap.faces import Faces
+from trtswap.frames import Frames
+from trtswap.geometry import TEMPLATES, identity_transform
+from trtswap.options import SwapOptions
+from trtswap.pack import Pack
+from trtswap.pipeline import Pipeline
+from trtswap.timing import Clock
+from trtswap.video.color import PixelFormat
+
+OURS = ("align", "blend", "paste")
+SIZES = {"720p": (1280, 720), "1080p": (1920, 1080), "2160p": (3840, 2160)}
+
+
+def yuv420(width: int, height: int) -> Frames:
+    """One frame of noise, 8-bit 4:2:0, BT.709."""
+    g = torch.Generator().manual_seed(0)
+    shapes = ((1, height, width), (1, height // 2, width // 2), (1, height // 2, width // 2))
+    y, u, v = (torch.randint(16, 236, s, dtype=torch.uint8, generator=g) for s in shapes)
+    fmt = PixelFormat("yuv420p", 8, (1, 1), "bt709", False, (0.0, 0.5))
+    return Frames((y, u, v), fmt, identity_transform(), (width, height))
+
+
+def one_face(height_pixels: float, width: int, height: int) -> Faces:
+    """A face of the given height (chin to forehead is about half of the FFHQ square) in the middle of the frame."""
+    landmarks = TEMPLATES["ffhq_512"].scaled(round(2 * height_pixels))[None]
+    landmarks = landmarks - landmarks.mean(1, keepdim=True) + torch.tensor([width / 2, height / 2])
+    box = torch.cat([landmarks.amin(1), landmarks.amax(1)], 1)
+    return Faces(torch.zeros(1, dtype=torch.int64), box, landmarks, torch.ones(1), torch.zeros(1, dtype=torch.int64))
+
+
+def work(pipeline: Pipeline, frames: Frames, faces: Faces, latent: torch.Tensor) -> float:
+    """Milliseconds of trtswap's own stages for one swap."""
+    clock = Clock()
+    pipeline.swap(frames, faces, latent, clock)
+    return sum(clock.seconds[stage] for stage in OURS) * 1e3
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--write", action="store_true", help="write bench/results/overhead.json")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        pack = export_pack(identity(), Path(folder) / "identity", Weights(None, seed=0))
+        data = result("overhead", measure(pack, args.repeats), canvas=pack.canvas_size, stages=list(OURS))
+    print(table(data))
+    if args.write:
+        print(write(data))
+
+
+def measure(pack: Pack, repeats: int) -> list[dict[str, object]]:
+    cases = [("1080p", face) for face in (100, 200, 300, 450)] + [("720p", 200), ("2160p", 200)]
+    with torch.inference_mode(), Pipeline(pack, choose("onnxruntime", "cpu"), SwapOptions()) as pipeline:
+        latent = torch.zeros(1, pack.stages["swap"].latent)
+        sides = {}
+        for size, face in cases:
+            frames, faces = yuv420(*SIZES[size]), one_face(face, *SIZES[size])
+            sides[f"{size}, face {face} px"] = lambda f=frames, a=faces: work(pipeline, f, a, latent)
+        return interleaved(sides, repeats=repeats)
+
+
+if __name__ == "__main__":
+    main()

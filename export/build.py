@@ -1,0 +1,185 @@
+"""From a recipe and checkpoints to a pack on disk, one stage at a time so that only one network is in memory."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from trtswap.errors import ExportError
+from trtswap.export import checkpoints
+from trtswap.export.graph import Inputs, compare, export_graph, image_like
+from trtswap.export.networks.yunet import YuNet
+from trtswap.export.recipes import Recipe, StageRecipe
+from trtswap.export.standin import drawn_faces
+from trtswap.export.writer import PackWriter
+from trtswap.pack import Pack, StageSpec, contract
+
+PACK_VERSION = "1"
+OWN_LICENCE = "Apache-2.0 (trtswap)"
+DETECT_SIDES = (320, 256)  # height and width of the pictures that detect graphs are compared on
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where the numbers of the networks come from.
+
+    Attributes:
+        folder: of checkpoint files, as ``trtswap weights pull`` fills it.
+        seed: None: every network needs its checkpoint. A number: networks get seeded random weights, except a
+            detector whose checkpoint is in the folder, so that the pack finds faces.
+    """
+
+    folder: Path | None
+    seed: int | None = None
+
+
+@dataclass
+class _Provenance:
+    """What went into the pack so far."""
+
+    weights: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    random: list[str] = field(default_factory=list)
+
+    def licence(self) -> str:
+        """The licences of all parts, the strictest first."""
+        parts = sorted(f"{w['licence']} ({name})" for name, w in self.weights.items())
+        return strictest([*parts, OWN_LICENCE])
+
+    def description(self, recipe: Recipe) -> str:
+        if not self.random:
+            return recipe.description
+        return (
+            f"{recipe.description} RANDOM WEIGHTS in {', '.join(self.random)}: for speed and tests, not for pictures."
+        )
+
+
+def strictest(licences: list[str]) -> str:
+    """Several licences as one: what forbids commercial use comes first and is said plainly."""
+    restricted = [text for text in licences if "BY-NC" in text or "non-commercial" in text.lower()]
+    if not restricted:
+        return "; ".join(licences)
+    free = [text for text in licences if text not in restricted]
+    return f"Non-commercial use only, because of: {'; '.join(restricted)}. Other parts: {'; '.join(free)}."
+
+
+def export_pack(
+    recipe: Recipe,
+    target: Path,
+    weights: Weights,
+    *,
+    overwrite: bool = False,
+    report: Callable[[str], None] = lambda line: None,
+) -> Pack:
+    """Export every graph of a recipe, compare each with its PyTorch network, write a checked pack.
+
+    Args:
+        recipe: see :mod:`trtswap.export.recipes`.
+        target: the pack's folder.
+        weights: where the networks' weights come from.
+        overwrite: replace a pack that is there.
+        report: called with one line of text after each stage.
+
+    Raises:
+        CheckpointError: a checkpoint is missing or does not fit its network.
+        ExportError: a graph differs from its network, or the target cannot be written.
+    """
+    made = _Provenance()
+    with PackWriter(target, overwrite=overwrite) as writer:
+        for stage in recipe.stages:
+            spec = _export_stage(stage, weights, made, writer)
+            report(f"{spec.name}: {_in_words(spec)}")
+        return writer.finish(
+            name=recipe.name,
+            version=PACK_VERSION,
+            licence=made.licence(),
+            description=made.description(recipe),
+            weights=made.weights,
+        )
+
+
+def _export_stage(stage: StageRecipe, weights: Weights, made: _Provenance, writer: PackWriter) -> StageSpec:
+    network = _network(stage, weights, made)
+    module = stage.graph(network).eval()
+    model = export_graph(module, *contract(stage.spec), name=stage.spec.name)
+    found = compare(model, module, lambda batch: example_inputs(stage.spec, batch))
+    parameters = sum(p.numel() for p in network.parameters())
+    spec = replace(stage.spec, figures={"parameters": parameters} | found.figures())
+    writer.add(spec, model)
+    return spec
+
+
+def _network(stage: StageRecipe, weights: Weights, made: _Provenance) -> nn.Module:
+    name = stage.checkpoint
+    if name is None:
+        return stage.network()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(weights.seed or 0)
+        network = stage.network()
+    if weights.seed is not None and not (isinstance(network, YuNet) and _has(weights.folder, name)):
+        made.random.append(stage.spec.name)
+        return _settled(network) if isinstance(network, YuNet) else network
+    if weights.folder is None:
+        raise ExportError(f"stage {stage.spec.name} needs the checkpoint {name}. Give its folder with --weights.")
+    path = checkpoints.find(name, weights.folder)
+    entry = checkpoints.resolve(name)
+    checkpoints.load_into(network, checkpoints.load_state_dict(entry, path), unexpected=entry.unexpected)
+    made.weights[name] = {"sha256": entry.sha256, "url": entry.urls[0], "licence": entry.licence}
+    return network
+
+
+def _has(folder: Path | None, checkpoint: str) -> bool:
+    return folder is not None and checkpoints.search(checkpoint, folder) is not None
+
+
+def _settled(network: YuNet) -> YuNet:
+    """Let a random detector see something: one that is left as it is gives the same score to every place.
+
+    Batch norms take the statistics of the example pictures; scores are spread so that a few places pass for faces.
+    """
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = 1.0
+    images = drawn_faces((2, 3, *DETECT_SIDES), torch.Generator().manual_seed(0)) * 255
+    with torch.no_grad():
+        network.train().levels(images)
+        levels = network.eval().levels(images)
+        for heads, maps in zip(
+            (network.bbox_head.multi_level_cls, network.bbox_head.multi_level_obj),
+            list(zip(*levels, strict=True))[:2],
+            strict=True,
+        ):
+            for head, logits in zip(heads, maps, strict=True):
+                head.conv2.weight /= logits.std()
+                head.conv2.bias.copy_(-logits.mean() / logits.std() - 2.5)
+    return network
+
+
+def example_inputs(stage: StageSpec, batch: int) -> Inputs:
+    """Inputs of a stage that resemble real ones, the same on every call.
+
+    Args:
+        stage: whose contract to fill.
+        batch: rows.
+
+    Returns:
+        `images` or `faces` (and `latents`, of unit length) as the pack contract has them.
+    """
+    generator = torch.Generator().manual_seed(0)
+    if stage.name == "detect":
+        return {"images": drawn_faces((batch, 3, *DETECT_SIDES), generator)}
+    inputs = {"faces": image_like((batch, 3, stage.size, stage.size), generator)}
+    if stage.name == "swap":
+        inputs["latents"] = nn.functional.normalize(torch.randn(batch, stage.latent, generator=generator))
+    return inputs
+
+
+def _in_words(stage: StageSpec) -> str:
+    figures = stage.figures
+    difference = max(figures.get("max_relative_difference", [0]))
+    agreement = min(figures.get("agreeing_labels", [1]))
+    same = (
+        f"labels {agreement:.2%} PyTorch's" if "agreeing_labels" in figures else f"within {difference:.1e} of PyTorch"
+    )
+    return f"{figures['parameters']:,} parameters, {figures['gflop']:g} GFLOP, {same}"

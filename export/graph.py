@@ -1,0 +1,373 @@
+"""PyTorch module -> checked ONNX graph, and the proof that both compute the same.
+
+Graphs are opset 19: from opset 20 on, GridSample calls its modes by names that TensorRT's parser does not know
+and silently reads as "nearest".
+"""
+
+import ast
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir
+import onnx_ir.passes.common as passes
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, ValueInfoProto, helper, numpy_helper, shape_inference
+from onnxscript import optimizer, rewriter
+from onnxscript.rewriter.rules import common as rules
+from torch import Tensor, nn
+from torch.onnx import ONNXProgram
+from torch.utils.flop_counter import FlopCounterMode
+
+from trtswap.backends.engine import TensorSpec
+from trtswap.errors import ExportError
+
+OPSET = 19
+BATCHES = (1, 2, 5)
+RELATIVE_TOLERANCE = 1e-4
+LABEL_AGREEMENT = 0.9999
+
+# Any size would do for tracing; they differ from each other and from 0 and 1, which the tracer takes for constants.
+_EXAMPLE_SIZES = {"B": 2, "N": 2, "H": 320, "W": 256}
+_MULTIPLES = {"H": 32, "W": 32}
+
+_ONNX_TYPES = {torch.float32: onnx.TensorProto.FLOAT, torch.uint8: onnx.TensorProto.UINT8}
+
+
+def export_graph(
+    module: nn.Module, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], *, name: str
+) -> ModelProto:
+    """Turn a module into an ONNX graph that has exactly the given inputs and outputs.
+
+    Constants are folded (BatchNorm into the convolution before it), shapes inferred, the graph checked. The same
+    module gives the same bytes: nothing of the machine, its paths or the time gets into the file.
+
+    Args:
+        module: in evaluation mode; takes the inputs in order and returns the outputs in order (one tensor, or a
+            tuple). Named dimensions of the specs are dynamic; ``H`` and ``W`` are multiples of 32.
+        inputs: as :func:`trtswap.pack.contract` gives them.
+        outputs: likewise.
+        name: of the graph, for error messages and for readers of the file.
+
+    Raises:
+        ExportError: the module cannot be traced with dynamic dimensions, or its outputs are not as specified.
+    """
+    if module.training:
+        raise ExportError(
+            f"graph {name}: the module is in training mode, expected evaluation mode. Call .eval() first."
+        )
+    program = _trace(module, inputs, outputs, name)
+    _fold(program.model)
+    model = program.model_proto
+    model.graph.name = name
+    _strip(model)
+    _declare(model.graph.input, inputs)
+    model = _inferred(model, name)
+    _scale_instead_of_size(model)
+    _check_outputs(model, outputs, name)
+    _declare(model.graph.output, outputs)
+    return checked(model, name)
+
+
+def checked(model: ModelProto, name: str) -> ModelProto:
+    """Infer all shapes afresh and hold the graph against ONNX's rules and the opset that trtswap exports.
+
+    Raises:
+        ExportError: what is wrong, with the graph's name.
+    """
+    opsets = {entry.domain: entry.version for entry in model.opset_import}
+    if opsets != {"": OPSET}:
+        raise ExportError(f"graph {name} needs the operator sets {opsets}, expected ONNX opset {OPSET} alone.")
+    model = _inferred(model, name)
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except onnx.checker.ValidationError as e:
+        raise ExportError(f"graph {name} is not valid ONNX: {e}") from e
+    return model
+
+
+def _inferred(model: ModelProto, name: str) -> ModelProto:
+    del model.graph.value_info[:]
+    try:
+        return shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+    except shape_inference.InferenceError as e:
+        raise ExportError(f"graph {name} has no consistent shapes: {e}") from e
+
+
+def _trace(module: nn.Module, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], name: str) -> ONNXProgram:
+    names = sorted({d for spec in inputs for d in spec.shape if isinstance(d, str)})
+    dims = {n: _MULTIPLES[n] * torch.export.Dim(f"_{n}") if n in _MULTIPLES else torch.export.Dim(n) for n in names}
+    examples = tuple(
+        torch.zeros([d if isinstance(d, int) else _EXAMPLE_SIZES[d] for d in s.shape], dtype=s.dtype) for s in inputs
+    )
+    try:
+        with _quiet(), torch.no_grad():
+            program = torch.onnx.export(
+                module,
+                examples,
+                input_names=[s.name for s in inputs],
+                output_names=[s.name for s in outputs],
+                dynamic_shapes=tuple({i: dims[d] for i, d in enumerate(s.shape) if isinstance(d, str)} for s in inputs),
+                opset_version=OPSET,
+                dynamo=True,
+                optimize=False,
+                verbose=False,
+            )
+    except torch.onnx.errors.OnnxExporterError as e:
+        raise ExportError(f"graph {name} cannot be traced with dynamic {', '.join(names)}: {e}") from e
+    if program is None:
+        raise ExportError(f"graph {name}: torch.onnx.export returned nothing.")
+    return program
+
+
+# Not onnxscript's default rules: those take any constant up to 1e-8 for zero and drop the epsilon that a division needs.
+_RULES = (
+    rules.fuse_batchnorm_into_conv_rule,
+    rules.fuse_batchnorm_into_gemm_rule,
+    rules.min_max_rule,
+    rules.max_min_rule,
+    rules.collapse_slice_rule,
+    rules.collapse_slice2_rule,
+    rules.slice_split_rule,
+    rules.materialize_reshape_shape_rule,
+    rules.reshape_reshape_rule,
+    rules.squeeze_reshape_1d_rule,
+    rules.unsqueeze_unsqueeze_rule,
+    rules.cast_cast_rule,
+    rules.no_op_cast_rule,
+    rules.no_op_expand_rule,
+    rules.no_op_transpose_rule,
+    rules.transpose_transpose_rule,
+)
+
+
+def _fold(model: onnx_ir.Model) -> None:
+    """Compute what is constant, fuse batch norms, drop what changes nothing or is there twice."""
+    optimizer.inline(model)
+    for _ in range(2):  # a rewrite can make more constant
+        optimizer.fold_constants(model, input_size_limit=1 << 20, output_size_limit=1 << 20)
+        rewriter.rewrite(model, _RULES)
+    for tidy in (
+        passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        passes.DeduplicateInitializersPass(),
+        passes.CommonSubexpressionEliminationPass(),
+        passes.RemoveUnusedNodesPass(),
+        passes.NameFixPass(),
+    ):
+        tidy(model)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter reports its progress and absent optional packages; none of it concerns who exports a pack."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _strip(model: ModelProto) -> None:
+    """Remove stack traces and paths; name the nodes after the modules they come from."""
+    model.producer_name, model.producer_version = "trtswap", ""
+    model.doc_string = model.graph.doc_string = ""
+    del model.metadata_props[:], model.graph.metadata_props[:], model.graph.value_info[:], model.functions[:]
+    count: Counter[str] = Counter()
+    for node in model.graph.node:
+        scope = _scope(node)
+        count[scope] += 1
+        node.name = f"{scope}_{count[scope]}"
+    for part in (*model.graph.node, *model.graph.initializer, *model.graph.input, *model.graph.output):
+        part.doc_string = ""
+        del part.metadata_props[:]
+
+
+def _scope(node: NodeProto) -> str:
+    """``network/layer1/0/conv/Conv``: the module path that the tracer noted, then the operator."""
+    noted = {p.key: p.value for p in node.metadata_props}.get("pkg.torch.onnx.name_scopes", "['', '']")
+    path = ast.literal_eval(noted)[-2:][0].replace(".", "/")
+    return f"{path}/{node.op_type}" if path and not path.startswith("_") else node.op_type
+
+
+def _declare(values: Sequence[ValueInfoProto], specs: Sequence[TensorSpec]) -> None:
+    """Give graph inputs or outputs the contract's types and dimension names."""
+    for value, spec in zip(values, specs, strict=True):
+        value.CopyFrom(helper.make_tensor_value_info(spec.name, _ONNX_TYPES[spec.dtype], spec.shape))
+
+
+def _check_outputs(model: ModelProto, outputs: Sequence[TensorSpec], name: str) -> None:
+    for value, spec in zip(model.graph.output, outputs, strict=True):
+        kind, dims = value.type.tensor_type.elem_type, value.type.tensor_type.shape.dim
+        fits = len(dims) == len(spec.shape) and all(
+            not d.HasField("dim_value") or d.dim_value == s for d, s in zip(dims, spec.shape, strict=True)
+        )
+        if not fits or kind != _ONNX_TYPES[spec.dtype]:
+            found = ",".join(str(d.dim_value or d.dim_param or "?") for d in dims)
+            kind_name = onnx.TensorProto.DataType.Name(kind).lower()
+            raise ExportError(f"graph {name}, output {value.name} [{found}] {kind_name}: expected {spec}.")
+
+
+def _scale_instead_of_size(model: ModelProto) -> None:
+    """Resize to a size that is computed at run time only because of the batch -> Resize by constant scales.
+
+    TensorRT wants constants here, and the batch dimension in a size tensor is not one.
+    """
+    shapes = {v.name: _static_shape(v) for v in (*model.graph.value_info, *model.graph.input, *model.graph.output)}
+    constants = {t.name for t in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type != "Resize" or len(node.input) < 4 or node.input[3] in constants:
+            continue
+        before, after = shapes.get(node.input[0], ()), shapes.get(node.output[0], ())
+        if len(before) != 4 or len(after) != 4 or 0 in (*before[1:], *after[1:]):
+            continue
+        scales = np.array([1, *(a / b for a, b in zip(after[1:], before[1:], strict=True))], np.float32)
+        tensor = numpy_helper.from_array(scales, f"{node.output[0]}_scales")
+        model.graph.initializer.append(tensor)
+        node.input[:] = [node.input[0], "", tensor.name]
+    _drop_unused(model)
+
+
+def _static_shape(value: ValueInfoProto) -> tuple[int, ...]:
+    """Dimensions, 0 where not known."""
+    return tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
+
+
+def _drop_unused(model: ModelProto) -> None:
+    wanted = {v.name for v in model.graph.output}
+    kept = []
+    for node in reversed(model.graph.node):
+        if wanted.intersection(node.output):
+            wanted.update(node.input)
+            kept.append(node)
+    tensors = [t for t in model.graph.initializer if t.name in wanted]
+    del model.graph.node[:], model.graph.initializer[:]
+    model.graph.node.extend(reversed(kept))
+    model.graph.initializer.extend(tensors)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How far a graph in ONNX Runtime is from its PyTorch module, per batch size.
+
+    Attributes:
+        batches: batch sizes that ran.
+        relative_difference: for each, max|graph - module| / max|module|, the worst of all float outputs.
+        agreeing_labels: for each, the share of equal elements in integer outputs; empty where there are none.
+        gflop: floating-point operations of the module's convolutions and matrix products for one row of the batch,
+            in 1e9; a multiplication and its addition count as two.
+    """
+
+    batches: tuple[int, ...]
+    relative_difference: tuple[float, ...]
+    agreeing_labels: tuple[float, ...]
+    gflop: float
+
+    def figures(self) -> dict[str, Any]:
+        """For ``[stages.NAME.figures]`` of pack.toml."""
+        found = {
+            "batches": self.batches,
+            "max_relative_difference": tuple(float(f"{d:.2e}") for d in self.relative_difference),
+            "agreeing_labels": self.agreeing_labels,
+        }
+        return {key: list(values) for key, values in found.items() if values} | {"gflop": round(self.gflop, 3)}
+
+
+Inputs = dict[str, Tensor]
+
+
+def compare(
+    model: ModelProto,
+    module: nn.Module,
+    make_inputs: Callable[[int], Inputs],
+    *,
+    batches: Sequence[int] = BATCHES,
+) -> Comparison:
+    """Run the graph in ONNX Runtime on the CPU at several batch sizes and compare it with the module.
+
+    The module takes the rows one at a time, so the comparison also proves that no row of the graph depends on its
+    neighbours.
+
+    Args:
+        model: made by :func:`export_graph`.
+        module: what it was made from.
+        make_inputs: named inputs for a batch size, in the module's order; see :func:`image_like`.
+        batches: batch sizes.
+
+    Raises:
+        ExportError: a difference above ``RELATIVE_TOLERANCE`` or labels that agree less than ``LABEL_AGREEMENT``,
+            with graph, tensor, batch and figures.
+    """
+    inputs = make_inputs(max(batches))
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        rows = [_as_tuple(module(*(v[i : i + 1] for v in inputs.values()))) for i in range(max(batches))]
+    names = [v.name for v in model.graph.output]
+    wanted = dict(zip(names, map(torch.cat, zip(*rows, strict=True)), strict=True))
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    relative, labels = [], []
+    for batch in batches:
+        found = session.run(names, {k: v[:batch].numpy() for k, v in inputs.items()})
+        pairs = {n: (f, wanted[n][:batch].numpy()) for n, f in zip(names, found, strict=True)}
+        floats = {n: _relative_difference(*p) for n, p in pairs.items() if p[1].dtype.kind == "f"}
+        agree = {n: _agreement(*p) for n, p in pairs.items() if p[1].dtype.kind != "f"}
+        _check_figures(model.graph.name, batch, floats, agree)
+        relative += [max(floats.values())] if floats else []
+        labels += [min(agree.values())] if agree else []
+    gflop = counter.get_total_flops() / max(batches) / 1e9
+    return Comparison(tuple(batches), tuple(relative), tuple(labels), gflop)
+
+
+def _as_tuple(result: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return result if isinstance(result, tuple) else (result,)
+
+
+def _relative_difference(found: NDArray[Any], wanted: NDArray[Any]) -> float:
+    if found.shape != wanted.shape or not np.isfinite(wanted).all():
+        return float("inf")
+    return float(np.abs(found - wanted).max() / max(np.abs(wanted).max(), np.finfo(np.float32).tiny))
+
+
+def _agreement(found: NDArray[Any], wanted: NDArray[Any]) -> float:
+    return float((found == wanted).mean()) if found.shape == wanted.shape else 0.0
+
+
+def _check_figures(graph: str, batch: int, floats: Mapping[str, float], labels: Mapping[str, float]) -> None:
+    for tensor, difference in floats.items():
+        if not difference <= RELATIVE_TOLERANCE:
+            raise ExportError(
+                f"graph {graph}, output {tensor}, batch {batch}: ONNX Runtime differs from PyTorch by "
+                f"{difference:.2e} of the largest value, expected at most {RELATIVE_TOLERANCE:.0e}."
+            )
+    for tensor, share in labels.items():
+        if not share >= LABEL_AGREEMENT:
+            raise ExportError(
+                f"graph {graph}, output {tensor}, batch {batch}: {share:.4%} of the labels are PyTorch's, "
+                f"expected at least {LABEL_AGREEMENT:.2%}."
+            )
+
+
+def image_like(shape: Sequence[int], generator: torch.Generator) -> Tensor:
+    """Random pictures that excite a network as photos do: smooth colour fields with some noise.
+
+    Args:
+        shape: [N, C, H, W].
+        generator: where the randomness comes from; the same state gives the same pictures.
+
+    Returns:
+        float32 [N, C, H, W], 0..1.
+    """
+    n, c, h, w = shape
+    coarse = torch.rand(n, c, 7, 7, generator=generator)
+    smooth = nn.functional.interpolate(coarse, (h, w), mode="bicubic", align_corners=False)
+    return (smooth + 0.05 * torch.randn(n, c, h, w, generator=generator)).clamp(0, 1)

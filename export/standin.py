@@ -1,0 +1,159 @@
+"""Graphs without learned weights, for when there is no trained checkpoint: honest about what they do.
+
+The `paste` pack pastes the source's own face, aligned and colour-matched; nothing is learned. The `identity` pack
+changes nothing at all, so that whatever differs in its output is the runtime's doing.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trtswap.export.contract import UnitLength
+from trtswap.geometry import TEMPLATES
+
+
+class Thumbnail(nn.Module):
+    """An "identity" that is the picture itself: `faces` [N, 3, 112, 112] -> `latents` [N, 3 side side].
+
+    The crop is shrunk to ``side`` pixels (the same picture at 112), freed of each channel's mean and scaled to unit
+    length, so the product of two latents is the correlation of the pictures.
+    """
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+        self.unit_length = UnitLength()
+
+    def forward(self, faces: Tensor) -> Tensor:
+        small = faces if self.side == faces.shape[-1] else F.interpolate(faces, (self.side, self.side), mode="area")
+        centred = small - small.mean((2, 3), keepdim=True)
+        latents: Tensor = self.unit_length(centred.flatten(1))
+        return latents
+
+
+class Paste(nn.Module):
+    """`faces` [N, 3, S, S], `latents` of :class:`Thumbnail` -> `swapped` [N, 3, S, S].
+
+    The thumbnail is enlarged to S and given, channel by channel, the mean and standard deviation that the target has
+    within the face's oval.
+    """
+
+    def __init__(self, side: int, size: int, template: str) -> None:
+        super().__init__()
+        self.side, self.size = side, size
+        self.register_buffer("oval", face_oval(size, template), persistent=False)
+
+    oval: Tensor
+
+    def forward(self, faces: Tensor, latents: Tensor) -> Tensor:
+        picture = latents.view(-1, 3, self.side, self.side)
+        picture = F.interpolate(picture, (self.size, self.size), mode="bilinear", align_corners=False)
+        mean, std = self._statistics(picture)
+        target_mean, target_std = self._statistics(faces)
+        return ((picture - mean) * (target_std / std) + target_mean).clamp(0, 1)
+
+    def _statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of each channel in the oval, [N, 3, 1, 1] each."""
+        mean = (x * self.oval).sum((2, 3), keepdim=True)
+        variance = ((x - mean).square() * self.oval).sum((2, 3), keepdim=True)
+        return mean, (variance + 1e-12).sqrt()
+
+
+class FixedLabels(nn.Module):
+    """`faces` [N, 3, P, P] -> `labels` uint8 [N, P, P]: where the parts of an aligned face are on average."""
+
+    def __init__(self, size: int, template: str) -> None:
+        super().__init__()
+        # int32, because TensorRT takes uint8 only at the very end of a graph.
+        self.register_buffer("labels", face_labels(size, template).to(torch.int32), persistent=False)
+
+    labels: Tensor
+
+    def forward(self, faces: Tensor) -> Tensor:
+        return self.labels.expand(faces.shape[0], -1, -1).to(torch.uint8)
+
+
+class Unchanged(nn.Module):
+    """Gives `faces` back; further inputs are ignored."""
+
+    def forward(self, faces: Tensor, latents: Tensor | None = None) -> Tensor:
+        return faces.clone()
+
+
+def face_oval(size: int, template: str) -> Tensor:
+    """A soft oval over the face of an aligned crop: float32 [size, size], sums to 1."""
+    distance = _FaceFrame(size, template).ellipse((0, 0.10), (0.85, 0.95))
+    oval = torch.sigmoid((1 - distance) * 8)
+    return oval / oval.sum()
+
+
+def face_labels(size: int, template: str) -> Tensor:
+    """Typical places of hair, skin, brows, eyes, nose, mouth and lips: uint8 [size, size], CelebAMask-HQ's classes."""
+    face = _FaceFrame(size, template)
+    labels = torch.zeros(size, size, dtype=torch.uint8)
+    for label, centre, radii in _PARTS:
+        labels[face.ellipse(centre, radii) <= 1] = label
+    return labels
+
+
+def drawn_faces(shape: Sequence[int], generator: torch.Generator) -> Tensor:
+    """Pictures of simple drawn faces that face detectors take for faces: two in each, of different sizes.
+
+    Args:
+        shape: [N, 3, H, W] with H, W >= 256.
+        generator: of the noise; the same state gives the same pictures.
+
+    Returns:
+        float32 [N, 3, H, W], RGB, 0..1.
+    """
+    count, _, height, width = shape
+    drawing = torch.tensor(_COLOURS)[face_labels(512, "ffhq_512").long()].permute(2, 0, 1)[None]
+    images = torch.full((count, 3, height, width), _COLOURS[0][0])
+    for i in range(count):
+        for side, x, y in ((64 + 12 * i, 0, 0), (128 - 8 * i, width - 128, height - 128)):
+            images[i, :, y : y + side, x : x + side] = F.interpolate(drawing, (side, side), mode="area")[0]
+    return (images + 0.02 * torch.randn(*shape, generator=generator)).clamp(0, 1)
+
+
+# RGB of each of CelebAMask-HQ's classes in a drawn face.
+_HAIR, _SKIN, _LIPS, _DARK, _GREY = (0.3, 0.2, 0.1), (0.9, 0.7, 0.6), (0.8, 0.3, 0.3), (0.1, 0.1, 0.2), (0.8, 0.8, 0.8)
+_COLOURS = (
+    *(_GREY, _SKIN, _HAIR, _HAIR, _DARK, _DARK, _DARK, _SKIN, _SKIN, _GREY),
+    *((0.85, 0.6, 0.5), (0.5, 0.1, 0.1), _LIPS, _LIPS, _SKIN, _GREY, _GREY, _HAIR, _HAIR),
+)
+
+# label, centre, radii; in units of _FaceFrame, later ones over earlier ones.
+_PARTS = (
+    (17, (0, -0.45), (1.40, 1.45)),  # hair
+    (14, (0, 1.45), (0.70, 0.85)),  # neck
+    (1, (0, 0.05), (0.95, 1.12)),  # skin
+    (3, (-0.52, -0.78), (0.36, 0.10)),  # right brow (of the person: image left)
+    (2, (0.52, -0.78), (0.36, 0.10)),
+    (5, (-0.50, -0.50), (0.24, 0.11)),  # right eye
+    (4, (0.50, -0.50), (0.24, 0.11)),
+    (10, (0, -0.05), (0.24, 0.42)),  # nose
+    (12, (0, 0.44), (0.44, 0.13)),  # upper lip
+    (13, (0, 0.57), (0.40, 0.16)),  # lower lip
+    (11, (0, 0.50), (0.33, 0.07)),  # mouth
+)
+
+
+class _FaceFrame:
+    """Coordinates of an aligned crop in which the eyes are at (-0.5, -0.5) and (0.5, -0.5), the mouth at (0, 0.5).
+
+    x to the right in distances between the eyes, y down in distances from eyes to mouth.
+    """
+
+    def __init__(self, size: int, template: str) -> None:
+        points = TEMPLATES[template].scaled(size)
+        eyes, mouth = points[:2].mean(0), points[3:].mean(0)
+        centre, axis = (eyes + mouth) / 2, torch.arange(size, dtype=torch.float32)
+        self.x = ((axis - centre[0]) / (points[1, 0] - points[0, 0]))[None, :]
+        self.y = ((axis - centre[1]) / (mouth[1] - eyes[1]))[:, None]
+
+    def ellipse(self, centre: tuple[float, float], radii: tuple[float, float]) -> Tensor:
+        """float32 [size, size]: 0 at the centre, 1 on the ellipse, growing outwards."""
+        dx, dy = (self.x - centre[0]) / radii[0], (self.y - centre[1]) / radii[1]
+        return (dx.square() + dy.square()).sqrt()

@@ -1,0 +1,129 @@
+"""Writing a model pack: graphs and pack.toml, checked while still under a temporary name.
+
+What a pack holds and how it is read back: :mod:`trtswap.pack`.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import onnx
+import tomli_w
+from onnx import ModelProto
+
+from trtswap.backends import open_engine
+from trtswap.errors import ExportError
+from trtswap.pack import FORMAT, Pack, StageSpec, check_engine, sha256_of
+
+
+class PackWriter:
+    """Collects graphs in a temporary folder beside the target; ``finish`` checks them and moves the folder there.
+
+    Without ``finish``, leaving the context removes everything, and a pack that was there before stays.
+
+    Raises:
+        ExportError: the target exists and is not to be overwritten, is not a pack, or cannot be written.
+    """
+
+    def __init__(self, target: Path, *, overwrite: bool) -> None:
+        self.target = target
+        self._stages: dict[str, StageSpec] = {}
+        if target.exists() and not overwrite:
+            raise ExportError(f"{target} exists. Choose another folder with -o, or replace it with --overwrite.")
+        if target.exists() and not (target / "pack.toml").is_file():
+            raise ExportError(f"{target} exists and is not a pack, so it is not overwritten. Choose another folder.")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        except OSError as e:
+            raise ExportError(f"{target.parent} cannot be written to: {e.strerror}.") from e
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def add(self, stage: StageSpec, model: ModelProto) -> None:
+        """Write a stage's graph; of ``stage``, the path and the hash are replaced by the file's."""
+        path = self._folder / f"{stage.name}.onnx"
+        try:
+            onnx.save(model, path)
+        except OSError as e:
+            raise ExportError(f"{path} cannot be written: {e.strerror}.") from e
+        self._keep(stage, path)
+
+    def copy(self, stage: StageSpec) -> None:
+        """Take over a stage of another pack as it is."""
+        path = self._folder / f"{stage.name}.onnx"
+        try:
+            shutil.copyfile(stage.path, path)
+        except OSError as e:
+            raise ExportError(f"{stage.path} cannot be copied to {path}: {e.strerror}.") from e
+        self._keep(stage, path)
+
+    def finish(
+        self, *, name: str, version: str, licence: str, description: str, weights: Mapping[str, Mapping[str, str]]
+    ) -> Pack:
+        """Write pack.toml, read the pack back, open every graph against the contract, move the folder to the target.
+
+        Args:
+            name, version, licence, description: of the pack, for people.
+            weights: for each checkpoint that went in: sha256, url, licence.
+
+        Raises:
+            PackError: the pack would not pass ``trtswap pack check``.
+            ExportError: the target cannot be written.
+        """
+        head = {"format": FORMAT, "name": name, "version": version, "licence": licence, "description": description}
+        tables = {"stages": {k: stage_table(s) for k, s in self._stages.items()}, "weights": weights}
+        toml = tomli_w.dumps(head | tables, multiline_strings=True)
+        try:
+            (self._folder / "pack.toml").write_text(toml, encoding="utf-8", newline="\n")
+            self._check()
+            self._publish()
+        except OSError as e:
+            raise ExportError(f"{self.target} cannot be written: {e.strerror}.") from e
+        return Pack.load(self.target)
+
+    def _keep(self, stage: StageSpec, path: Path) -> None:
+        self._stages[stage.name] = replace(stage, path=path, sha256=sha256_of(path))
+
+    def _check(self) -> None:
+        for stage in Pack.load(self._folder).stages.values():
+            with open_engine(stage, backend="onnxruntime", device="cpu") as engine:
+                check_engine(stage, engine)
+
+    def _publish(self) -> None:
+        self._folder.chmod(0o755)  # mkdtemp made it private
+        if self.target.exists():
+            old = self._folder.with_name(f"{self._folder.name}-old")
+            self.target.rename(old)
+            self._folder.rename(self.target)
+            shutil.rmtree(old)
+        else:
+            self._folder.rename(self.target)
+
+
+def stage_table(stage: StageSpec) -> dict[str, Any]:
+    """A stage as ``[stages.NAME]`` of pack.toml has it: only what the stage uses."""
+    template = stage.templates[0] if len(stage.templates) == 1 else list(stage.templates)
+    table = {
+        "file": stage.path.name,
+        "sha256": stage.sha256,
+        "precision": stage.precision,
+        "size": stage.size,
+        "template": template,
+        "latent": stage.latent,
+        "max_faces": stage.max_faces,
+        "threshold": stage.threshold,
+        "weight": stage.weight if stage.name == "restore" else None,
+        "figures": dict(stage.figures),
+    }
+    return {key: value for key, value in table.items() if value or value == 0.0 and key == "weight"}

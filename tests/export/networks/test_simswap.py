@@ -1,0 +1,87 @@
+"""SimSwap: the official checkpoints' layouts, and all four variants against their definition in float64."""
+
+import numpy as np
+import pytest
+import torch
+
+from trtswap.errors import InputError
+from trtswap.export.networks.simswap import SimSwap, normalised_conv
+
+
+@pytest.mark.parametrize(
+    ("variant", "name", "parameters"),
+    [
+        ("224", "simswap_224", 55_051_779),
+        ("512-beta", "simswap_512_beta", 55_079_427),
+        ("fix", "simswap_224", 55_051_779),  # differs from 224 in its arithmetic alone
+        ("fix-deep", "simswap_fix_deep", 59_773_443),
+    ],
+)
+def test_layout_is_the_official_checkpoints(layout, variant, name, parameters):
+    with torch.device("meta"):
+        network = SimSwap(variant)
+    assert {key: tuple(t.shape) for key, t in network.state_dict().items()} == layout(name)
+    assert sum(p.numel() for p in network.parameters()) == parameters
+
+
+@pytest.mark.parametrize(
+    ("variant", "levels", "unit_range"),
+    [
+        ("224", (1, 2, 3), True),
+        ("512-beta", (0, 1, 2, 3), True),
+        ("fix", (1, 2, 3), False),
+        ("fix-deep", (1, 2, 3, 4), False),
+    ],
+)
+def test_network_is_its_definition(randomised, exact, agree, variant, levels, unit_range):
+    network = randomised(SimSwap(variant, latent=24, width=0.125, blocks=2))
+    generator = torch.Generator().manual_seed(1)
+    faces = torch.rand(5, 3, 48, 64, generator=generator)
+    latents = torch.nn.functional.normalize(torch.randn(5, 24, generator=generator))
+    agree(network, definition(network, levels, unit_range, faces, latents, exact), faces, latents)
+
+
+def test_normalisation_survives_squares_beyond_half_precision():
+    x = torch.randn(2, 8, 16, 16, generator=torch.Generator().manual_seed(3)).mul(600).half()
+    norm = normalised_conv(8)[2]
+    expected = by_definition(x.double().numpy())
+    assert (x.double() ** 2).mean() > torch.finfo(torch.float16).max
+    np.testing.assert_allclose(norm(x).numpy(), expected, rtol=0, atol=4e-3)
+
+
+def test_normalisation_of_a_flat_channel_is_zero():
+    norm = normalised_conv(2)[2]
+    assert torch.equal(norm(torch.full((1, 2, 4, 4), 0.25)), torch.zeros(1, 2, 4, 4))
+
+
+def test_unknown_variant_names_the_known_ones():
+    with pytest.raises(InputError, match="'256' is unknown; expected one of: 224, 512-beta, fix, fix-deep"):
+        SimSwap("256")
+
+
+def by_definition(x):
+    """Instance normalisation: the mean removed, then divided by the root of the mean square plus 1e-8."""
+    centred = x - x.mean((2, 3), keepdims=True)
+    return centred / np.sqrt((centred**2).mean((2, 3), keepdims=True) + 1e-8)
+
+
+def definition(network, levels, unit_range, faces, latents, exact):
+    """Swapped faces, layer by layer, adaptive instance normalisation written out."""
+    net = exact.of(network)
+    x, latents = faces.numpy().astype(np.float64), latents.numpy().astype(np.float64)
+
+    def styled(name, number, x):
+        x = by_definition(net.conv(f"{name}.conv{number}.1", x, pad=1, mode="reflect"))
+        style = net.linear(f"{name}.style{number}.linear", latents).reshape(len(latents), 2, -1, 1, 1)
+        return x * (style[:, 0] + 1) + style[:, 1]
+
+    x = exact.relu(net.batch_norm("first_layer.2", net.conv("first_layer.1", x, pad=3, mode="reflect")))
+    for level in levels:
+        x = exact.relu(net.batch_norm(f"down{level}.1", net.conv(f"down{level}.0", x, stride=2, pad=1)))
+    for i in range(2):
+        x = x + styled(f"BottleNeck.{i}", 2, exact.relu(styled(f"BottleNeck.{i}", 1, x)))
+    for level in reversed(levels):
+        x = exact.resize(x, 2)
+        x = exact.relu(net.batch_norm(f"up{level}.2", net.conv(f"up{level}.1", x, pad=1)))
+    x = net.conv("last_layer.1", x, pad=3, mode="reflect")
+    return (np.tanh(x) + 1) / 2 if unit_range else x

@@ -1,0 +1,162 @@
+"""ONNX Runtime as an engine, on the CPU and on CUDA, without copies between torch and ONNX Runtime."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.dlpack import from_dlpack
+
+from trtswap.backends.engine import TensorSpec
+from trtswap.backends.graph_engine import GraphEngine, known_shape
+from trtswap.errors import BackendError, InputError
+
+DTYPES: Mapping[str, tuple[torch.dtype, type[np.generic]]] = {
+    "tensor(float)": (torch.float32, np.float32),
+    "tensor(float16)": (torch.float16, np.float16),
+    "tensor(double)": (torch.float64, np.float64),
+    "tensor(int64)": (torch.int64, np.int64),
+    "tensor(int32)": (torch.int32, np.int32),
+    "tensor(int8)": (torch.int8, np.int8),
+    "tensor(uint8)": (torch.uint8, np.uint8),
+    "tensor(bool)": (torch.bool, np.bool_),
+}
+
+
+class OnnxRuntimeEngine(GraphEngine):
+    """One ONNX Runtime session.
+
+    Inputs are bound by address and outputs are written into torch tensors that are new on every call. An output
+    whose shape the graph does not name in terms of its inputs is allocated by ONNX Runtime and shared by DLPack.
+
+    On CUDA the session runs on a stream of its own, ordered after and before the caller's current stream by
+    events; nothing waits on the host.
+    """
+
+    backend = "onnxruntime"
+
+    def __init__(self, file: Path, *, device: torch.device, precision: str, threads: int | None = None) -> None:
+        """Load a graph.
+
+        Raises:
+            InputError: ``threads`` is below 1.
+            BackendError: ONNX Runtime is not installed, cannot read the file, or cannot use the device.
+        """
+        try:
+            import onnxruntime  # noqa: PLC0415 - imported on use
+        except ImportError as e:
+            raise BackendError(f"The onnxruntime backend needs ONNX Runtime: {e}. pip install onnxruntime.") from e
+        if threads is not None and threads < 1:
+            raise InputError(f"threads is {threads}, expected 1 or more, or None for every core.")
+        if not file.is_file():
+            raise BackendError(f"{file} cannot be loaded: there is no such file.")
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+        with _backend_errors(onnxruntime, f"{file} cannot be loaded by ONNX Runtime {onnxruntime.__version__}"):
+            self._session = onnxruntime.InferenceSession(
+                file, session_options(onnxruntime, threads), providers=_providers(device, self._stream)
+            )
+        if device.type == "cuda" and "CUDAExecutionProvider" not in self._session.get_providers():
+            raise BackendError(
+                f"{file}: ONNX Runtime {onnxruntime.__version__} could not start its CUDA provider, which needs the "
+                "CUDA and cuDNN versions it was built for. Use backend='torch' for the GPU, or device='cpu'."
+            )
+        self._onnxruntime = onnxruntime
+        self._numpy_dtypes = {a.name: DTYPES[a.type][1] for a in self._arguments() if a.type in DTYPES}
+        super().__init__(
+            file,
+            device=device,
+            precision=precision,
+            inputs=[_spec(file, a) for a in self._session.get_inputs()],
+            outputs=[_spec(file, a) for a in self._session.get_outputs()],
+        )
+
+    def _arguments(self) -> list[Any]:
+        return [*self._session.get_inputs(), *self._session.get_outputs()]
+
+    def _run(self, tensors: Mapping[str, Tensor], sizes: Mapping[str, int]) -> dict[str, Tensor]:
+        binding = self._session.io_binding()
+        for name, tensor in tensors.items():
+            self._bind(binding.bind_input, name, tensor)
+        outputs: dict[str, Tensor] = {}
+        for name, spec in self.outputs.items():
+            shape = known_shape(spec, sizes)
+            if shape is None:
+                binding.bind_output(name, self.device.type, self.device.index or 0)
+            else:
+                outputs[name] = torch.empty(shape, dtype=spec.dtype, device=self.device)
+                self._bind(binding.bind_output, name, outputs[name])
+        with _backend_errors(self._onnxruntime, f"{self.file.name} failed to run"), self._ordered_streams():
+            self._session.run_with_iobinding(binding, self._run_options())
+        if len(outputs) < len(self.outputs):
+            shared = zip(self.outputs, binding.get_outputs(), strict=True)
+            outputs |= {name: from_dlpack(value) for name, value in shared if name not in outputs}
+        return {name: outputs[name] for name in self.outputs}
+
+    def _bind(self, bind: Any, name: str, tensor: Tensor) -> None:
+        place = self.device.type, self.device.index or 0
+        bind(name, *place, self._numpy_dtypes[name], tuple(tensor.shape), tensor.data_ptr())
+
+    def _run_options(self) -> Any:
+        options = self._onnxruntime.RunOptions()
+        options.log_severity_level = 4
+        if self._stream is not None:
+            options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+        return options
+
+    @contextmanager
+    def _ordered_streams(self) -> Iterator[None]:
+        """Order the session's stream after the work queued so far, and the caller's stream after the session's."""
+        if self._stream is None:
+            yield
+            return
+        callers = torch.cuda.current_stream(self.device)
+        self._stream.wait_stream(callers)
+        yield
+        callers.wait_stream(self._stream)
+
+    def _release(self) -> None:
+        self._session = None
+
+
+def session_options(onnxruntime: Any, threads: int | None) -> Any:
+    """Options of every session: all graph optimisations, deterministic kernels, and errors only as exceptions."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.use_deterministic_compute = True
+    options.log_severity_level = 4
+    options.intra_op_num_threads = threads or 0
+    options.inter_op_num_threads = 1
+    return options
+
+
+def _providers(device: torch.device, stream: "torch.cuda.Stream | None") -> list[Any]:
+    cpu = "CPUExecutionProvider"
+    if stream is None:
+        return [cpu]
+    options = {"device_id": str(device.index or 0), "user_compute_stream": str(stream.cuda_stream), "use_tf32": "0"}
+    return [("CUDAExecutionProvider", options), cpu]
+
+
+def _spec(file: Path, argument: Any) -> TensorSpec:
+    if argument.type not in DTYPES:
+        raise BackendError(f"{file}: {argument.name} is {argument.type}; expected one of {', '.join(DTYPES)}.")
+    shape = (dim if isinstance(dim, int | str) else f"{argument.name}_{i}" for i, dim in enumerate(argument.shape))
+    return TensorSpec(argument.name, tuple(shape), DTYPES[argument.type][0])
+
+
+@contextmanager
+def _backend_errors(onnxruntime: Any, what: str) -> Iterator[None]:
+    """ONNX Runtime's exceptions, which share no base class, as :class:`BackendError`."""
+    state = onnxruntime.capi.onnxruntime_pybind11_state
+    kinds = tuple(
+        getattr(state, kind)
+        for kind in ("Fail", "EPFail", "EngineError", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel",
+                     "NotImplemented", "NoSuchFile", "RuntimeException")
+    )  # fmt: skip
+    try:
+        yield
+    except (*kinds, RuntimeError, ValueError) as e:
+        raise BackendError(f"{what}: {e}") from e

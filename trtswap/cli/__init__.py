@@ -1,0 +1,84 @@
+"""The ``trtswap`` command. What takes long to import is imported inside the commands, so that help is instant."""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+import trtswap
+from trtswap.cli import export, pack, weights
+from trtswap.cli.console import stderr
+from trtswap.cli.detect import detect
+from trtswap.cli.doctor import doctor
+from trtswap.cli.interrupt import Interrupted
+from trtswap.cli.swap import swap
+from trtswap.errors import TrtswapError
+
+DEBUG = "--debug"
+
+app = typer.Typer(
+    help="Swap faces in video: fast, and nothing but the face changes.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(swap)
+app.command()(detect)
+app.command()(export.export)
+app.add_typer(weights.app, name="weights")
+app.add_typer(pack.app, name="pack")
+app.command()(doctor)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"trtswap {trtswap.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    debug: Annotated[bool, typer.Option(DEBUG, help="Show where an error comes from; may stand anywhere.")] = False,
+) -> None:
+    """Options of every command; both do their work elsewhere."""
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 0 done, 1 an error, 2 wrong usage, 130 or 143 stopped by a signal.
+
+    Args:
+        arguments: as in ``sys.argv[1:]``, which is what None stands for.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = DEBUG in given
+    try:
+        app([argument for argument in given if argument != DEBUG], prog_name="trtswap")
+    except Interrupted as stop:
+        _say(f"Stopped by {stop.signal.name}; no unfinished file was left.")
+        sys.stdout.flush()
+        # Not sys.exit: a thread may still be inside a library, and would crash in an interpreter that ends around it.
+        os._exit(128 + stop.signal)
+    except TrtswapError as error:
+        _fail(str(error), debug)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the user gets one line and not a traceback
+        kind = type(error).__name__
+        _fail(f"Internal error, a bug in trtswap: {kind}: {error}. Run it again with {DEBUG} for the details.", debug)
+    sys.exit(0)
+
+
+def _fail(message: str, debug: bool) -> NoReturn:
+    if debug:
+        traceback.print_exc()
+    _say(f"Error: {message}")
+    sys.exit(1)
+
+
+def _say(message: str) -> None:
+    stderr().print(message, style="red", markup=False, highlight=False, soft_wrap=True)

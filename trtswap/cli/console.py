@@ -1,0 +1,30 @@
+"""Where text goes: results to stdout, everything said on the way to stderr."""
+
+import json
+import sys
+from typing import Any
+
+from rich.console import Console
+
+
+def stdout() -> Console:
+    return Console(highlight=False)
+
+
+def stderr() -> Console:
+    return Console(stderr=True, highlight=False)
+
+
+def say(console: Console, text: str, *, style: str = "") -> None:
+    """Print one line as it is: brackets in a file name are no markup, and a pipe gets no hard line breaks."""
+    console.print(text, style=style, markup=False, soft_wrap=True)
+
+
+def warn(console: Console, text: str) -> None:
+    say(console, f"Warning: {text}", style="yellow")
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on stdout, with nothing in it that strict parsers refuse."""
+    json.dump(document, sys.stdout, indent=2, allow_nan=False)
+    sys.stdout.write("\n")

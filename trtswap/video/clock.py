@@ -1,0 +1,33 @@
+"""Presentation times: every frame gets one, and they only go up."""
+
+from collections.abc import Iterable, Iterator
+
+import av
+
+
+class Clock:
+    """Stamps frames that come without a pts or with one that does not follow the last.
+
+    Attributes:
+        repaired: frames that were given another pts than the file's.
+    """
+
+    def __init__(self, stream: av.VideoStream) -> None:
+        self.repaired = 0
+        rate = stream.average_rate or stream.guessed_rate
+        self._usual = max(1, round(1 / (rate * stream.time_base))) if rate and stream.time_base else 1
+        self._start = stream.start_time or 0
+
+    def stamp(self, frames: Iterable[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+        """Yields the same frames, each with a pts above the one before and a duration (the usual one if unknown)."""
+        last: av.VideoFrame | None = None
+        for frame in frames:
+            if frame.pts is None:
+                frame.pts = self._start if last is None else (last.pts or 0) + last.duration
+                self.repaired += 1
+            elif last is not None and frame.pts <= (last.pts or 0):
+                frame.pts = (last.pts or 0) + 1
+                self.repaired += 1
+            frame.duration = frame.duration or self._usual
+            last = frame
+            yield frame

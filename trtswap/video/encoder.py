@@ -1,0 +1,187 @@
+"""Choose, set up and feed the video encoder."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import av
+from av.codec import Codec
+from av.codec.codec import UnknownCodecError, find_best_pix_fmt_of_list
+from av.container import OutputContainer
+from av.packet import Packet
+
+from trtswap.errors import WriteError
+from trtswap.video.color import FULL, LIMITED, ColorTags, PixelFormat
+from trtswap.video.containers import Container
+from trtswap.video.encoder_options import encoder_options
+from trtswap.video.fflog import captured_log, log_text
+from trtswap.video.formats import layout_of
+from trtswap.video.hdr import encoder_params
+from trtswap.video.info import VideoInfo
+from trtswap.video.planes import convert
+
+# These refuse frames whose size is no multiple of the chroma subsampling.
+_WANTS_WHOLE_CHROMA = frozenset({"libx264", "libx265", "libsvtav1"})
+_SENSIBLE = ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "ffv1", "prores_ks", "h264_nvenc", "hevc_nvenc")
+_MAX_RATE = 300
+# swscale's numbers for the matrices that RGB is turned into Y'CbCr with, which here equal those of H.273.
+_BT709, _BT601 = 1, 5
+
+
+@dataclass(frozen=True)
+class EncoderChoice:
+    """An encoder and the pixel format it gets.
+
+    Attributes:
+        name: FFmpeg's name of the encoder.
+        format: FFmpeg's name of the format; the frames' own wherever the encoder takes it.
+    """
+
+    name: str
+    format: str
+
+
+def choose_encoder(codec: str, container: Container, fmt: PixelFormat, size: tuple[int, int]) -> EncoderChoice:
+    """The encoder for frames of a format; ``auto`` is the container's first that takes them unchanged.
+
+    Raises:
+        WriteError: there is no such encoder, or it takes nothing that the frames can be converted to.
+    """
+    if codec != "auto":
+        return EncoderChoice(codec, _closest_format(_find(codec), fmt, size))
+    choices = [EncoderChoice(name, _closest_format(_find(name), fmt, size)) for name in container.codecs]
+    return next((choice for choice in choices if choice.format == fmt.name), choices[0])
+
+
+def _find(codec: str) -> Codec:
+    try:
+        found = Codec(codec, "w")
+    except UnknownCodecError:
+        found = None
+    if found is None or found.type != "video":
+        raise WriteError(f"there is no video encoder '{codec}', expected 'auto' or one such as {', '.join(_SENSIBLE)}")
+    return found
+
+
+def _closest_format(codec: Codec, fmt: PixelFormat, size: tuple[int, int]) -> str:
+    offered = [f.name for f in codec.video_formats or ()]
+    usable = [name for name in offered or [fmt.name] if _fits(codec.name, name, size)]
+    if fmt.name in usable:
+        return fmt.name
+    best, _ = find_best_pix_fmt_of_list(usable, fmt.name) if usable else (None, 0)
+    if best is None:
+        raise WriteError(
+            f"encoder {codec.name} takes no planar format that fits {fmt.name} at {size[0]}x{size[1]}; it offers "
+            f"{', '.join(offered)}"
+        )
+    return best.name
+
+
+def _fits(codec: str, name: str, size: tuple[int, int]) -> bool:
+    layout = layout_of(name)
+    if layout is None or layout.planar != name:
+        return False
+    whole = all(extent % (1 << shift) == 0 for extent, shift in zip(size, layout.chroma_shift, strict=True))
+    return whole or layout.gray or codec not in _WANTS_WHOLE_CHROMA
+
+
+class Encoder:
+    """An open encoder, writing into one stream of ``output``.
+
+    Args:
+        output: the file, to which one video stream is added.
+        choice: what to open.
+        info: the source, whose sizes, rate, time base, aspect, colours and HDR metadata the stream gets.
+        crf, preset: quality and effort, x264's scale and names.
+        options: the encoder's own options, which come last.
+
+    Raises:
+        WriteError: the encoder does not open with these options, or the file's format does not take its codec.
+    """
+
+    def __init__(
+        self,
+        output: OutputContainer,
+        choice: EncoderChoice,
+        info: VideoInfo,
+        *,
+        crf: float,
+        preset: str,
+        options: Mapping[str, str],
+    ) -> None:
+        self._choice = choice
+        self._fmt = info.pixel_format
+        self.tags = _tags_after(choice, info)
+        self._usual_duration = _usual_duration(info)
+        self._durations: dict[int, int] = {}
+        rate = info.average_rate if info.average_rate and info.average_rate < _MAX_RATE else Fraction(25)
+        try:
+            self.stream: av.VideoStream = output.add_stream(choice.name, rate=rate)
+        except (ValueError, av.error.FFmpegError) as error:
+            raise WriteError(f"{output.format.name} files cannot hold {choice.name} video: {error}") from error
+        params = encoder_params(choice.name, info.hdr)
+        self.stream.options = encoder_options(
+            self.stream.codec_context, choice.name, crf=crf, preset=preset, params=params, options=options, tags=self.tags
+        )
+        self._configure(info)
+        self._open()
+
+    def encode(self, frame: av.VideoFrame, pts: int, duration: int) -> list[Packet]:
+        """Encode one frame; ``pts`` and ``duration`` (0: the usual one) in the source's time base."""
+        if frame.format.name != self._choice.format:
+            frame = self._convert(frame)
+        frame.pts = pts
+        frame.time_base = self.stream.codec_context.time_base
+        frame.duration = self._durations[pts] = duration or self._usual_duration
+        return self._stamped(self.stream.encode(frame))
+
+    def flush(self) -> list[Packet]:
+        """The packets that the encoder still held."""
+        return self._stamped(self.stream.encode(None))
+
+    def _stamped(self, packets: list[Packet]) -> list[Packet]:
+        """Encoders keep each pts but not every one keeps durations."""
+        for packet in packets:
+            if packet.pts is not None:
+                packet.duration = self._durations.pop(packet.pts, packet.duration)
+        return packets
+
+    def _convert(self, frame: av.VideoFrame) -> av.VideoFrame:
+        if self._fmt.matrix == "rgb":
+            return convert(frame, self._choice.format, matrix=self.tags.matrix, to_range=LIMITED)
+        return convert(frame, self._choice.format)
+
+    def _configure(self, info: VideoInfo) -> None:
+        context = self.stream.codec_context
+        context.width, context.height = info.width, info.height
+        context.pix_fmt = self._choice.format
+        context.time_base = info.time_base
+        context.sample_aspect_ratio = info.sample_aspect
+        context.color_primaries, context.color_trc = self.tags.primaries, self.tags.transfer
+        context.colorspace, context.color_range = self.tags.matrix, self.tags.range
+        if av.Codec(self._choice.name, "w").id == av.Codec("hevc", "r").id:
+            context.codec_tag = "hvc1"  # the only mark of HEVC in MP4 that Apple's players take
+        if info.display.matrix is not None:
+            self.stream.set_display_matrix(info.display.matrix)
+
+    def _open(self) -> None:
+        with captured_log() as log:
+            try:
+                self.stream.codec_context.open()
+            except (av.error.FFmpegError, ValueError, OSError) as error:
+                raise WriteError(
+                    f"encoder {self._choice.name} does not open with {self.stream.options}: {log_text(log) or error}"
+                ) from error
+
+
+def _tags_after(choice: EncoderChoice, info: VideoInfo) -> ColorTags:
+    """The source's own tags; the encoder's conversion from RGB, if there is one, changes matrix and range."""
+    if info.pixel_format.matrix == "rgb" and not choice.format.startswith("gbrp"):
+        return replace(info.color, matrix=_BT709 if info.height >= 720 else _BT601, range=LIMITED)
+    if info.source_format.startswith("yuvj"):
+        return replace(info.color, range=FULL)
+    return info.color
+
+
+def _usual_duration(info: VideoInfo) -> int:
+    return max(1, round(1 / (info.average_rate * info.time_base))) if info.average_rate else 1

@@ -1,0 +1,89 @@
+"""Planes between FFmpeg's frames and torch tensors: one copy each way, line strides respected."""
+
+from collections.abc import Sequence
+
+import av
+import numpy as np
+import torch
+from av.video.reformatter import Interpolation
+from torch import Tensor
+
+from trtswap.video.color import PixelFormat
+from trtswap.video.formats import Layout, layout_of
+
+
+def planes_from_frames(frames: Sequence[av.VideoFrame], layout: Layout) -> tuple[Tensor, Tensor, Tensor]:
+    """Copy frames of one size and format into a batch.
+
+    Returns:
+        Y [B,H,W], U, V [B,h,w], or R, G, B [B,H,W]; uint8, or int16 above 8 bits. Gray gets neutral chroma.
+    """
+    width, height = frames[0].width, frames[0].height
+    dtype = torch.uint8 if layout.bits == 8 else torch.int16
+    batch = []
+    for channel in range(3):
+        shape = _plane_size(width, height, layout, channel)
+        if channel >= len(layout.planes):
+            batch.append(torch.full((len(frames), *shape), 1 << (layout.bits - 1), dtype=dtype))
+            continue
+        plane = torch.empty((len(frames), *shape), dtype=dtype)
+        for target, frame in zip(plane.numpy(), frames, strict=True):
+            _read_channel(frame, layout, channel, target)
+        batch.append(plane)
+    return batch[0], batch[1], batch[2]
+
+
+def frame_from_planes(planes: tuple[Tensor, Tensor, Tensor], index: int, fmt: PixelFormat) -> av.VideoFrame:
+    """Frame ``index`` of a batch as a frame of FFmpeg's, with its own memory and no timestamp."""
+    layout = layout_of(fmt.name)
+    if layout is None or layout.planar != fmt.name:
+        raise ValueError(f"{fmt.name} is no planar format")
+    height, width = planes[0].shape[-2:]
+    frame = av.VideoFrame(width, height, fmt.name)
+    for (plane, _, _), tensor in zip(layout.planes, planes, strict=False):
+        source = tensor[index].cpu().numpy()
+        rows = _rows(frame, plane, source.dtype)
+        rows[: source.shape[0], : source.shape[1]] = source
+    return frame
+
+
+def convert(
+    frame: av.VideoFrame, name: str, *, matrix: int | None = None, to_range: int | None = None
+) -> av.VideoFrame:
+    """The frame in another pixel format, through swscale.
+
+    Args:
+        matrix: swscale's number of the Y'CbCr matrix; needed only between RGB and Y'CbCr.
+        to_range: 1 limited, 2 full; the frame's own if not given.
+    """
+    return frame.reformat(
+        format=name,
+        src_colorspace=matrix,
+        dst_colorspace=matrix,
+        src_color_range=frame.color_range,
+        dst_color_range=frame.color_range if to_range is None else to_range,
+        interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT,
+    )
+
+
+def _read_channel(frame: av.VideoFrame, layout: Layout, channel: int, target: np.ndarray) -> None:
+    plane, first, step = layout.planes[channel]
+    height, width = target.shape
+    # Samples in the high bits use all 16, so those are shifted as unsigned numbers.
+    dtype = np.dtype("<u2") if layout.right_shift else target.dtype
+    source = _rows(frame, plane, dtype)[:height, first : first + width * step : step]
+    target[:] = source >> layout.right_shift if layout.right_shift else source
+
+
+def _rows(frame: av.VideoFrame, plane: int, dtype: np.dtype) -> np.ndarray:
+    """A plane's memory as [lines, samples per line with padding], writable."""
+    memory = frame.planes[plane]
+    samples = np.frombuffer(memory, dtype)  # type: ignore[call-overload]
+    return samples.reshape(-1, memory.line_size // dtype.itemsize)
+
+
+def _plane_size(width: int, height: int, layout: Layout, channel: int) -> tuple[int, int]:
+    if channel == 0 or layout.rgb:
+        return height, width
+    sx, sy = layout.chroma_shift
+    return -(-height >> sy), -(-width >> sx)

@@ -1,0 +1,191 @@
+"""Open a file and say what it is: every way of not being a video gets a sentence of its own."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.sidedata.sidedata import Type
+from av.stream import Discard, Disposition, Stream
+
+from trtswap.errors import ReadError
+from trtswap.video.color import ColorTags
+from trtswap.video.display import display_of, parse_display_matrix
+from trtswap.video.fflog import captured_log, log_text
+from trtswap.video.formats import Layout, pixel_format_of
+from trtswap.video.hdr import hdr_of
+from trtswap.video.info import StreamInfo, VideoInfo
+
+# Their clocks start anywhere; a player shows the first timestamp as 0.
+_FREE_RUNNING = frozenset({"mpegts", "mpeg"})
+# AVFieldOrder: 0 unknown, 1 progressive, then four kinds of interlaced.
+_PROGRESSIVE = 1
+_NOT_CARRIED = {
+    Type.A53_CC: "closed captions inside the video stream",
+    Type.DYNAMIC_HDR_PLUS: "HDR10+ dynamic metadata",
+    Type.DOVI_METADATA: "Dolby Vision metadata",
+    Type.DOVI_RPU_BUFFER: "Dolby Vision metadata",
+    Type.SPHERICAL: "spherical projection metadata",
+    Type.STEREO3D: "stereoscopic layout metadata",
+}
+
+
+def open_input(path: Path) -> InputContainer:
+    """Open a media file.
+
+    Raises:
+        ReadError: it is missing, a folder, empty, or FFmpeg finds no media in it.
+    """
+    if not path.exists():
+        raise ReadError(f"{path}: no such file")
+    if path.is_dir():
+        raise ReadError(f"{path}: is a folder, expected a video file")
+    if path.is_file() and path.stat().st_size == 0:
+        raise ReadError(f"{path}: the file is empty (0 bytes)")
+    with captured_log(av.logging.ERROR) as log:
+        try:
+            return av.open(str(path))
+        except PermissionError as error:
+            raise ReadError(f"{path}: no permission to read it") from error
+        except (av.error.FFmpegError, OSError) as error:
+            said = log_text(log)
+            raise ReadError(
+                f"{path}: not a video that FFmpeg can open: {said or error}. "
+                "It may be cut off, still being written, or of another kind"
+            ) from error
+
+
+def video_stream(container: InputContainer, path: Path) -> av.VideoStream:
+    """The first video stream that is not a cover picture.
+
+    Raises:
+        ReadError: there is none, or FFmpeg has no decoder for it.
+    """
+    for stream in container.streams.video:
+        if not stream.disposition & Disposition.attached_pic:
+            if stream.codec_context is None:
+                raise ReadError(f"{path}: FFmpeg has no decoder for its video stream")
+            return stream
+    kinds = sorted({stream.type for stream in container.streams})
+    found = f"only {', '.join(kinds)}" if kinds else "no stream at all"
+    cover = " and a cover picture" if container.streams.video else ""
+    raise ReadError(f"{path}: has no video stream ({found}{cover})")
+
+
+def describe(
+    container: InputContainer,
+    stream: av.VideoStream,
+    frame: av.VideoFrame,
+    layout: Layout,
+    path: Path,
+    *,
+    interlaced: bool,
+) -> VideoInfo:
+    """All about the video, from its headers and its first frame, whose planes will be read as ``layout``.
+
+    Raises:
+        ReadError: the colour matrix is one that no Y'CbCr conversion here knows, or there is no time base.
+    """
+    tags = _color_tags(stream, frame)
+    pixel_format = pixel_format_of(frame.format.name, layout, tags, frame.height)
+    if pixel_format is None:
+        raise ReadError(
+            f"{path}: its colours are coded with matrix {tags.matrix} of H.273 (such as YCgCo or ICtCp), expected "
+            "BT.601, BT.709, BT.2020, SMPTE 240M or RGB; convert the video first"
+        )
+    if stream.time_base is None:
+        raise ReadError(f"{path}: its video stream has no time base")
+    side_data = {data.type: bytes(data) for data in frame.side_data}  # type: ignore[attr-defined]
+    matrix = parse_display_matrix(side_data[Type.DISPLAYMATRIX]) if Type.DISPLAYMATRIX in side_data else None
+    sample_aspect = stream.sample_aspect_ratio or Fraction(1)
+    return VideoInfo(
+        width=frame.width,
+        height=frame.height,
+        pixel_format=pixel_format,
+        source_format=frame.format.name,
+        codec=stream.codec_context.name,
+        container=container.format.name,
+        time_base=stream.time_base,
+        average_rate=stream.average_rate or stream.guessed_rate,
+        frame_count=_frame_count(container, stream),
+        duration=_duration(container, stream),
+        origin=origin_of(container),
+        sample_aspect=sample_aspect,
+        display=display_of(frame.width, frame.height, sample_aspect, matrix),
+        color=tags,
+        hdr=hdr_of(frame),
+        interlaced=interlaced or stream.codec_context.field_order > _PROGRESSIVE,
+        streams=tuple(_stream_info(other) for other in container.streams if other.index != stream.index),
+        not_carried=tuple(sorted({_NOT_CARRIED[kind] for kind in side_data if kind in _NOT_CARRIED})),
+    )
+
+
+def origin_of(container: InputContainer) -> Fraction:
+    """What a player's clock calls zero, in seconds of the file's own clock."""
+    if container.format.name not in _FREE_RUNNING:
+        return Fraction(0)
+    starts = [s.start_time * s.time_base for s in container.streams if s.start_time is not None and s.time_base]
+    return min(starts, default=Fraction(0))
+
+
+def has_packet_index(stream: Stream) -> bool:
+    """The demuxer knows every packet from the header on (MP4 and its kin, unless fragmented)."""
+    return "mp4" in stream.container.format.name and stream.frames > 0
+
+
+def _frame_count(container: InputContainer, stream: av.VideoStream) -> int | None:
+    if has_packet_index(stream):
+        return sum(not entry.is_discard for entry in stream.index_entries)
+    seconds, rate = _duration(container, stream), stream.average_rate
+    return stream.frames or (round(seconds * rate) if seconds and rate else None)
+
+
+def _duration(container: InputContainer, stream: av.VideoStream) -> float | None:
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    return container.duration / av.time_base if container.duration is not None else None
+
+
+def _stream_info(stream: Stream) -> StreamInfo:
+    context = stream.codec_context
+    name = context.name if context is not None else getattr(stream, "name", None)
+    return StreamInfo(
+        index=stream.index,
+        kind=stream.type,
+        codec=name or "unknown",
+        language=stream.metadata.get("language"),
+        title=stream.metadata.get("title"),
+    )
+
+
+def is_rebuilt_from_chapters(stream: Stream) -> bool:
+    """QuickTime's chapter track: FFmpeg shows it as a stream as well, and discards its packets."""
+    return stream.type == "data" and stream.discard == Discard.all
+
+
+def _color_tags(stream: av.VideoStream, frame: av.VideoFrame) -> ColorTags:
+    return ColorTags(
+        primaries=frame.color_primaries,
+        transfer=frame.color_trc,
+        matrix=frame.colorspace,
+        range=frame.color_range,
+        chroma_location=_chroma_location(stream, frame),
+    )
+
+
+def _chroma_location(stream: av.VideoStream, frame: av.VideoFrame) -> str | None:
+    """PyAV has no attribute for it; the ``showinfo`` filter prints it."""
+    graph = av.filter.Graph()
+    source = graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format, time_base=stream.time_base
+    )
+    graph.link_nodes(source, graph.add("showinfo", checksum="0"), graph.add("buffersink")).configure()
+    with captured_log(av.logging.INFO) as log:
+        graph.vpush(frame)
+        graph.vpull()
+    for _, _, text in log:
+        _, found, rest = text.partition(" cl:")
+        if found:
+            location = rest.split()[0]
+            return None if location == "unspecified" else location
+    return None

@@ -1,0 +1,240 @@
+"""Read a video as batches of planes."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import chain
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+import av
+import torch
+
+from trtswap.errors import InputError, ReadError
+from trtswap.frames import Frames
+from trtswap.video.clock import Clock
+from trtswap.video.deinterlace import Deinterlacer
+from trtswap.video.demux import Demuxer
+from trtswap.video.formats import Layout, layout_of, nearest_planar
+from trtswap.video.info import Loss, VideoInfo
+from trtswap.video.planes import convert, planes_from_frames
+from trtswap.video.probe import describe, open_input, origin_of, video_stream
+
+# Frame threads each hold a frame; more of them than this cost memory and gain nothing for one stream.
+MAX_DECODER_THREADS = 16
+# Seconds to step back from the wanted start, until a key frame lies before it.
+_SEEK_MARGINS = (0, 2, 8, 30)
+
+
+class Reader(Protocol):
+    """What every reader offers: a context manager that is iterated once.
+
+    Attributes:
+        info: what is known about the video.
+        loss: set after the last frame if the file ended before its own header says so.
+        damaged_packets: packets that the decoder refused so far; they are skipped.
+        corrupt_frames: frames delivered so far that the decoder marked as damaged.
+        warnings: what a user should be told, in the order it was found.
+    """
+
+    info: VideoInfo
+    loss: Loss | None
+    damaged_packets: int
+    corrupt_frames: int
+    warnings: list[str]
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def __iter__(self) -> Iterator[Frames]: ...
+
+    def close(self) -> None: ...
+
+
+class VideoReader:
+    """Decode on the CPU with PyAV. See :class:`Reader` for the attributes.
+
+    Args:
+        path: the video.
+        batch_size: frames per batch; the last batch may be shorter.
+        start: seconds from the video's beginning; the first frame is the first one shown at or after it.
+        end: seconds from the video's beginning; frames from there on are left out.
+        device: where the planes go.
+        threads: decoder threads, 0 for one per core (at most 16).
+
+    Raises:
+        InputError: ``batch_size``, ``start`` or ``end`` make no sense.
+        ReadError: the file is missing, empty, no video, or nothing in it can be decoded.
+    """
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        *,
+        batch_size: int = 8,
+        start: float | None = None,
+        end: float | None = None,
+        device: torch.device | str = "cpu",
+        threads: int = 0,
+    ) -> None:
+        if batch_size < 1:
+            raise InputError(f"batch_size is {batch_size}, expected 1 or more")
+        if (start or 0) < 0 or (end is not None and end <= (start or 0)):
+            raise InputError(f"start {start} and end {end}: expected 0 <= start < end, in seconds")
+        self.path = Path(path)
+        self.batch_size = batch_size
+        self.device = torch.device(device)
+        self.loss: Loss | None = None
+        self.corrupt_frames = 0
+        self.warnings: list[str] = []
+        self._threads = threads
+        self._open()
+        try:
+            self._begin(start, end)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the decoder and the file; safe to call twice."""
+        self._frames: Iterator[av.VideoFrame] = iter(())
+        self._container.close()
+
+    @property
+    def damaged_packets(self) -> int:
+        return self._demuxer.damaged_packets
+
+    def __iter__(self) -> Iterator[Frames]:
+        """Yields batches in presentation order, each with memory of its own.
+
+        Raises:
+            ReadError: the size or pixel format of the picture changes on the way.
+        """
+        batch: list[av.VideoFrame] = []
+        for frame in self._frames:
+            batch.append(frame)
+            if len(batch) == self.batch_size:
+                yield self._to_batch(batch)
+                batch = []
+        if batch:
+            yield self._to_batch(batch)
+
+    def _open(self) -> None:
+        self._container = open_input(self.path)
+        self._stream = video_stream(self._container, self.path)
+        context = self._stream.codec_context
+        context.thread_type = "AUTO"  # type: ignore[assignment]
+        context.thread_count = min(self._threads or torch.get_num_threads(), MAX_DECODER_THREADS)
+        if self._stream.time_base is None:
+            raise ReadError(f"{self.path}: its video stream has no time base")
+        self._time_base = self._stream.time_base
+        self._demuxer = Demuxer(self._container, self._stream)
+        self._clock = Clock(self._stream)
+
+    def _begin(self, start: float | None, end: float | None) -> None:
+        origin = origin_of(self._container)
+        start_tick = None if start is None else self._tick(origin + Fraction(start))
+        end_tick = None if end is None else self._tick(origin + Fraction(end))
+        raw = self._demuxer.frames() if start_tick is None else self._frames_from(start_tick)
+        frames = self._in_range(raw, start_tick, end_tick)
+        first = next(frames, None)
+        if first is None:
+            span = "" if start is None and end is None else f" between {start or 0} s and {end or 'its end'} s"
+            raise ReadError(f"{self.path}: no frame of it can be decoded{span}")
+        self._frames = chain([first], frames)
+        self._layout = self._choose_layout(first)
+        interlaced = self._deinterlacer.deinterlaced > 0
+        self.info = describe(self._container, self._stream, first, self._layout, self.path, interlaced=interlaced)
+
+    def _tick(self, seconds: Fraction) -> int:
+        return round(seconds / self._time_base)
+
+    def _frames_from(self, start_tick: int) -> Iterator[av.VideoFrame]:
+        """Frames from a key frame that lies at or before ``start_tick``; MPEG-TS often lands after the wanted place."""
+        for margin in _SEEK_MARGINS:
+            self._demuxer.seek(start_tick - round(margin / self._time_base))
+            frames = self._demuxer.frames()
+            key = next((frame for frame in frames if frame.key_frame), None)
+            if key is not None and key.pts is not None and key.pts <= start_tick:
+                return chain([key], frames)
+        self._container.close()
+        self._open()
+        return self._demuxer.frames()
+
+    def _in_range(
+        self, raw: Iterator[av.VideoFrame], start_tick: int | None, end_tick: int | None
+    ) -> Iterator[av.VideoFrame]:
+        """Frames to deliver; sets ``loss`` when the file, not ``end_tick``, is what ends them."""
+        delivered, delivered_end = 0, Fraction(0)
+        for frame in self._progressive(raw):
+            pts = frame.pts or 0
+            if end_tick is not None and pts >= end_tick:
+                return
+            if start_tick is not None and pts < start_tick:
+                continue
+            delivered += 1
+            delivered_end = (pts + frame.duration) * self._time_base
+            self.corrupt_frames += frame.is_corrupt
+            yield frame
+        self.loss = self._demuxer.loss(delivered, delivered_end)
+
+    def _progressive(self, raw: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+        self._deinterlacer = Deinterlacer(self._stream)
+        for frame in self._clock.stamp(self._uniform(raw)):
+            if frame.interlaced_frame and not self._deinterlacer.deinterlaced:
+                self.warnings.append("the source is interlaced: each of its frames was deinterlaced (bwdif)")
+            yield from self._deinterlacer.push(frame)
+        yield from self._deinterlacer.flush()
+
+    def _uniform(self, raw: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+        expected: tuple[int, int, str] | None = None
+        for frame in raw:
+            found = (frame.width, frame.height, frame.format.name)
+            expected = expected or found
+            if found != expected:
+                was, now = (f"{width}x{height} {name}" for width, height, name in (expected, found))
+                raise ReadError(
+                    f"{self.path}: the picture changes from {was} to {now} at {frame.time:.2f} s, expected one size and "
+                    "format throughout; cut the file there (--start, --end)"
+                )
+            yield frame
+
+    def _choose_layout(self, frame: av.VideoFrame) -> Layout:
+        name = frame.format.name
+        layout = layout_of(name)
+        if layout is None:
+            name = nearest_planar(name)
+            self.warnings.append(f"pixel format {frame.format.name} is converted to {name}")
+            layout = layout_of(name)
+        if layout is None:
+            raise ReadError(f"{self.path}: pixel format {frame.format.name} is not supported")
+        self._convert_to = None if name == frame.format.name else name
+        return layout
+
+    def _to_batch(self, frames: list[av.VideoFrame]) -> Frames:
+        pts = tuple(frame.pts or 0 for frame in frames)
+        durations = tuple(frame.duration for frame in frames)
+        if self._convert_to is not None:
+            frames = [convert(frame, self._convert_to) for frame in frames]
+        y, u, v = planes_from_frames(frames, self._layout)
+        return Frames(
+            planes=(y.to(self.device), u.to(self.device), v.to(self.device)),
+            format=self.info.pixel_format,
+            to_display=self.info.display.to_tensor(),
+            display_size=self.info.display_size,
+            pts=pts,
+            durations=durations,
+            time_base=self._time_base,
+        )

@@ -1,0 +1,204 @@
+"""Write a video: the encoder gets the planes, everything else comes from the source."""
+
+from collections.abc import Mapping
+from fractions import Fraction
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import av
+from av.packet import Packet
+
+from trtswap.errors import InputError, WriteError
+from trtswap.frames import Frames
+from trtswap.video.containers import container_for
+from trtswap.video.encoder import Encoder, choose_encoder
+from trtswap.video.hdr import encoder_params
+from trtswap.video.info import VideoInfo
+from trtswap.video.planes import frame_from_planes
+from trtswap.video.streams import StreamCopier, TimeWindow
+from trtswap.video.target import Target
+
+
+class VideoWriter:
+    """Encodes frames into a file that gets its name when it is whole.
+
+    As a context manager it finishes the file on a normal exit; on any exception, Ctrl-C included, nothing is left.
+    Every pts is kept, in seconds, wherever the file format can express it (Matroska and WebM count milliseconds,
+    MPEG-TS 1/90000 s). With ``start`` the first frame becomes time 0, and audio moves along by the same amount.
+
+    Args:
+        path: the file to write; the suffix chooses the format.
+        info: what the reader said about the source.
+        source: the file to copy audio, subtitles, chapters and tags from; None for none.
+        codec: FFmpeg's name of an encoder, or ``auto``: one for the format that takes the planes unchanged.
+        crf: quality, 0 (best) to 51, on x264's scale.
+        preset: effort, by x264's names.
+        options: further options of the encoder, such as ``{"tune": "film"}``.
+        start, end: the reader's, in seconds from the source's beginning.
+        copy_streams: carry audio, subtitles and attachments over; chapters and tags are carried over either way.
+        overwrite: replace an existing file.
+
+    Attributes:
+        warnings: what could not be carried over or had to be changed.
+        codec: FFmpeg's name of the encoder in use.
+
+    Raises:
+        WriteError: the target, the codec or its options are unusable.
+        ReadError: ``source`` does not open.
+    """
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        info: VideoInfo,
+        *,
+        source: str | PathLike[str] | None = None,
+        codec: str = "auto",
+        crf: float = 18,
+        preset: str = "medium",
+        options: Mapping[str, str] | None = None,
+        start: float | None = None,
+        end: float | None = None,
+        copy_streams: bool = True,
+        overwrite: bool = False,
+    ) -> None:
+        self.path = Path(path)
+        self.warnings: list[str] = []
+        self._info = info
+        self._range = (start, end)
+        self._container = container_for(self.path)
+        choice = choose_encoder(codec, self._container, info.pixel_format, (info.width, info.height))
+        self.codec = choice.name
+        source_path = None if source is None else Path(source)
+        self._copier: StreamCopier | None = None
+        self._target = Target(self.path, source=source_path, overwrite=overwrite)
+        self._begun = self._closed = False
+        try:
+            self._output = av.open(
+                str(self._target.temporary),
+                "w",
+                format=self._container.format,
+                container_options=self._container.options(info.time_base),
+            )
+            self._encoder = Encoder(self._output, choice, info, crf=crf, preset=preset, options=options or {})
+            if source_path is not None:
+                self._copier = StreamCopier(
+                    source_path, self._output, self._container, self.warnings, copy_streams=copy_streams
+                )
+        except BaseException:
+            self.discard()
+            raise
+        self._warn_about_pictures(choice.format)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.discard()
+
+    def write(self, frames: Frames) -> None:
+        """Encode a batch, in presentation order.
+
+        Raises:
+            InputError: the planes are not those that ``info`` announced.
+            WriteError: encoding or writing failed, for example because the disk is full.
+        """
+        fmt = self._info.pixel_format
+        size = (self._info.width, self._info.height)
+        if frames.format.name != fmt.name or tuple(frames.planes[0].shape[:0:-1]) != size:
+            raise InputError(
+                f"frames are {frames.format.name} with planes {tuple(frames.planes[0].shape)}, expected {fmt.name} "
+                f"{size[0]}x{size[1]} as announced"
+            )
+        if frames.time_base != self._info.time_base:
+            raise InputError(f"frames count time in {frames.time_base} s, expected {self._info.time_base} s")
+        try:
+            for index, (pts, duration) in enumerate(zip(frames.pts, frames.durations, strict=True)):
+                if not self._begun:
+                    self._begin(pts)
+                frame = frame_from_planes(frames.planes, index, fmt)
+                self._mux(self._encoder.encode(frame, pts - self._shift_ticks, duration))
+        except (av.error.FFmpegError, OSError) as error:
+            raise self._failure(error) from error
+
+    def close(self) -> None:
+        """Flush the encoder, finish the file and give it its name.
+
+        Raises:
+            WriteError: no frame was written, or the file cannot be finished.
+        """
+        if self._closed:
+            return
+        try:
+            if not self._begun:
+                raise WriteError(f"{self.path}: no frame was written")
+            try:
+                self._mux(self._encoder.flush())
+                if self._copier is not None:
+                    self._copier.copy_until(None)
+                self._output.close()
+            except (av.error.FFmpegError, OSError) as error:
+                raise self._failure(error) from error
+        except BaseException:
+            self.discard()
+            raise
+        self._release()
+        self._target.commit()
+
+    def discard(self) -> None:
+        """Give up: remove what was written. Does nothing after ``close``."""
+        if self._closed:
+            return
+        try:
+            if hasattr(self, "_output"):
+                self._output.close()
+        except (av.error.FFmpegError, OSError):
+            pass  # it goes away anyhow
+        finally:
+            self._release()
+            self._target.discard()
+
+    def _begin(self, first_pts: int) -> None:
+        window = self._time_window(first_pts * self._info.time_base)
+        self._shift_ticks = round(window.shift / self._info.time_base)
+        if self._copier is not None:
+            self._copier.begin(window, self._encoder.stream)
+        self._output.start_encoding()
+        self._begun = True
+
+    def _time_window(self, first: Fraction) -> TimeWindow:
+        start, end = self._range
+        stop = None if end is None else self._info.origin + Fraction(end)
+        if start is not None:
+            return TimeWindow(first, first, stop)
+        # A clock that starts anywhere stays as it is only in a format whose own clock does.
+        return TimeWindow(Fraction(0) if self._container.format == "mpegts" else self._info.origin, None, stop)
+
+    def _mux(self, packets: list[Packet]) -> None:
+        for packet in packets:
+            if self._copier is not None and packet.dts is not None:
+                self._copier.copy_until(packet.dts * packet.time_base)
+            self._output.mux_one(packet)
+
+    def _release(self) -> None:
+        self._closed = True
+        if self._copier is not None:
+            self._copier.close()
+
+    def _failure(self, error: Exception) -> WriteError:
+        return WriteError(f"{self.path}: writing failed: {getattr(error, 'strerror', None) or error}")
+
+    def _warn_about_pictures(self, encoder_format: str) -> None:
+        wanted = self._info.pixel_format.name
+        if encoder_format != wanted:
+            self.warnings.append(f"{self.codec} does not take {wanted} at this size: encoded as {encoder_format}")
+        if self._info.hdr and not encoder_params(self.codec, self._info.hdr):
+            self.warnings.append(f"HDR10 metadata is lost: {self.codec} has no place for it")
+        self.warnings.extend(f"lost in encoding: {what}" for what in self._info.not_carried)
