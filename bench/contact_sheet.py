@@ -18,7 +18,7 @@ ROWS, HEIGHT = 5, 240
 def spread_frames(video: Path, count: int) -> list[Image.Image]:
     """Frames from the middle of ``count`` equal parts of a video."""
     with VideoReader(video, batch_size=1) as reader:
-        total = reader.info.frames or sum(1 for _ in VideoReader(video, batch_size=1))
+        total = reader.info.frame_count or sum(1 for _ in VideoReader(video, batch_size=1))
     wanted = {int((i + 0.5) * total / count) for i in range(count)}
     with VideoReader(video, batch_size=1) as reader:
         frames = islice(reader, max(wanted) + 1)

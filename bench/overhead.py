@@ -2,7 +2,7 @@
 
     python bench/overhead.py [--repeats N] [--write]
 
-The pack `identity` is run on one face, so that the stages are the real ones; the time inside its graphs is not counted.
+The pack `paste` (swap crops of 224, canvas of 512) is run on one face, so that the stages are the real ones; the time inside its graphs is not counted.
 The face's size, the canvas's size and the frame's size are varied one at a time: the cost follows the face (and the
 canvas), not the frame.
 """
@@ -16,7 +16,7 @@ import torch
 from measure import interleaved, result, table, write
 from trtswap.backends import choose
 from trtswap.export.build import Weights, export_pack
-from trtswap.export.recipes import identity
+from trtswap.export.recipes import paste
 from trtswap.faces import Faces
 from trtswap.frames import Frames
 from trtswap.geometry import TEMPLATES, identity_transform
@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write bench/results/overhead.json")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        pack = export_pack(identity(), Path(folder) / "identity", Weights(None, seed=0))
+        pack = export_pack(paste(), Path(folder) / "paste", Weights(None, seed=0))
         data = result("overhead", measure(pack, args.repeats), canvas=pack.canvas_size, stages=list(OURS))
     print(table(data))
     if args.write:

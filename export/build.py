@@ -144,15 +144,12 @@ def _settled(network: YuNet) -> YuNet:
     images = drawn_faces((2, 3, *DETECT_SIDES), torch.Generator().manual_seed(0)) * 255
     with torch.no_grad():
         network.train().levels(images)
-        levels = network.eval().levels(images)
-        for heads, maps in zip(
-            (network.bbox_head.multi_level_cls, network.bbox_head.multi_level_obj),
-            list(zip(*levels, strict=True))[:2],
-            strict=True,
-        ):
-            for head, logits in zip(heads, maps, strict=True):
-                head.conv2.weight /= logits.std()
-                head.conv2.bias.copy_(-logits.mean() / logits.std() - 2.5)
+        for i, level in enumerate(network.eval().levels(images)):
+            for branch, logits in (("cls", level.cls), ("obj", level.obj)):
+                last = f"bbox_head.multi_level_{branch}.{i}.conv2"
+                weight, bias = network.get_parameter(f"{last}.weight"), network.get_parameter(f"{last}.bias")
+                weight.div_(logits.std())
+                bias.sub_(logits.mean()).div_(logits.std()).sub_(2.5)
     return network
 
 

@@ -5,11 +5,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trtswap.errors import InputError
-from trtswap.export.networks.yunet import STRIDES, Level, YuNet
+from trtswap.export.networks.yunet import STRIDES, YuNet
 
-# No coordinate of a face lies further out than this, in pixels. NaN, infinities and boxes whose area would
-# overflow fail the comparison.
-_FARTHEST = 65536.0
+# No coordinate of a face, in pixels, and no output of the network is as large as this. NaN and infinity fail the
+# comparison too, and areas cannot overflow.
+_OUT_OF_RANGE = 65536.0
+_SEES_NOTHING = -100.0  # a logit whose sigmoid is 0 for all purposes
 
 
 class GreedyNms(nn.Module):
@@ -42,14 +43,11 @@ class GreedyNms(nn.Module):
         block: boxes solved together; affects the speed only.
     """
 
-    earlier: Tensor
-
     def __init__(self, count: int, *, threshold: float = 0.3, block: int = 32) -> None:
         super().__init__()
         self.count = count
         self.threshold = threshold
         self.block = block
-        self.register_buffer("earlier", torch.ones(block, block).triu(1), persistent=False)
 
     def forward(self, boxes: Tensor, valid: Tensor) -> Tensor:
         """Which boxes stay.
@@ -61,14 +59,15 @@ class GreedyNms(nn.Module):
         Returns:
             float32 [B, K], 1 for kept boxes, else 0.
         """
-        suppressors = _overlap(boxes, self.threshold).split(self.block, 2)  # [B, K, block] each
-        candidates = valid[:, None].split(self.block, 2)
+        overlap = _overlap(boxes, self.threshold)
         kept: list[Tensor] = []
-        for start, column, free in zip(range(0, self.count, self.block), suppressors, candidates, strict=True):
+        for start in range(0, self.count, self.block):
+            stop = min(start + self.block, self.count)
+            free = valid[:, None, start:stop]
             if kept:
-                free = F.relu(free - torch.bmm(torch.cat(kept, 2), column[:, :start]))  # noqa: PLW2901
-            size = min(self.block, self.count - start)
-            kept.append(_settle(free, column[:, start : start + size] * self.earlier[:size, :size], size))
+                free = F.relu(free - torch.bmm(torch.cat(kept, 2), overlap[:, :start, start:stop]))
+            earlier = torch.ones(stop - start, stop - start, device=overlap.device).triu(1)
+            kept.append(_settle(free, overlap[:, start:stop, start:stop] * earlier, stop - start))
         return torch.cat(kept, 2)[:, 0]
 
 
@@ -106,7 +105,8 @@ class DetectGraph(nn.Module):
     The network learned from boxes labelled to whole pixels, which does not tell centres from corners: the
     half pixel *of the detection input* between the two readings is below what the network resolves.
 
-    **Precision.** Only ``network`` may run in float16; scores, decoding and NMS are float32 throughout.
+    **Precision.** Only ``network`` may run in float16 (in the exported graph: the nodes named ``network/...``);
+    scores, decoding and NMS are float32 throughout.
 
     Args:
         network: YuNet with its weights.
@@ -130,7 +130,13 @@ class DetectGraph(nn.Module):
     ) -> None:
         super().__init__()
         if not 0 < max_faces <= candidates < 3840:
-            raise InputError(f"max_faces {max_faces} and candidates {candidates}: expected 0 < max_faces <= candidates < 3840")
+            raise InputError(
+                f"max_faces {max_faces}, candidates {candidates}: expected 0 < max_faces <= candidates < 3840"
+            )
+        if not (0 <= threshold < 1 and 0 <= nms_threshold <= 1):
+            raise InputError(
+                f"threshold {threshold}, nms_threshold {nms_threshold}: expected 0 to 1, threshold below 1"
+            )
         self.network = network
         self.threshold = threshold
         self.candidates = candidates
@@ -141,61 +147,68 @@ class DetectGraph(nn.Module):
         """Find faces.
 
         Args:
-            images: float [B, 3, H, W], RGB, 0..1; H and W multiples of 32.
+            images: float32 [B, 3, H, W], RGB, 0..1; H and W multiples of 32.
 
         Returns:
             boxes float32 [B, max_faces, 4] (x1 y1 x2 y2), landmarks float32 [B, max_faces, 5, 2] (right eye,
             left eye, nose, right and left mouth corner) and scores float32 [B, max_faces]; pixels of the
             input, best first, unused rows zero.
         """
-        levels = [Level(*(x.float() for x in level)) for level in self.network.levels(images.flip(1) * 255)]
-        scores, index = _best(self._scores(levels), self.candidates)
-        boxes, landmarks = self._decode(levels, index)
-        rows = torch.cat([boxes, landmarks, scores[..., None]], 2)
-        usable = (rows.abs() < _FARTHEST).float().amin(2) * (scores > 0).float()
-        rows = torch.where(usable[..., None] > 0, rows, 0.0)
-        rows = self._first(rows, self.nms(rows[..., :4], usable))
-        corner, size, points, score = rows.split([2, 2, 10, 1], 2)
-        return torch.cat([corner, corner + size], 2), points.reshape(-1, self.max_faces, 5, 2), score[..., 0]
-
-    def _scores(self, levels: list[Level]) -> Tensor:
-        """Scores of all cells, 0 where below the threshold: [B, cells + candidates]."""
-        cls, obj = (torch.cat([x.flatten(1) for x in maps], 1).sigmoid() for maps in list(zip(*levels, strict=True))[:2])
-        scores = (cls * obj).sqrt()
-        scores = torch.where(scores > self.threshold, scores, 0.0)
-        return F.pad(scores, (0, self.candidates))
-
-    def _decode(self, levels: list[Level], index: Tensor) -> tuple[Tensor, Tensor]:
-        """Boxes [B, K, 4] (corner and size) and landmarks [B, K, 10] of the cells at ``index`` [B, K]."""
-        raw = torch.cat([torch.cat([level.bbox, level.kps], 1).flatten(2) for level in levels], 2)
-        raw = F.pad(raw, (0, self.candidates)).gather(2, index[:, None].expand(-1, 14, -1)).transpose(1, 2)
+        levels = self.network.levels(images.flip(1) * 255)
+        raw = torch.cat([torch.cat(level, 1).flatten(2).float() for level in levels], 2)  # [B, 16, cells]
+        # A small image may have fewer cells than there are candidates.
+        raw = F.pad(raw, (0, self.candidates), value=_SEES_NOTHING)
         cells = torch.cat([_cells(level.cls, stride) for level, stride in zip(levels, STRIDES, strict=True)])
-        cells = F.pad(cells, (0, 0, 0, self.candidates))[index]
-        position, stride = cells[..., :2], cells[..., 2:]
-        size = raw[..., 2:4].exp() * stride
-        corner = (raw[..., :2] + position) * stride - 0.5 * size
-        landmarks = (raw[..., 4:] + torch.cat([position] * 5, 2)) * stride
-        return torch.cat([corner, size], 2), landmarks
+        cells = F.pad(cells, (0, 0, 0, self.candidates))
 
-    def _first(self, rows: Tensor, keep: Tensor) -> Tensor:
-        """The first ``max_faces`` kept rows in their order, then zeros."""
+        scores, index = _best(self._scores(raw), self.candidates)
+        raw = raw.gather(2, index[:, None].expand(-1, raw.shape[1], -1)).transpose(1, 2)
+        faces = torch.cat([_decode(raw, cells[index]), scores[..., None]], 2)  # [B, candidates, 15]
+        valid = (scores > 0).float() * _all_in_range(raw) * _all_in_range(faces)
+        faces = torch.where(valid[..., None] > 0, faces, 0.0)
+
+        corner, size, landmarks, score = self._kept(faces, valid).split([2, 2, 10, 1], 2)
+        return torch.cat([corner, corner + size], 2), landmarks.reshape(-1, self.max_faces, 5, 2), score[..., 0]
+
+    def _scores(self, raw: Tensor) -> Tensor:
+        """Score of each cell, 0 unless above the threshold: [B, 16, cells] -> [B, cells]."""
+        scores = (raw[:, 0].sigmoid() * raw[:, 1].sigmoid()).sqrt()
+        return torch.where(scores > self.threshold, scores, 0.0)
+
+    def _kept(self, faces: Tensor, valid: Tensor) -> Tensor:
+        """The ``max_faces`` best faces that NMS keeps, then zeros: [B, candidates, 15] -> [B, max_faces, 15]."""
+        keep = self.nms(faces[..., :4], valid)
         # Distinct numbers: no tie that a backend could break in its own way.
-        rank = keep * torch.arange(self.candidates, 0, -1, dtype=torch.float32)
+        rank = keep * torch.arange(self.candidates, 0, -1, dtype=torch.float32, device=keep.device)
         rank, index = rank.topk(self.max_faces, 1)
-        found = rows.gather(1, index[..., None].expand(-1, -1, 15))
-        return torch.where(rank[..., None] > 0, found, 0.0)
+        best = faces.gather(1, index[..., None].expand(-1, -1, faces.shape[2]))
+        return torch.where(rank[..., None] > 0, best, 0.0)
+
+
+def _cells(level: Tensor, stride: int) -> Tensor:
+    """Column, row and stride of the cells of a level [B, C, h, w]: float32 [h * w, 3]."""
+    rows, columns = (torch.arange(n, dtype=torch.float32, device=level.device) for n in level.shape[2:])
+    rows, columns = torch.meshgrid(rows, columns, indexing="ij")
+    return torch.stack([columns, rows, torch.full_like(rows, stride)], 2).flatten(0, 1)
 
 
 def _best(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The best scores and their positions; of equal scores the one at the lower position first."""
+    """The best scores of [B, cells] and their positions, [B, count]; of equal scores the one further in front first."""
     if torch.onnx.is_in_onnx_export():
-        return scores.topk(count, 1)  # ONNX orders ties like this; torch promises nothing
+        return scores.topk(count, 1)  # ONNX's TopK breaks ties like this; torch's promises nothing
     scores, index = scores.sort(dim=1, descending=True, stable=True)
     return scores[:, :count], index[:, :count]
 
 
-def _cells(level: Tensor, stride: int) -> Tensor:
-    """Column, row and stride of all cells of a level [B, C, h, w]: float32 [h * w, 3]."""
-    rows, columns = (torch.arange(n, dtype=torch.float32, device=level.device) for n in level.shape[2:])
-    rows, columns = torch.meshgrid(rows, columns, indexing="ij")
-    return torch.stack([columns, rows, torch.full_like(rows, stride)], 2).flatten(0, 1)
+def _decode(raw: Tensor, cells: Tensor) -> Tensor:
+    """x, y, width, height and five landmarks in pixels from [B, K, 16] and [B, K, 3]: [B, K, 14]."""
+    position, stride = cells[..., :2], cells[..., 2:]
+    size = raw[..., 4:6].exp() * stride
+    corner = (raw[..., 2:4] + position) * stride - 0.5 * size
+    landmarks = (raw[..., 6:] + torch.cat([position] * 5, 2)) * stride
+    return torch.cat([corner, size, landmarks], 2)
+
+
+def _all_in_range(values: Tensor) -> Tensor:
+    """1.0 where the last dimension of [B, K, C] holds only numbers that a face can have, else 0.0: [B, K]."""
+    return (values.abs() < _OUT_OF_RANGE).float().amin(2)

@@ -8,7 +8,7 @@ from urllib.request import Request, urlopen
 
 from trtswap.errors import CheckpointError
 
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 18
 TIMEOUT_SECONDS = 30
 
 Progress = Callable[[int, int | None], None]

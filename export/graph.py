@@ -128,7 +128,7 @@ def _trace(module: nn.Module, inputs: Sequence[TensorSpec], outputs: Sequence[Te
     return program
 
 
-# Not onnxscript's default rules: those take any constant up to 1e-8 for zero and drop the epsilon that a division needs.
+# Not onnxscript's default rules: those take a constant up to 1e-8 for zero and drop the epsilon of a division.
 _RULES = (
     rules.fuse_batchnorm_into_conv_rule,
     rules.fuse_batchnorm_into_gemm_rule,
@@ -201,10 +201,14 @@ def _scope(node: NodeProto) -> str:
     return f"{path}/{node.op_type}" if path and not path.startswith("_") else node.op_type
 
 
+def value_info(spec: TensorSpec) -> ValueInfoProto:
+    """A graph input or output with the contract's type and dimension names."""
+    return helper.make_tensor_value_info(spec.name, _ONNX_TYPES[spec.dtype], spec.shape)
+
+
 def _declare(values: Sequence[ValueInfoProto], specs: Sequence[TensorSpec]) -> None:
-    """Give graph inputs or outputs the contract's types and dimension names."""
     for value, spec in zip(values, specs, strict=True):
-        value.CopyFrom(helper.make_tensor_value_info(spec.name, _ONNX_TYPES[spec.dtype], spec.shape))
+        value.CopyFrom(value_info(spec))
 
 
 def _check_outputs(model: ModelProto, outputs: Sequence[TensorSpec], name: str) -> None:

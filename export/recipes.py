@@ -174,6 +174,18 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                 simswap_stages("224", "simswap_224", size=224, templates=FRONTAL, takes=PLAIN, gives=PLAIN),
             ),
             Recipe(
+                "simswap-256",
+                "SimSwap's community 256 generator, BiSeNet, GFPGAN 1.4.",
+                simswap_stages("fix", "simswap_256", size=256, templates=FRONTAL, takes=IMAGENET, gives=IMAGENET),
+            ),
+            Recipe(
+                "simswap-512-unofficial",
+                "SimSwap's community 512 generator, BiSeNet, GFPGAN 1.4.",
+                simswap_stages(
+                    "fix-deep", "simswap_512_unofficial", size=512, templates=FRONTAL, takes=IMAGENET, gives=IMAGENET
+                ),
+            ),
+            Recipe(
                 "simswap-512-beta",
                 "SimSwap's official 512 beta generator, BiSeNet, GFPGAN 1.4.",
                 simswap_stages("512-beta", "simswap_512_beta", size=512, templates=FFHQ, takes=PLAIN, gives=PLAIN),

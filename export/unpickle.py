@@ -81,6 +81,7 @@ def load_module_state(path: Path) -> dict[str, Tensor]:
         CheckpointError: the file is no such thing, or names anything outside the allow-list; nothing of it has run.
     """
     try:
+        refuse_program(path)
         with path.open("rb") as file, warnings.catch_warnings():
             # That the classes are not the ones the file was written with is the point.
             warnings.simplefilter("ignore", torch.serialization.SourceChangeWarning)
@@ -93,6 +94,14 @@ def load_module_state(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(
             f"{path}: cannot be read as a pickled module: {error}. Get the file again; do not load it by other means."
         ) from error
+
+
+def refuse_program(path: Path) -> None:
+    """Stop at a TorchScript archive, which torch.load would hand on to torch.jit.load, and that runs code."""
+    with path.open("rb") as file:
+        is_zip = file.read(4) == b"PK\x03\x04"  # as torch.load tells; zipfile.is_zipfile looks elsewhere
+    if is_zip and "constants.pkl" in torch._C.PyTorchFileReader(str(path)).get_all_records():
+        raise pickle.UnpicklingError("it is a TorchScript program")
 
 
 def named_tensors(module: Inert, prefix: str = "") -> Iterator[tuple[str, Tensor]]:

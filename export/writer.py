@@ -113,17 +113,16 @@ class PackWriter:
 
 def stage_table(stage: StageSpec) -> dict[str, Any]:
     """A stage as ``[stages.NAME]`` of pack.toml has it: only what the stage uses."""
-    template = stage.templates[0] if len(stage.templates) == 1 else list(stage.templates)
     table = {
         "file": stage.path.name,
         "sha256": stage.sha256,
         "precision": stage.precision,
         "size": stage.size,
-        "template": template,
+        "template": stage.templates[0] if len(stage.templates) == 1 else list(stage.templates),
         "latent": stage.latent,
         "max_faces": stage.max_faces,
         "threshold": stage.threshold,
-        "weight": stage.weight if stage.name == "restore" else None,
         "figures": dict(stage.figures),
     }
-    return {key: value for key, value in table.items() if value or value == 0.0 and key == "weight"}
+    used = {key: value for key, value in table.items() if value}
+    return used | {"weight": stage.weight} if stage.name == "restore" else used

@@ -83,17 +83,20 @@ class Frames:
             transforms: float32 [N, 2, 3] on the host, displayed pixel -> canvas pixel.
             canvas: float32 [N, 3, C, C], RGB 0..1, or beyond as ``sample`` gives it.
             alpha: float32 [N, 1, C, C], 0..1.
-            support: float32 [N, 4] on the host, box x1 y1 x2 y2 in canvas pixels outside of which alpha is 0.
+            support: float32 [N, 4] on the host, whole numbers: box x1 y1 x2 y2 in canvas pixels, half open,
+                outside of which alpha is 0.
         """
         matrix, offset = planes_from_rgb(self.format, self.device)
         to_canvas = compose(transforms, self.to_display)
         for i, frame in enumerate(frame_index.tolist()):
+            x0, y0, x1, y1 = (int(v) for v in support[i].tolist())
+            a = alpha[i, :, y0:y1, x0:x1]
+            picture = canvas[i, :, y0:y1, x0:x1]
             # Premultiplied, so that a filtered edge never mixes in colour from where alpha is 0.
-            code = (matrix @ canvas[i].flatten(1) + offset[:, None]).view_as(canvas[i]) * alpha[i]
-            layers = torch.cat([code, alpha[i]])
-            for group, (planes, to_plane) in zip(self._channel_groups(), self._groups(), strict=True):
-                from_plane = compose(to_canvas[i], invert(to_plane))
-                self._blend(planes, frame, from_plane, layers[[*group, 3]], support[i])
+            code = torch.addmm(offset[:, None], matrix, picture.flatten(1)).view_as(picture).mul_(a)
+            for channels, (planes, to_plane) in zip(self._channel_groups(), self._groups(), strict=True):
+                to_layers = shifted(compose(to_canvas[i], invert(to_plane)), x0, y0)
+                self._blend(planes, frame, to_layers, torch.cat([code[channels[0] : channels[-1] + 1], a]))
 
     def resized(self, size: int) -> tuple[Tensor, Tensor]:
         """All frames upright, scaled down so that the longer side is at most ``size``, and letterboxed.
@@ -156,13 +159,10 @@ class Frames:
         region = torch.stack([p[frame, y0:y1, x0:x1] for p in planes]).float()
         return warp(region, shifted(to_plane, x0, y0), size, size)
 
-    def _blend(self, planes: list[Tensor], frame: int, to_canvas: Tensor, layers: Tensor, support: Tensor) -> None:
-        """Blend premultiplied layers [P+1, C, C] (the last is alpha) into the region of ``planes`` they cover."""
-        left, top, right, bottom = support.tolist()
-        from_canvas = invert(to_canvas)
-        box = started(from_canvas, left, top)
-        x0, y0, x1, y1 = bounds(box, round(bottom - top), round(right - left), *planes[0].shape[1:])
-        *values, a = warp(layers, started(to_canvas, x0, y0), y1 - y0, x1 - x0, padding="zeros")
+    def _blend(self, planes: list[Tensor], frame: int, to_layers: Tensor, layers: Tensor) -> None:
+        """Blend premultiplied layers [P+1, h, w] (the last is alpha) into the region of ``planes`` they cover."""
+        x0, y0, x1, y1 = bounds(invert(to_layers), *layers.shape[1:], *planes[0].shape[1:])
+        *values, a = warp(layers, started(to_layers, x0, y0), y1 - y0, x1 - x0, padding="zeros")
         for plane, value in zip(planes, values, strict=True):
             region = plane[frame, y0:y1, x0:x1]
             blended = torch.addcmul(value, region.float(), 1 - a)

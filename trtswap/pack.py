@@ -22,6 +22,9 @@ FORMAT = 1
 F32, U8 = torch.float32, torch.uint8
 STAGES = ("detect", "identify", "swap", "parse", "restore")
 REQUIRED = STAGES[:-1]
+STAGE_KEYS = frozenset(
+    ("file", "sha256", "precision", "size", "template", "latent", "max_faces", "threshold", "weight", "figures")
+)
 
 
 def contract(stage: "StageSpec") -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
@@ -113,14 +116,17 @@ class Pack:
         path = Path(path)
         toml = path / "pack.toml"
         if not toml.is_file():
-            raise PackError(f"{path} is not a pack: it has no pack.toml. Expected a folder written by `trtswap export`.")
+            raise PackError(
+                f"{path} is not a pack: it has no pack.toml. Expected a folder written by `trtswap export`."
+            )
         try:
             data = tomllib.loads(toml.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
             raise PackError(f"{toml} cannot be read as TOML: {e}.") from e
         if data.get("format") != FORMAT:
             raise PackError(
-                f"{toml}: format is {data.get('format')!r}, this version of trtswap reads format {FORMAT}. Export it again."
+                f"{toml}: format is {data.get('format')!r}, this version of trtswap reads format {FORMAT}. "
+                "Export it again."
             )
         tables = _get(toml, data, "stages", dict, {})
         _check_stage_names(toml, tables)
@@ -133,7 +139,7 @@ class Pack:
             licence=_get(toml, data, "licence", str),
             description=_get(toml, data, "description", str, ""),
             stages=MappingProxyType(stages),
-            weights=MappingProxyType(_get(toml, data, "weights", dict, {})),
+            weights=MappingProxyType(_weights(toml, data)),
         )
 
 
@@ -191,8 +197,33 @@ def _check_stage_names(toml: Path, tables: Mapping[str, Any]) -> None:
         raise PackError(f"{toml}: unknown stages {', '.join(unknown)}; known: {', '.join(STAGES)}.")
 
 
-def _stage(toml: Path, name: str, table: Mapping[str, Any]) -> StageSpec:
+def _number(where: Path, table: Mapping[str, Any], key: str, default: float) -> float:
+    value = table.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise PackError(f"{where}: {key} is {value!r}, expected a number.")
+    return float(value)
+
+
+def _templates(where: Path, table: Mapping[str, Any]) -> tuple[str, ...]:
+    """One name, or a list of them."""
+    given = table.get("template", [])
+    names = [given] if isinstance(given, str) else given
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise PackError(f"{where}: template is {given!r}, expected a name or a list of names.")
+    return tuple(names)
+
+
+def _weights(toml: Path, data: Mapping[str, Any]) -> dict[str, Mapping[str, str]]:
+    tables = _get(toml, data, "weights", dict, {})
+    return {name: MappingProxyType(_get(Path(f"{toml} [weights]"), tables, name, dict)) for name in tables}
+
+
+def _stage(toml: Path, name: str, table: Any) -> StageSpec:
     where = Path(f"{toml} [stages.{name}]")
+    if not isinstance(table, dict):
+        raise PackError(f"{toml}: stages.{name} is {table!r}, expected a table [stages.{name}].")
+    if unknown := sorted(set(table) - STAGE_KEYS):
+        raise PackError(f"{where}: unknown keys {', '.join(unknown)}; known: {', '.join(sorted(STAGE_KEYS))}.")
     file = _get(where, table, "file", str)
     path = toml.parent / file
     if Path(file).name != file:
@@ -204,19 +235,18 @@ def _stage(toml: Path, name: str, table: Mapping[str, Any]) -> StageSpec:
         raise PackError(
             f"{path}: graph {name} has sha256 {found}, pack.toml says {sha256}. The file was changed or is damaged."
         )
-    templates = table.get("template", [])
     spec = StageSpec(
         name=name,
         path=path,
         sha256=sha256,
         precision=_get(where, table, "precision", str, "fp32"),
         size=_get(where, table, "size", int),
-        templates=(templates,) if isinstance(templates, str) else tuple(templates),
+        templates=_templates(where, table),
         latent=_get(where, table, "latent", int, 0),
         max_faces=_get(where, table, "max_faces", int, 0),
-        threshold=float(table.get("threshold", 0.0)),
-        weight=float(table.get("weight", 1.0)),
-        figures=MappingProxyType(dict(table.get("figures", {}))),
+        threshold=_number(where, table, "threshold", 0.0),
+        weight=_number(where, table, "weight", 1.0),
+        figures=MappingProxyType(_get(where, table, "figures", dict, {})),
     )
     _check_values(where, spec)
     return spec

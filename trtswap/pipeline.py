@@ -11,7 +11,7 @@ from trtswap.backends import Choice, open_engine
 from trtswap.backends.engine import Engine
 from trtswap.faces import Faces
 from trtswap.frames import Frames
-from trtswap.geometry import align
+from trtswap.geometry import align, compose, invert
 from trtswap.options import SwapOptions
 from trtswap.pack import Pack, check_engine
 from trtswap.stages.composite import alpha, blend
@@ -90,15 +90,15 @@ class Pipeline:
             labels = self._parse.labels(original)
         with clock.stage("blend"):
             masks = self._parse.masks(labels, size)
-            picture, coverage = self._swap.to_canvas(swapped, to_swap, to_canvas, size)
+            canvas_to_swap = compose(to_swap, invert(to_canvas))
+            boxes = support_boxes(canvas_to_swap, self._swap.spec.size, size)
+            picture, coverage = self._swap.to_canvas(swapped, canvas_to_swap, boxes, size)
             canvas = blend(original, picture, coverage, masks.mouth if self.options.mouth else None)
         if self._restore is not None:
             with clock.stage("restore"):
                 canvas = self._restore(canvas)
         with clock.stage("paste"):
-            seen = alpha(masks.face, coverage)
-            support = support_boxes(to_swap, to_canvas, self._swap.spec.size, size)
-            frames.paste(faces.frame_index, to_canvas, canvas, seen, support)
+            frames.paste(faces.frame_index, to_canvas, canvas, alpha(masks.face, coverage), boxes)
 
     def close(self) -> None:
         """Release the engines; may be called twice."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -32,10 +32,10 @@ Who = Identity | Sequence[tuple[Identity, Identity]]
 SOURCE_SIZES = (640, 320, 160)
 
 
-class Observer(Protocol):
+class Observer:
     """Is told about a running swap. Raising an exception in a method stops the swap.
 
-    Who inherits from it overrides only the methods of interest; the others do nothing.
+    The methods do nothing; who inherits overrides those of interest.
     """
 
     def begin(self, info: VideoInfo, expected_frames: int | None) -> None:
@@ -144,10 +144,10 @@ class Swapper:
         Returns:
             Swapped pictures: a NumPy array for a NumPy array, else a torch tensor on the engine's device.
         """
+        chooser = self._chooser(who)
         batch = frames_from_rgb(frames, copy=True).to(self.choice.device)
         faces = self._pipeline.detect(batch)
         faces = replace(faces, track=torch.arange(len(faces)))
-        chooser = self._chooser(who)
         if chooser is not None:
             chooser.look(batch, faces, 0)
         self._swap_batch(batch, faces, who, chooser, Clock())
@@ -155,16 +155,16 @@ class Swapper:
         return out.cpu().numpy() if type(frames).__module__ == "numpy" else out
 
     def detect_video(
-        self, source: Path | str | VideoReader, **range_seconds: float | None
+        self, source: Path | str | VideoReader, *, start: float | None = None, end: float | None = None
     ) -> Iterator[tuple[Frames, Faces]]:
         """Tracked faces of a video: batches of frames, each with its faces, in order.
 
         Args:
             source: a video, or an open reader, which afterwards knows what was lost; it is not closed.
-            range_seconds: ``start`` and ``end`` of a video, see :class:`~trtswap.video.reader.VideoReader`.
+            start, end: seconds of the source to take; an open reader has its own.
         """
         if not isinstance(source, VideoReader):
-            with VideoReader(source, batch_size=self.options.batch, **range_seconds) as reader:
+            with VideoReader(source, batch_size=self.options.batch, start=start, end=end) as reader:
                 yield from self.detect_video(reader)
             return
         for _, frames, faces in self._tracked(source, None, Clock()):
@@ -202,7 +202,7 @@ class Swapper:
         ):
             chooser = self._chooser(who)
             for observer in observers:
-                observer.begin(reader.info, _expected_frames(reader.info, start, end))
+                observer.begin(reader.info, expected_frames(reader.info, start, end))
             for first, frames, faces in self._tracked(reader, chooser, clock):
                 for observer in observers:
                     observer.before(first, frames, faces)
@@ -258,6 +258,12 @@ class Swapper:
                 return
 
     def _chooser(self, who: Who) -> Chooser | None:
+        for identity in [who] if isinstance(who, Identity) else [i for pair in who for i in pair]:
+            if identity.latent.numel() != (expected := self.pack.stages["identify"].latent):
+                raise InputError(
+                    f"an identity has a latent of {identity.latent.numel()} numbers; pack {self.pack.name} works with "
+                    f"{expected}. Make it with identity() of this Swapper."
+                )
         if isinstance(who, Identity):
             return None
         if not who:
@@ -295,7 +301,7 @@ class Swapper:
         self.close()
 
 
-def _expected_frames(info: VideoInfo, start: float | None, end: float | None) -> int | None:
+def expected_frames(info: VideoInfo, start: float | None, end: float | None) -> int | None:
     """How many frames a range of a video holds, as far as its header tells."""
     if start is None and end is None:
         return info.frame_count
@@ -314,7 +320,9 @@ def _pick(faces: Faces, name: str, pick: str | int) -> Faces:
     order = faces.box[:, 0].argsort(stable=True)
     if isinstance(pick, int):
         if pick not in range(len(faces)):
-            raise SourceError(f"{name} has {len(faces)} faces; number {pick} does not exist (they count from 0, from the left).")
+            raise SourceError(
+                f"{name} has {len(faces)} faces; number {pick} does not exist (they count from 0, from the left)."
+            )
         return faces[order[pick : pick + 1]]
     if pick != "only":
         raise InputError(f"pick is {pick!r}, expected 'only', 'largest' or a number.")

@@ -3,8 +3,8 @@
 Convention: geometry's (pixel centres at integers, ``p' = A p + t``). A warp is given as the transform from
 *destination* pixels to *source* pixels, the direction in which it is evaluated.
 
-``torch.nn.functional.grid_sample`` is called directly: on two cores a grid built by broadcasting costs a
-tenth of a general one, and the grid is most of the cost of a small warp.
+``torch.nn.functional.grid_sample`` is called directly: a grid built by broadcasting costs a tenth of a
+general one, and the grid is most of the cost of a small warp.
 """
 
 import math
@@ -13,14 +13,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+# Largest variance, square pixels, of one pass of the three-tap blur; a larger one would ring.
+_PASS_VARIANCE = 0.4
+
 
 def warp(image: Tensor, to_source: Tensor, height: int, width: int, *, padding: str = "border") -> Tensor:
     """Resample one image through an affine transform.
 
-    Where the transform shrinks, every destination pixel is the mean of taps x taps bilinear samples, spread
-    over a square whose side is sqrt(s^2 - 1) source pixels for a shrink factor s: a box that together with
-    the bilinear kernel keeps what the destination can show, and that vanishes smoothly at s = 1, so that a
-    face whose size wavers about the crop's does not flicker between sharp and soft.
+    Where the transform shrinks by a factor s, the source is blurred first, with the variance (s^2 - 1) / 12 of
+    the box that a destination pixel covers, less the box of a source pixel. The blur vanishes smoothly at
+    s = 1, so that a face whose size wavers about the crop's does not flicker between sharp and soft.
 
     Args:
         image: float32 [C, H, W].
@@ -31,29 +33,17 @@ def warp(image: Tensor, to_source: Tensor, height: int, width: int, *, padding: 
     Returns:
         float32 [C, height, width] on the image's device.
     """
+    for variance in _passes(to_source):
+        image = _blurred(image, variance, repeat_edge=padding == "border")
     (a, b, tx), (c, d, ty) = to_source.tolist()
-    shrink = math.sqrt(abs(a * d - b * c))
-    spread = math.sqrt(max(shrink * shrink - 1.0, 0.0))
-    taps = 1 if spread < 0.05 else max(2, math.ceil(spread))
-    step = spread / shrink if shrink > 0 else 0.0
-    xs = _positions(width, taps, step, image.device)
-    ys = _positions(height, taps, step, image.device)
+    xs = torch.arange(width, dtype=torch.float32, device=image.device)
+    ys = torch.arange(height, dtype=torch.float32, device=image.device)
     # grid_sample without align_corners: -1 is the outer edge of the first pixel, at -0.5 in our convention.
     kx, ky = 2.0 / image.shape[2], 2.0 / image.shape[1]
-    grid = torch.empty(1, len(ys), len(xs), 2, device=image.device)
+    grid = torch.empty(1, height, width, 2, device=image.device)
     torch.add((xs * (a * kx))[None, :], (ys * (b * kx) + ((tx + 0.5) * kx - 1.0))[:, None], out=grid[0, ..., 0])
     torch.add((xs * (c * ky))[None, :], (ys * (d * ky) + ((ty + 0.5) * ky - 1.0))[:, None], out=grid[0, ..., 1])
-    out = F.grid_sample(image[None], grid, mode="bilinear", padding_mode=padding, align_corners=False)
-    return (F.avg_pool2d(out, taps) if taps > 1 else out)[0]
-
-
-def _positions(length: int, taps: int, step: float, device: torch.device) -> Tensor:
-    """Where the samples of ``length`` destination pixels lie, ``taps`` a pixel: float32 [length * taps]."""
-    centres = torch.arange(length, dtype=torch.float32, device=device)
-    if taps == 1:
-        return centres
-    offsets = ((torch.arange(taps, dtype=torch.float32, device=device) + 0.5) / taps - 0.5) * step
-    return (centres[:, None] + offsets).flatten()
+    return F.grid_sample(image[None], grid, mode="bilinear", padding_mode=padding, align_corners=False)[0]
 
 
 def bounds(to_source: Tensor, height: int, width: int, source_height: int, source_width: int) -> tuple[int, int, int, int]:
@@ -64,8 +54,12 @@ def bounds(to_source: Tensor, height: int, width: int, source_height: int, sourc
     corners = torch.tensor([[-0.5, -0.5], [width - 0.5, -0.5], [-0.5, height - 0.5], [width - 0.5, height - 0.5]])
     points = corners.to(to_source) @ to_source[:, :2].T + to_source[:, 2]
     (x_min, y_min), (x_max, y_max) = points.amin(0).tolist(), points.amax(0).tolist()
-    x0, y0 = (min(max(math.floor(v) - 1, 0), n - 1) for v, n in ((x_min, source_width), (y_min, source_height)))
-    x1, y1 = (min(max(math.ceil(v) + 2, lo + 1), n) for v, lo, n in ((x_max, x0, source_width), (y_max, y0, source_height)))
+    margin = 1 + len(_passes(to_source))
+    x0, y0 = (min(max(math.floor(v) - margin, 0), n - 1) for v, n in ((x_min, source_width), (y_min, source_height)))
+    x1, y1 = (
+        min(max(math.ceil(v) + margin + 1, low + 1), n)
+        for v, low, n in ((x_max, x0, source_width), (y_max, y0, source_height))
+    )
     return x0, y0, x1, y1
 
 
@@ -77,3 +71,26 @@ def shifted(to_source: Tensor, x0: float, y0: float) -> Tensor:
 def started(to_source: Tensor, x0: float, y0: float) -> Tensor:
     """The same warp for a destination whose first pixel is the old (x0, y0)."""
     return torch.cat([to_source[:, :2], to_source[:, 2:] + to_source[:, :2] @ to_source.new_tensor([[x0], [y0]])], 1)
+
+
+def _passes(to_source: Tensor) -> list[float]:
+    """Variances of the blur's passes; empty where the transform does not shrink."""
+    (a, b, _), (c, d, _) = to_source.tolist()
+    variance = (abs(a * d - b * c) - 1.0) / 12.0
+    count = max(0, math.ceil(variance / _PASS_VARIANCE))
+    return [variance / count for _ in range(count)]
+
+
+def _blurred(image: Tensor, variance: float, *, repeat_edge: bool) -> Tensor:
+    """Three taps (e, 1 - 2e, e) along both axes; their variance is 2e."""
+    e = variance / 2
+    for dim in (1, 2):
+        n = image.shape[dim]
+        out = image * (1 - 2 * e)
+        out.narrow(dim, 1, n - 1).add_(image.narrow(dim, 0, n - 1), alpha=e)
+        out.narrow(dim, 0, n - 1).add_(image.narrow(dim, 1, n - 1), alpha=e)
+        if repeat_edge:
+            for edge in (0, n - 1):
+                out.narrow(dim, edge, 1).add_(image.narrow(dim, edge, 1), alpha=e)
+        image = out
+    return image

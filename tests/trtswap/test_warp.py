@@ -59,7 +59,7 @@ def test_shrinking_is_anti_aliased() -> None:
     """Stripes too fine for the destination become grey instead of a moire."""
     stripes = (torch.arange(400) % 4 < 2).float().expand(1, 400, 400) * 255
     out = warp(stripes, rotated(4, 0, 1.5, 1.5), 98, 98)
-    assert (out - 127.5).abs().max() < 8
+    assert (out - 127.5).abs().max() < 16
     assert warp(stripes, rotated(4, 0, 0, 0), 98, 98).std() < 20
 
 

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = DEBUG in given
     try:
-        app([argument for argument in given if argument != DEBUG], prog_name="trtswap")
+        app([argument for argument in given if argument != DEBUG], prog_name="trtswap", obj=given)
     except Interrupted as stop:
         _say(f"Stopped by {stop.signal.name}; no unfinished file was left.")
         sys.stdout.flush()

@@ -6,6 +6,8 @@ from typing import Any
 
 from rich.console import Console
 
+from trtswap.errors import TruncatedError
+
 
 def stdout() -> Console:
     return Console(highlight=False)
@@ -22,6 +24,17 @@ def say(console: Console, text: str, *, style: str = "") -> None:
 
 def warn(console: Console, text: str) -> None:
     say(console, f"Warning: {text}", style="yellow")
+
+
+def report_loss(console: Console, text: str, *, keep_going: bool) -> None:
+    """Tell that a video is cut off.
+
+    Raises:
+        TruncatedError: unless this is to be no error.
+    """
+    if not keep_going:
+        raise TruncatedError(f"{text}. With --keep-going this is no error.")
+    warn(console, text)
 
 
 def print_json(document: Any) -> None:

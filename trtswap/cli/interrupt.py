@@ -21,7 +21,7 @@ _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP
 T = TypeVar("T")
 
 
-class Interrupted(Exception):  # noqa: N818 - the user's wish, not an error
+class Interrupted(Exception):
     """A signal asked to stop. The work may still be running in its thread: the process has to end soon."""
 
     def __init__(self, number: int):

@@ -1,6 +1,5 @@
 """``trtswap weights``: list, fetch and check the official checkpoints that packs are exported from."""
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
-from trtswap.errors import CheckpointError, InputError
+from trtswap.cli.console import print_json, say, stderr, stdout
+from trtswap.errors import CheckpointError
 
 if TYPE_CHECKING:
     from trtswap.export.checkpoints import Checkpoint
@@ -30,9 +30,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, 
 @app.command("list")
 def list_(*, into: Into = None, as_json: AsJson = False) -> None:
     """List the checkpoints that trtswap knows, with their licences, and say which are here."""
-    from trtswap.export import checkpoints
+    from trtswap.export import checkpoints  # noqa: PLC0415 - takes long
 
     folder = into or checkpoints.default_folder()
+    entries = checkpoints.manifest().values()
     rows = [
         {
             "name": entry.name,
@@ -43,17 +44,16 @@ def list_(*, into: Into = None, as_json: AsJson = False) -> None:
             "urls": list(entry.urls),
             "present": (folder / entry.file).is_file(),
         }
-        for entry in checkpoints.manifest().values()
+        for entry in entries
     ]
     if as_json:
-        typer.echo(json.dumps(rows, indent=2))
+        print_json(rows)
         return
     table = Table("name", "file", "MB", "here", "licence", caption=f"in {folder}; `verify` checks the hashes")
-    for entry in checkpoints.manifest().values():
+    for entry, row in zip(entries, rows, strict=True):
         size = "?" if entry.size is None else f"{entry.size / 1e6:.1f}"
-        here = "yes" if (folder / entry.file).is_file() else ""
-        table.add_row(entry.name, entry.file, size, here, entry.licence)
-    Console().print(table)
+        table.add_row(entry.name, entry.file, size, "yes" if row["present"] else "", entry.licence)
+    stdout().print(table)
 
 
 @app.command()
@@ -62,7 +62,12 @@ def pull(
     *,
     source: Annotated[
         Path | None,
-        typer.Option("--from", help="Take the files, or their archives, from this folder; nothing is downloaded."),
+        typer.Option(
+            "--from",
+            exists=True,
+            file_okay=False,
+            help="Take the files, or their archives, from this folder; nothing is downloaded.",
+        ),
     ] = None,
     into: Into = None,
     accept_license: Annotated[
@@ -75,27 +80,23 @@ def pull(
     as_json: AsJson = False,
 ) -> None:
     """Fetch checkpoints; an interrupted download goes on where it stopped."""
-    from trtswap.export import checkpoints
-    from trtswap.export.pull import pull as pull_checkpoint
+    from trtswap.export import checkpoints  # noqa: PLC0415 - takes long
+    from trtswap.export.pull import pull as fetch  # noqa: PLC0415 - takes long
 
-    if source is not None and not source.is_dir():
-        raise InputError(f"--from {source}: expected a folder")
     folder = into or checkpoints.default_folder()
     entries = [checkpoints.resolve(name) for name in names]
     results = []
     for entry in entries:
-        accepted = accept_license
-        if checkpoints.search(entry, folder) is None:
+        path = checkpoints.search(entry, folder)
+        if path is None:
             accepted = licence_accepted(entry, accept_license)
-        with shown_progress(entry) as progress:
-            path = pull_checkpoint(
-                entry, folder, source=source, mirror=mirror, accept_licence=accepted, progress=progress
-            )
+            with shown_progress(entry) as show:
+                path = fetch(entry, folder, source=source, mirror=mirror, accept_licence=accepted, progress=show)
         results.append({"name": entry.name, "path": str(path), "sha256": entry.sha256, "licence": entry.licence})
         if not as_json:
-            typer.echo(f"{entry.name}: {path}")
+            say(stdout(), f"{entry.name}: {path}")
     if as_json:
-        typer.echo(json.dumps(results, indent=2))
+        print_json(results)
 
 
 @app.command()
@@ -108,7 +109,7 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Check size and hash of checkpoints in the folder."""
-    from trtswap.export import checkpoints
+    from trtswap.export import checkpoints  # noqa: PLC0415 - takes long
 
     folder = into or checkpoints.default_folder()
     entries: Sequence[Checkpoint] = [checkpoints.resolve(name) for name in names or []]
@@ -123,18 +124,18 @@ def verify(
             problems.append(str(error))
             results.append({"name": entry.name, "ok": False, "path": None, "problem": str(error)})
         if not as_json:
-            typer.echo(f"{entry.name}: {'ok' if results[-1]['ok'] else 'NOT OK'}")
+            say(stdout(), f"{entry.name}: {'ok' if results[-1]['ok'] else 'NOT OK'}")
     if as_json:
-        typer.echo(json.dumps(results, indent=2))
+        print_json(results)
     elif not entries:
-        typer.echo(f"no checkpoints in {folder}")
+        say(stdout(), f"no checkpoints in {folder}")
     if problems:
         raise CheckpointError("\n".join(problems))
 
 
 def licence_accepted(entry: "Checkpoint", accepted: bool) -> bool:
     """Show the licence; without the flag, ask on a terminal."""
-    typer.echo(f"{entry.name}: {entry.licence}", err=True)
+    say(stderr(), f"{entry.name}: {entry.licence}")
     if accepted or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return accepted
     return typer.confirm("Do you accept this licence?", err=True)
@@ -143,7 +144,7 @@ def licence_accepted(entry: "Checkpoint", accepted: bool) -> bool:
 @contextmanager
 def shown_progress(entry: "Checkpoint") -> Iterator["OnProgress"]:
     """A progress bar on a terminal, a line per tenth elsewhere; both on stderr."""
-    console = Console(stderr=True)
+    console = stderr()
     if not console.is_terminal:
         yield plain_progress(entry.name, console)
         return
@@ -162,6 +163,6 @@ def plain_progress(name: str, console: Console) -> "OnProgress":
         tenths = 10 * done // total if total else 0
         if tenths > printed:
             printed = tenths
-            console.print(f"{name}: {done / 1e6:.1f} of {(total or 0) / 1e6:.1f} MB", highlight=False)
+            say(console, f"{name}: {done / 1e6:.1f} of {(total or 0) / 1e6:.1f} MB")
 
     return show

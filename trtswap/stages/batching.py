@@ -17,5 +17,6 @@ def run_in_pieces(engine: Engine, output: str, piece: int, **tensors: Tensor) ->
         The outputs of all rows; the caller owns it.
     """
     parts = zip(*(t.split(piece) for t in tensors.values()), strict=True)
-    outputs = [engine(**dict(zip(tensors, part, strict=True)))[output].clone() for part in parts]
+    rows = ({name: t.contiguous() for name, t in zip(tensors, part, strict=True)} for part in parts)
+    outputs = [engine(**row)[output].clone() for row in rows]
     return outputs[0] if len(outputs) == 1 else torch.cat(outputs)

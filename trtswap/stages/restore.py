@@ -26,4 +26,4 @@ class Restorer:
     def __call__(self, canvas: Tensor) -> Tensor:
         """Restored canvases: float32 [N, 3, C, C] from the same."""
         restored = run_in_pieces(self.engine, "restored", self.piece, faces=canvas.clamp(0, 1))
-        return torch.lerp(canvas, restored, self.weight)
+        return restored if self.weight == 1 else torch.lerp(canvas, restored, self.weight)

@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 
 from trtswap.backends.engine import Engine
-from trtswap.geometry import compose, invert, transform_points
+from trtswap.geometry import invert, transform_points
 from trtswap.pack import StageSpec
 from trtswap.stages.batching import run_in_pieces
-from trtswap.warp import warp
+from trtswap.warp import started, warp
 
 # Width of the ramp at the border of the swap crop, as a share of its side: it hides the edge of the square
 # and leaves the face alone, which fills about the middle 70 % of every template.
@@ -33,12 +33,13 @@ class FaceSwapper:
         """Swapped crops: float32 [N, 3, S, S] from crops of the same shape and latents [N, D]."""
         return run_in_pieces(self.engine, "swapped", self.piece, faces=crops.clamp(0, 1), latents=latents)
 
-    def to_canvas(self, swapped: Tensor, to_swap: Tensor, to_canvas: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    def to_canvas(self, swapped: Tensor, to_swap: Tensor, boxes: Tensor, size: int) -> tuple[Tensor, Tensor]:
         """Carry swapped crops over into the canvas with one composed transform.
 
         Args:
             swapped: float32 [N, 3, S, S].
-            to_swap, to_canvas: float32 [N, 2, 3] on the host, frame to swap crop and frame to canvas.
+            to_swap: float32 [N, 2, 3] on the host, canvas to swap crop.
+            boxes: what :func:`support_boxes` gives; only they are computed.
             size: side C of the canvas.
 
         Returns:
@@ -46,26 +47,27 @@ class FaceSwapper:
             crop, 0 outside, with a soft border.
         """
         layers = torch.cat([swapped, self._ramp.expand(len(swapped), -1, -1, -1)], 1)
-        out = torch.empty(len(swapped), 4, size, size, device=swapped.device)
-        for picture, crop, transform in zip(out, layers, compose(to_swap, invert(to_canvas)), strict=True):
-            picture.copy_(warp(crop, transform, size, size, padding="zeros"))
+        out = torch.zeros(len(swapped), 4, size, size, device=swapped.device)
+        for canvas, crop, transform, box in zip(out, layers, to_swap, boxes, strict=True):
+            x0, y0, x1, y1 = (int(v) for v in box.tolist())
+            canvas[:, y0:y1, x0:x1] = warp(crop, started(transform, x0, y0), y1 - y0, x1 - x0, padding="zeros")
         return out[:, :3], out[:, 3:]
 
 
-def support_boxes(to_swap: Tensor, to_canvas: Tensor, swap_size: int, canvas_size: int) -> Tensor:
+def support_boxes(to_swap: Tensor, swap_size: int, canvas_size: int) -> Tensor:
     """Where swap crops lie in their canvases; outside of these boxes coverage is 0.
 
     Args:
-        to_swap, to_canvas: float32 [N, 2, 3] on the host, frame to swap crop and frame to canvas.
+        to_swap: float32 [N, 2, 3] on the host, canvas to swap crop.
         swap_size, canvas_size: sides of the two squares.
 
     Returns:
-        float32 [N, 4] on the host, x1 y1 x2 y2 in canvas pixels.
+        float32 [N, 4] on the host, whole numbers, x1 y1 x2 y2 in canvas pixels, half open.
     """
     s = float(swap_size)
     corners = torch.tensor([[0.0, 0.0], [s, 0.0], [0.0, s], [s, s]]) - 0.5
-    points = transform_points(compose(to_canvas, invert(to_swap)), corners)
-    low, high = points.amin(1).floor() - 1, points.amax(1).ceil() + 1
+    points = transform_points(invert(to_swap), corners)
+    low, high = points.amin(1).floor() - 1, points.amax(1).ceil() + 2
     return torch.cat([low, high], 1).clamp(0, canvas_size)
 
 

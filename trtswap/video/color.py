@@ -19,7 +19,7 @@ LUMA_WEIGHTS: dict[str, tuple[float, float]] = {
     "fcc": (0.30, 0.11),
     "smpte240m": (0.212, 0.087),
 }
-# MatrixCoefficients of H.273; 2 is "unspecified". 0 (GBR) is no matrix for Y'CbCr planes, so it counts as untagged there.
+# MatrixCoefficients of H.273. 2 is "unspecified", 3 reserved, and 0 (GBR) no matrix for Y'CbCr planes.
 _MATRICES: dict[int, Matrix] = {
     1: "bt709",
     4: "fcc",
@@ -130,8 +130,8 @@ def _planes_from_rgb(fmt: PixelFormat) -> tuple[Tensor, Tensor]:
     peak = float(fmt.peak)
     unit = float(1 << (fmt.bits - 8))
     if fmt.matrix == "rgb":
-        scale, offset = (peak, 0.0) if fmt.full_range else (219 * unit, 16 * unit)
-        return torch.eye(3, dtype=torch.float64) * scale, torch.full((3,), offset, dtype=torch.float64)
+        gain, black = (peak, 0.0) if fmt.full_range else (219 * unit, 16 * unit)
+        return torch.eye(3, dtype=torch.float64) * gain, torch.full((3,), black, dtype=torch.float64)
     kr, kb = LUMA_WEIGHTS[fmt.matrix]
     kg = 1 - kr - kb
     y = torch.tensor([kr, kg, kb], dtype=torch.float64)

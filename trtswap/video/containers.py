@@ -1,10 +1,14 @@
 """The file formats that can be written, and what each needs so that timestamps survive."""
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 from trtswap.errors import WriteError
+
+_MAX_TIMESCALE = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -13,30 +17,36 @@ class Container:
 
     Attributes:
         format: FFmpeg's name of the muxer.
-        codecs: what ``codec="auto"`` tries, in this order.
+        codecs: what ``codec="auto"`` tries for 8 bits, in this order.
+        deep_codecs: the same for more than 8 bits, where players know HEVC better than H.264.
         time_base: of the format where it is fixed, seconds; None where the source's is kept.
         text_subtitles: the codec that text subtitles of other kinds become; None where the format has none.
-        side_by_side_hdr: it keeps HDR10 metadata only inside the video stream.
     """
 
     format: str
     codecs: tuple[str, ...]
+    deep_codecs: tuple[str, ...]
     time_base: Fraction | None = None
     text_subtitles: str | None = None
 
-    def options(self, time_base: Fraction) -> dict[str, str]:
-        """Options of the muxer that keep pts as they are."""
+    def options(self, video: Fraction, others: Iterable[Fraction]) -> dict[str, str]:
+        """Options of the muxer that keep pts as they are, given the time bases of the video and of other streams."""
         if self.format in ("mp4", "mov"):
-            return {"video_track_timescale": str(time_base.denominator)}
+            # Edit lists, which hold the streams' start offsets, count in units of the whole file.
+            common = math.lcm(video.denominator, *(base.denominator for base in others))
+            whole = common if common <= _MAX_TIMESCALE else video.denominator
+            return {"video_track_timescale": str(video.denominator), "movie_timescale": str(whole)}
         return {"mpegts_copyts": "1"} if self.format == "mpegts" else {}
 
 
-_COMMON = ("libx264", "libx265", "libsvtav1")
-_MP4 = Container("mp4", _COMMON, text_subtitles="mov_text")
-_MOV = Container("mov", _COMMON, text_subtitles="mov_text")
-_MATROSKA = Container("matroska", (*_COMMON, "ffv1"), Fraction(1, 1000), "subrip")
-_WEBM = Container("webm", ("libvpx-vp9", "libsvtav1"), Fraction(1, 1000), "webvtt")
-_MPEGTS = Container("mpegts", ("libx264", "libx265"), Fraction(1, 90_000))
+_COMMON = ("libx264", "libx265")
+_DEEP = ("libx265", "libx264")
+_WEB = ("libvpx-vp9", "libsvtav1")
+_MP4 = Container("mp4", _COMMON, _DEEP, text_subtitles="mov_text")
+_MOV = Container("mov", _COMMON, _DEEP, text_subtitles="mov_text")
+_MATROSKA = Container("matroska", _COMMON, _DEEP, Fraction(1, 1000), "subrip")
+_WEBM = Container("webm", _WEB, _WEB, Fraction(1, 1000), "webvtt")
+_MPEGTS = Container("mpegts", _COMMON, _DEEP, Fraction(1, 90_000))
 CONTAINERS: dict[str, Container] = {
     ".mp4": _MP4,
     ".m4v": _MP4,

@@ -15,17 +15,46 @@ from trtswap.video.probe import has_packet_index, origin_of
 _DECLARES_DURATION = ("matroska", "avi", "flv", "asf")
 # Seconds by which the streams of a whole file may end before the declared duration.
 _END_TOLERANCE = 0.5
+# Decoders that give one picture for each packet, so that a missing one shows.
+_PICTURE_PER_PACKET = frozenset({"h264", "hevc", "libdav1d", "av1", "vp9", "libvpx-vp9", "ffv1", "prores", "mjpeg"})
+
+
+class _Awaited:
+    """Presentation times of packets whose pictures have not come yet."""
+
+    def __init__(self) -> None:
+        self._pts: set[int] = set()
+        self._begun = False
+
+    def add(self, packet: "Packet[av.VideoStream]") -> None:
+        if packet.pts is not None and not packet.is_discard:
+            self._pts.add(packet.pts)
+
+    def missed_before(self, frame: av.VideoFrame | None) -> int:
+        """How many pictures that should have come before ``frame`` (None: the end) did not.
+
+        Those before the very first are not counted: after a seek they depend on pictures that were not read.
+        """
+        if frame is not None and frame.pts is None:
+            return 0
+        passed = {pts for pts in self._pts if frame is None or frame.pts is None or pts <= frame.pts}
+        self._pts -= passed
+        came = frame is not None and frame.pts in passed
+        missed = len(passed) - came if self._begun else 0
+        self._begun = True
+        return missed
 
 
 class Demuxer:
     """Decodes one video stream of an open file.
 
     Attributes:
-        damaged_packets: packets that the decoder refused; they are skipped, as the ffmpeg program does.
+        damaged_packets: packets that gave no picture; they are skipped, as the ffmpeg program does.
     """
 
     def __init__(self, container: InputContainer, stream: av.VideoStream) -> None:
         self.damaged_packets = 0
+        self._awaited = _Awaited() if stream.codec_context.name in _PICTURE_PER_PACKET else None
         self._container = container
         self._stream = stream
         self._error: str | None = None
@@ -33,8 +62,8 @@ class Demuxer:
         self._reached = Fraction(0)
         self._streams: list[Stream] = [stream]
         if any(name in container.format.name for name in _DECLARES_DURATION):
-            # The audio often ends after the video; only all streams together show how far the file goes.
-            self._streams += container.streams.audio
+            # Audio and subtitles often end after the video; only all streams together show how far the file goes.
+            self._streams += [*container.streams.audio, *container.streams.subtitles]
         for other in container.streams:
             if other not in self._streams:
                 other.discard = Discard.all
@@ -42,18 +71,21 @@ class Demuxer:
     def seek(self, tick: int) -> None:
         """Go to a key frame near ``tick`` (stream time base), before it if the format's index allows."""
         self.damaged_packets = 0
+        self._awaited = None if self._awaited is None else _Awaited()
         self._error = self._last_dts = None
         self._container.seek(tick, stream=self._stream)
 
     def frames(self) -> Iterator[av.VideoFrame]:
         """All frames from here to the end of the file, in presentation order, damaged ones included."""
         for packet in self._packets():
-            try:
-                yield from packet.decode()  # type: ignore[misc]
-            except av.error.EOFError:
-                return
-            except av.error.FFmpegError:
-                self.damaged_packets += 1
+            if self._awaited is not None:
+                self._awaited.add(packet)
+            for frame in self._decode(packet):
+                if self._awaited is not None:
+                    self.damaged_packets += self._awaited.missed_before(frame)
+                yield frame
+        if self._awaited is not None:
+            self.damaged_packets += self._awaited.missed_before(None)
 
     def loss(self, frames: int, delivered_end: Fraction) -> Loss | None:
         """What the header announced and the file did not hold; to be asked after the last frame.
@@ -73,6 +105,16 @@ class Demuxer:
             reason=self._error or "the file is cut off",
         )
 
+    def _decode(self, packet: "Packet[av.VideoStream]") -> list[av.VideoFrame]:
+        try:
+            return packet.decode()
+        except av.error.EOFError:
+            pass
+        except av.error.FFmpegError:
+            # The decoder's threads report another packet's damage here; which one, only its missing picture tells.
+            self.damaged_packets += self._awaited is None
+        return []
+
     def _packets(self) -> "Iterator[Packet[av.VideoStream]]":
         try:
             for packet in self._container.demux(self._streams):
@@ -90,6 +132,8 @@ class Demuxer:
         return packet
 
     def _note_position(self, packet: "Packet[Stream]") -> None:
+        if packet.is_corrupt:  # cut off by the end of the file
+            return
         if packet.stream_index == self._stream.index and packet.dts is not None:
             self._last_dts = packet.dts
         if packet.pts is not None:
@@ -97,9 +141,8 @@ class Demuxer:
 
     def _expected_end(self) -> Fraction | None:
         if has_packet_index(self._stream):
-            assert self._stream.time_base is not None
             span = (self._stream.start_time or 0) + (self._stream.duration or 0)
-            return span * self._stream.time_base
+            return span * (self._stream.time_base or Fraction(0))
         declares = any(name in self._container.format.name for name in _DECLARES_DURATION)
         if not declares or self._container.duration is None:
             return None

@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 DisplayMatrix = tuple[int, int, int, int, int, int, int, int, int]
@@ -59,7 +60,7 @@ def parse_display_matrix(data: bytes) -> DisplayMatrix:
     return (a, b, u, c, d, v, x, y, w)
 
 
-def _right_angle_turn(matrix: DisplayMatrix | None) -> np.ndarray:
+def _right_angle_turn(matrix: DisplayMatrix | None) -> NDArray[np.float64]:
     """The matrix's linear part as one of the eight turns and flips; players show no other angle."""
     if matrix is None:
         return np.eye(2)
@@ -69,4 +70,5 @@ def _right_angle_turn(matrix: DisplayMatrix | None) -> np.ndarray:
     if abs(np.linalg.det(linear)) < 1:
         return np.eye(2)
     upright = abs(linear[0, 0]) + abs(linear[1, 1]) >= abs(linear[0, 1]) + abs(linear[1, 0])
-    return np.sign(linear) * (np.eye(2) if upright else np.eye(2)[::-1])
+    turn: NDArray[np.float64] = np.sign(linear) * (np.eye(2) if upright else np.eye(2)[::-1])
+    return turn

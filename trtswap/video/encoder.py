@@ -1,8 +1,11 @@
 """Choose, set up and feed the video encoder."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import cast
 
 import av
 from av.codec import Codec
@@ -15,7 +18,7 @@ from trtswap.video.color import FULL, LIMITED, ColorTags, PixelFormat
 from trtswap.video.containers import Container
 from trtswap.video.encoder_options import encoder_options
 from trtswap.video.fflog import captured_log, log_text
-from trtswap.video.formats import layout_of
+from trtswap.video.formats import chroma_shift
 from trtswap.video.hdr import encoder_params
 from trtswap.video.info import VideoInfo
 from trtswap.video.planes import convert
@@ -47,10 +50,13 @@ def choose_encoder(codec: str, container: Container, fmt: PixelFormat, size: tup
     Raises:
         WriteError: there is no such encoder, or it takes nothing that the frames can be converted to.
     """
-    if codec != "auto":
-        return EncoderChoice(codec, _closest_format(_find(codec), fmt, size))
-    choices = [EncoderChoice(name, _closest_format(_find(name), fmt, size)) for name in container.codecs]
-    return next((choice for choice in choices if choice.format == fmt.name), choices[0])
+    automatic = container.codecs if fmt.bits == 8 else container.deep_codecs
+    names = automatic if codec == "auto" else (codec,)
+    formats = {name: _closest_format(_find(name), fmt, size) for name in names}
+    usable = [EncoderChoice(name, taken) for name, taken in formats.items() if taken is not None]
+    if not usable:
+        raise WriteError(f"encoder {names[0]} takes no format that {fmt.name} can become at {size[0]}x{size[1]}")
+    return next((choice for choice in usable if choice.format == fmt.name), usable[0])
 
 
 def _find(codec: str) -> Codec:
@@ -63,26 +69,21 @@ def _find(codec: str) -> Codec:
     return found
 
 
-def _closest_format(codec: Codec, fmt: PixelFormat, size: tuple[int, int]) -> str:
+def _closest_format(codec: Codec, fmt: PixelFormat, size: tuple[int, int]) -> str | None:
     offered = [f.name for f in codec.video_formats or ()]
     usable = [name for name in offered or [fmt.name] if _fits(codec.name, name, size)]
-    if fmt.name in usable:
-        return fmt.name
-    best, _ = find_best_pix_fmt_of_list(usable, fmt.name) if usable else (None, 0)
-    if best is None:
-        raise WriteError(
-            f"encoder {codec.name} takes no planar format that fits {fmt.name} at {size[0]}x{size[1]}; it offers "
-            f"{', '.join(offered)}"
-        )
-    return best.name
+    if fmt.name in usable or not usable:
+        return fmt.name if usable else None
+    best, _ = find_best_pix_fmt_of_list(usable, fmt.name)
+    return best.name if best is not None else None
 
 
 def _fits(codec: str, name: str, size: tuple[int, int]) -> bool:
-    layout = layout_of(name)
-    if layout is None or layout.planar != name:
+    fmt = av.VideoFormat(name, 16, 16)
+    if not fmt.bits_per_pixel:  # frames in a device's memory
         return False
-    whole = all(extent % (1 << shift) == 0 for extent, shift in zip(size, layout.chroma_shift, strict=True))
-    return whole or layout.gray or codec not in _WANTS_WHOLE_CHROMA
+    whole = all(extent % (1 << shift) == 0 for extent, shift in zip(size, chroma_shift(fmt), strict=True))
+    return whole or len(fmt.components) < 3 or codec not in _WANTS_WHOLE_CHROMA
 
 
 class Encoder:
@@ -116,17 +117,23 @@ class Encoder:
         self._durations: dict[int, int] = {}
         rate = info.average_rate if info.average_rate and info.average_rate < _MAX_RATE else Fraction(25)
         try:
-            self.stream: av.VideoStream = output.add_stream(choice.name, rate=rate)
+            stream = output.add_stream(choice.name, rate=rate)
         except (ValueError, av.error.FFmpegError) as error:
             raise WriteError(f"{output.format.name} files cannot hold {choice.name} video: {error}") from error
-        params = encoder_params(choice.name, info.hdr)
-        self.stream.options = encoder_options(
-            self.stream.codec_context, choice.name, crf=crf, preset=preset, params=params, options=options, tags=self.tags
+        self.stream = cast(av.VideoStream, stream)
+        self.stream.codec_context.options = encoder_options(
+            self.stream.codec_context,
+            choice.name,
+            crf=crf,
+            preset=preset,
+            params=encoder_params(choice.name, info.hdr),
+            options=options,
+            tags=self.tags,
         )
         self._configure(info)
         self._open()
 
-    def encode(self, frame: av.VideoFrame, pts: int, duration: int) -> list[Packet]:
+    def encode(self, frame: av.VideoFrame, pts: int, duration: int) -> "list[Packet[av.VideoStream]]":
         """Encode one frame; ``pts`` and ``duration`` (0: the usual one) in the source's time base."""
         if frame.format.name != self._choice.format:
             frame = self._convert(frame)
@@ -135,11 +142,11 @@ class Encoder:
         frame.duration = self._durations[pts] = duration or self._usual_duration
         return self._stamped(self.stream.encode(frame))
 
-    def flush(self) -> list[Packet]:
+    def flush(self) -> "list[Packet[av.VideoStream]]":
         """The packets that the encoder still held."""
         return self._stamped(self.stream.encode(None))
 
-    def _stamped(self, packets: list[Packet]) -> list[Packet]:
+    def _stamped(self, packets: "list[Packet[av.VideoStream]]") -> "list[Packet[av.VideoStream]]":
         """Encoders keep each pts but not every one keeps durations."""
         for packet in packets:
             if packet.pts is not None:
@@ -147,7 +154,7 @@ class Encoder:
         return packets
 
     def _convert(self, frame: av.VideoFrame) -> av.VideoFrame:
-        if self._fmt.matrix == "rgb":
+        if self._fmt.matrix == "rgb" and not av.VideoFormat(self._choice.format).is_rgb:
             return convert(frame, self._choice.format, matrix=self.tags.matrix, to_range=LIMITED)
         return convert(frame, self._choice.format)
 
@@ -165,18 +172,31 @@ class Encoder:
             self.stream.set_display_matrix(info.display.matrix)
 
     def _open(self) -> None:
-        with captured_log() as log:
+        with captured_log() as log, _quiet_svt():
             try:
                 self.stream.codec_context.open()
             except (av.error.FFmpegError, ValueError, OSError) as error:
-                raise WriteError(
-                    f"encoder {self._choice.name} does not open with {self.stream.options}: {log_text(log) or error}"
-                ) from error
+                options = " ".join(f"{key}={value}" for key, value in self.stream.codec_context.options.items())
+                said = log_text(log) or error
+                raise WriteError(f"encoder {self._choice.name} does not open with {options}: {said}") from error
+
+
+@contextmanager
+def _quiet_svt() -> Iterator[None]:
+    """SVT-AV1 prints its settings to stderr, unless this variable asks for errors only when the first one opens."""
+    if "SVT_LOG" in os.environ:
+        yield
+        return
+    os.environ["SVT_LOG"] = "1"
+    try:
+        yield
+    finally:
+        del os.environ["SVT_LOG"]
 
 
 def _tags_after(choice: EncoderChoice, info: VideoInfo) -> ColorTags:
     """The source's own tags; the encoder's conversion from RGB, if there is one, changes matrix and range."""
-    if info.pixel_format.matrix == "rgb" and not choice.format.startswith("gbrp"):
+    if info.pixel_format.matrix == "rgb" and not av.VideoFormat(choice.format).is_rgb:
         return replace(info.color, matrix=_BT709 if info.height >= 720 else _BT601, range=LIMITED)
     if info.source_format.startswith("yuvj"):
         return replace(info.color, range=FULL)

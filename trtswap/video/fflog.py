@@ -14,12 +14,14 @@ _LEVEL_LOCK = threading.RLock()
 def captured_log(level: int = av.logging.WARNING) -> Iterator[list[tuple[int, str, str]]]:
     """Collect what FFmpeg logs on this thread within the block, as (level, component, text); the level is put back."""
     with _LEVEL_LOCK, av.logging.Capture() as lines:
-        before = av.logging.get_level()
+        before, skips = av.logging.get_level(), av.logging.get_skip_repeated()
         av.logging.set_level(level)
+        av.logging.set_skip_repeated(False)
         try:
             yield lines
         finally:
-            av.logging.set_level(before)
+            av.logging.set_skip_repeated(skips)
+            av.logging.set_level(before)  # None switches logging off
 
 
 def log_text(lines: list[tuple[int, str, str]]) -> str:

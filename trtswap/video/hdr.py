@@ -3,9 +3,10 @@
 import struct
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import cast
 
 import av
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideDataContainer, Type
 
 # FFmpeg's AVMasteringDisplayMetadata: 10 rationals, then two flags.
 _MASTERING = struct.Struct("=20i2i")
@@ -48,9 +49,15 @@ class HdrMetadata:
         return self.mastering is not None or self.content_light is not None
 
 
+def side_data_of(frame: av.VideoFrame) -> dict[Type, bytes]:
+    """The frame's side data by kind."""
+    container = cast(SideDataContainer, frame.side_data)  # which PyAV's own hints call a dict
+    return {data.type: bytes(data) for data in container}
+
+
 def hdr_of(frame: av.VideoFrame) -> HdrMetadata:
     """The static HDR metadata among a frame's side data."""
-    found = {data.type: bytes(data) for data in frame.side_data}  # type: ignore[attr-defined]
+    found = side_data_of(frame)
     mastering = found.get(Type.MASTERING_DISPLAY_METADATA)
     light = found.get(Type.CONTENT_LIGHT_LEVEL)
     return HdrMetadata(

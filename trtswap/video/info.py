@@ -18,6 +18,7 @@ class StreamInfo:
         codec: FFmpeg's name of the codec, or ``unknown``.
         language: ISO 639 code, or None.
         title: the stream's title, or None.
+        time_base: seconds per unit of its timestamps.
     """
 
     index: int
@@ -25,6 +26,7 @@ class StreamInfo:
     codec: str
     language: str | None = None
     title: str | None = None
+    time_base: Fraction | None = None
 
 
 @dataclass(frozen=True)

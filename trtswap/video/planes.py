@@ -1,11 +1,13 @@
 """Planes between FFmpeg's frames and torch tensors: one copy each way, line strides respected."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import av
 import numpy as np
 import torch
 from av.video.reformatter import Interpolation
+from numpy.typing import NDArray
 from torch import Tensor
 
 from trtswap.video.color import PixelFormat
@@ -66,7 +68,7 @@ def convert(
     )
 
 
-def _read_channel(frame: av.VideoFrame, layout: Layout, channel: int, target: np.ndarray) -> None:
+def _read_channel(frame: av.VideoFrame, layout: Layout, channel: int, target: NDArray[Any]) -> None:
     plane, first, step = layout.planes[channel]
     height, width = target.shape
     # Samples in the high bits use all 16, so those are shifted as unsigned numbers.
@@ -75,10 +77,10 @@ def _read_channel(frame: av.VideoFrame, layout: Layout, channel: int, target: np
     target[:] = source >> layout.right_shift if layout.right_shift else source
 
 
-def _rows(frame: av.VideoFrame, plane: int, dtype: np.dtype) -> np.ndarray:
+def _rows(frame: av.VideoFrame, plane: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     """A plane's memory as [lines, samples per line with padding], writable."""
     memory = frame.planes[plane]
-    samples = np.frombuffer(memory, dtype)  # type: ignore[call-overload]
+    samples: NDArray[Any] = np.frombuffer(memoryview(memory), dtype)
     return samples.reshape(-1, memory.line_size // dtype.itemsize)
 
 

@@ -13,7 +13,7 @@ from trtswap.video.color import ColorTags
 from trtswap.video.display import display_of, parse_display_matrix
 from trtswap.video.fflog import captured_log, log_text
 from trtswap.video.formats import Layout, pixel_format_of
-from trtswap.video.hdr import hdr_of
+from trtswap.video.hdr import hdr_of, side_data_of
 from trtswap.video.info import StreamInfo, VideoInfo
 
 # Their clocks start anywhere; a player shows the first timestamp as 0.
@@ -50,7 +50,7 @@ def open_input(path: Path) -> InputContainer:
         except (av.error.FFmpegError, OSError) as error:
             said = log_text(log)
             raise ReadError(
-                f"{path}: not a video that FFmpeg can open: {said or error}. "
+                f"{path}: not a video that FFmpeg can open: {said or error.strerror}. "
                 "It may be cut off, still being written, or of another kind"
             ) from error
 
@@ -95,7 +95,7 @@ def describe(
         )
     if stream.time_base is None:
         raise ReadError(f"{path}: its video stream has no time base")
-    side_data = {data.type: bytes(data) for data in frame.side_data}  # type: ignore[attr-defined]
+    side_data = side_data_of(frame)
     matrix = parse_display_matrix(side_data[Type.DISPLAYMATRIX]) if Type.DISPLAYMATRIX in side_data else None
     sample_aspect = stream.sample_aspect_ratio or Fraction(1)
     return VideoInfo(
@@ -129,8 +129,8 @@ def origin_of(container: InputContainer) -> Fraction:
 
 
 def has_packet_index(stream: Stream) -> bool:
-    """The demuxer knows every packet from the header on (MP4 and its kin, unless fragmented)."""
-    return "mp4" in stream.container.format.name and stream.frames > 0
+    """The demuxer knows every packet from the headers on (MP4 and its kin)."""
+    return "mp4" in stream.container.format.name and len(stream.index_entries) > 0
 
 
 def _frame_count(container: InputContainer, stream: av.VideoStream) -> int | None:
@@ -155,6 +155,7 @@ def _stream_info(stream: Stream) -> StreamInfo:
         codec=name or "unknown",
         language=stream.metadata.get("language"),
         title=stream.metadata.get("title"),
+        time_base=stream.time_base,
     )
 
 
@@ -176,9 +177,7 @@ def _color_tags(stream: av.VideoStream, frame: av.VideoFrame) -> ColorTags:
 def _chroma_location(stream: av.VideoStream, frame: av.VideoFrame) -> str | None:
     """PyAV has no attribute for it; the ``showinfo`` filter prints it."""
     graph = av.filter.Graph()
-    source = graph.add_buffer(
-        width=frame.width, height=frame.height, format=frame.format, time_base=stream.time_base
-    )
+    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=stream.time_base)
     graph.link_nodes(source, graph.add("showinfo", checksum="0"), graph.add("buffersink")).configure()
     with captured_log(av.logging.INFO) as log:
         graph.vpush(frame)

@@ -27,13 +27,16 @@ MAX_DECODER_THREADS = 16
 _SEEK_MARGINS = (0, 2, 8, 30)
 
 
+__all__ = ["Loss", "Reader", "VideoReader"]
+
+
 class Reader(Protocol):
     """What every reader offers: a context manager that is iterated once.
 
     Attributes:
         info: what is known about the video.
         loss: set after the last frame if the file ended before its own header says so.
-        damaged_packets: packets that the decoder refused so far; they are skipped.
+        damaged_packets: packets so far that gave no picture; they are skipped.
         corrupt_frames: frames delivered so far that the decoder marked as damaged.
         warnings: what a user should be told, in the order it was found.
     """
@@ -135,7 +138,7 @@ class VideoReader:
         self._container = open_input(self.path)
         self._stream = video_stream(self._container, self.path)
         context = self._stream.codec_context
-        context.thread_type = "AUTO"  # type: ignore[assignment]
+        context.thread_type = "AUTO"
         context.thread_count = min(self._threads or torch.get_num_threads(), MAX_DECODER_THREADS)
         if self._stream.time_base is None:
             raise ReadError(f"{self.path}: its video stream has no time base")
@@ -151,12 +154,16 @@ class VideoReader:
         frames = self._in_range(raw, start_tick, end_tick)
         first = next(frames, None)
         if first is None:
-            span = "" if start is None and end is None else f" between {start or 0} s and {end or 'its end'} s"
-            raise ReadError(f"{self.path}: no frame of it can be decoded{span}")
+            span = f" from {start or 0:g} s on" + (f" to {end:g} s" if end else "")
+            raise ReadError(f"{self.path}: no frame of it can be decoded{span}; it is {self._length()} long")
         self._frames = chain([first], frames)
         self._layout = self._choose_layout(first)
         interlaced = self._deinterlacer.deinterlaced > 0
         self.info = describe(self._container, self._stream, first, self._layout, self.path, interlaced=interlaced)
+
+    def _length(self) -> str:
+        duration = self._container.duration
+        return "an unknown time" if duration is None else f"{duration / av.time_base:g} s"
 
     def _tick(self, seconds: Fraction) -> int:
         return round(seconds / self._time_base)
@@ -206,8 +213,8 @@ class VideoReader:
             if found != expected:
                 was, now = (f"{width}x{height} {name}" for width, height, name in (expected, found))
                 raise ReadError(
-                    f"{self.path}: the picture changes from {was} to {now} at {frame.time:.2f} s, expected one size and "
-                    "format throughout; cut the file there (--start, --end)"
+                    f"{self.path}: the picture changes from {was} to {now} at {frame.time:.2f} s, expected one size "
+                    "and format throughout; cut the file there (--start, --end)"
                 )
             yield frame
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _FILE_TAGS_NOT_KEPT = re.compile(r"major_brand|minor_version|compatible_brands|encoder", re.IGNORECASE)
 _STREAM_TAGS_NOT_KEPT = re.compile(r"encoder|_STATISTICS_.*|BPS|DURATION|NUMBER_OF_(BYTES|FRAMES)", re.IGNORECASE)
 _LANGUAGE_MARK = re.compile(r"-[a-z]{3}$")
+# What MP4 has in the gaps between subtitles; its muxer fills them by itself.
+_NO_WORDS = b"\0\0"
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class StreamCopier:
             if stream.index not in self._copied:
                 stream.discard = av.stream.Discard.all
         self._packets = self._read()
-        self._next: Packet | None = None
+        self._next: Packet[Stream] | None = None
 
     def begin(self, window: TimeWindow, video: av.VideoStream) -> None:
         """Set the time window, and copy what belongs into the header: tags, dispositions, chapters."""
@@ -131,11 +133,14 @@ class StreamCopier:
             self._warnings.append(f"{_label(stream)} was left out: {error}")
 
     def _keep(self, copied: _Copied) -> None:
-        copied.target.metadata.update(_kept(copied.source.metadata, _STREAM_TAGS_NOT_KEPT))
+        tags = _kept(copied.source.metadata, _STREAM_TAGS_NOT_KEPT)
+        if "name" in tags:  # how a title comes out of MP4; it goes in as a title
+            tags.setdefault("title", tags.pop("name"))
+        copied.target.metadata.update(tags)
         copied.target.disposition = copied.source.disposition
         self._copied[copied.source.index] = copied
 
-    def _read(self) -> Iterator[Packet]:
+    def _read(self) -> "Iterator[Packet[Stream]]":
         """Packets of the copied streams within the window, in the source's order."""
         streams = [copied.source for copied in self._copied.values() if copied.source.type != "attachment"]
         if not streams:
@@ -147,13 +152,15 @@ class StreamCopier:
         except av.error.FFmpegError as error:
             self._warnings.append(f"copying audio and other streams stopped early: {error.strerror}")
 
-    def _wanted(self, packet: Packet) -> bool:
+    def _wanted(self, packet: "Packet[Stream]") -> bool:
+        if _codec(packet.stream) == "mov_text" and bytes(packet) == _NO_WORDS:
+            return False
         if packet.stream.disposition & Disposition.attached_pic:
             return True
         pts = packet.pts if packet.pts is not None else packet.dts
         return pts is None or self._window.holds(pts * packet.time_base)
 
-    def _mux(self, packet: Packet) -> None:
+    def _mux(self, packet: "Packet[Stream]") -> None:
         copied = self._copied[packet.stream_index]
         if copied.transcoder is not None:
             converted = copied.transcoder.convert(packet)
@@ -171,21 +178,24 @@ class StreamCopier:
         self._output.mux_one(packet)
 
 
-def _time(packet: Packet) -> Fraction:
+def _time(packet: "Packet[Stream]") -> Fraction:
     tick = packet.dts if packet.dts is not None else packet.pts
     return Fraction(0) if tick is None else tick * packet.time_base
 
 
 def _refusal(stream: Stream, muxer: str) -> str | None:
     """Why a format does not hold a stream, in the muxer's own words; None if it does. Asked with an empty file."""
-    with captured_log(av.logging.ERROR) as log:
+    if muxer == "webm" and stream.type == "attachment":
+        return "WebM has no attachments"  # the muxer takes them and writes nothing
+    with captured_log() as log:
         try:
             with av.open(io.BytesIO(), "w", format=muxer) as trial:
                 trial.add_stream_from_template(stream, opaque=True)
                 trial.start_encoding()
         except (av.error.FFmpegError, ValueError) as error:
             return log_text(log) or str(error)
-    return None
+    said = log_text(log)
+    return said if "private data stream" in said else None  # MPEG-TS takes anything, and players nothing of it
 
 
 def _is_timecode(stream: Stream, video: Stream) -> bool:
@@ -194,9 +204,12 @@ def _is_timecode(stream: Stream, video: Stream) -> bool:
 
 
 def _label(stream: Stream) -> str:
-    codec = stream.codec_context.name if stream.codec_context is not None else "unknown"
     language = stream.metadata.get("language")
-    return f"{stream.type} stream #{stream.index} ({codec}{', ' + language if language else ''})"
+    return f"{stream.type} stream #{stream.index} ({_codec(stream)}{', ' + language if language else ''})"
+
+
+def _codec(stream: Stream) -> str:
+    return stream.codec_context.name if stream.codec_context is not None else "unknown"
 
 
 def _kept(tags: dict[str, str], dropped: re.Pattern[str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Text subtitles of a kind that the target cannot hold, in one that it can (SubRip -> mov_text in MP4, and the like)."""
+"""Text subtitles of a kind that the target cannot hold, in one that it can (SubRip in Matroska, mov_text in MP4)."""
 
 import av
 from av.codec.codec import Properties
@@ -34,7 +34,7 @@ class SubtitleTranscoder:
         if source.time_base is not None:
             self._encoder.time_base = source.time_base
 
-    def convert(self, packet: Packet) -> Packet | None:
+    def convert(self, packet: "Packet[Stream]") -> "Packet[Stream] | None":
         """The same words at the same time; None for a packet without any."""
         subtitles = self._decoder.decode2(packet)
         if subtitles is None or not len(subtitles):
@@ -49,7 +49,9 @@ class SubtitleTranscoder:
 def is_text(stream: Stream) -> bool:
     """The subtitles are text, not pictures, and FFmpeg can decode them."""
     context = stream.codec_context
-    return isinstance(context, SubtitleCodecContext) and bool(context.codec.properties & Properties.TEXT_SUB)
+    return isinstance(context, SubtitleCodecContext) and bool(
+        Properties(context.codec.properties) & Properties.TEXT_SUB
+    )
 
 
 def _context(stream: SubtitleStream) -> SubtitleCodecContext:

@@ -17,6 +17,7 @@ from trtswap.video.encoder import Encoder, choose_encoder
 from trtswap.video.hdr import encoder_params
 from trtswap.video.info import VideoInfo
 from trtswap.video.planes import frame_from_planes
+from trtswap.video.probe import open_input, video_stream
 from trtswap.video.streams import StreamCopier, TimeWindow
 from trtswap.video.target import Target
 
@@ -80,7 +81,9 @@ class VideoWriter:
                 str(self._target.temporary),
                 "w",
                 format=self._container.format,
-                container_options=self._container.options(info.time_base),
+                container_options=self._container.options(
+                    info.time_base, [stream.time_base for stream in info.streams if stream.time_base is not None]
+                ),
             )
             self._encoder = Encoder(self._output, choice, info, crf=crf, preset=preset, options=options or {})
             if source_path is not None:
@@ -146,6 +149,7 @@ class VideoWriter:
                 self._output.close()
             except (av.error.FFmpegError, OSError) as error:
                 raise self._failure(error) from error
+            self._check_start()
         except BaseException:
             self.discard()
             raise
@@ -168,6 +172,7 @@ class VideoWriter:
     def _begin(self, first_pts: int) -> None:
         window = self._time_window(first_pts * self._info.time_base)
         self._shift_ticks = round(window.shift / self._info.time_base)
+        self._first = (first_pts - self._shift_ticks) * self._info.time_base
         if self._copier is not None:
             self._copier.begin(window, self._encoder.stream)
         self._output.start_encoding()
@@ -181,11 +186,23 @@ class VideoWriter:
         # A clock that starts anywhere stays as it is only in a format whose own clock does.
         return TimeWindow(Fraction(0) if self._container.format == "mpegts" else self._info.origin, None, stop)
 
-    def _mux(self, packets: list[Packet]) -> None:
+    def _mux(self, packets: "list[Packet[av.VideoStream]]") -> None:
         for packet in packets:
             if self._copier is not None and packet.dts is not None:
                 self._copier.copy_until(packet.dts * packet.time_base)
             self._output.mux_one(packet)
+
+    def _check_start(self) -> None:
+        """Muxers of formats without negative times move everything; only the file itself tells whether one did."""
+        with open_input(self._target.temporary) as result:
+            stream = video_stream(result, self._target.temporary)
+            found = (stream.start_time or 0) * (stream.time_base or Fraction(0))
+        unit = max(self._info.time_base, self._container.time_base or Fraction(0))
+        if abs(found - self._first) > unit:
+            self.warnings.append(
+                f"everything lies {float(found - self._first):+.3f} s from where it was, sound and picture alike: "
+                f"{self._container.format} has no times below zero"
+            )
 
     def _release(self) -> None:
         self._closed = True

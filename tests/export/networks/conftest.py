@@ -1,6 +1,6 @@
 """What the tests of several networks share: official layouts, random weights, and layers by their definitions."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,15 @@ from torch import nn
 
 Array = NDArray[np.float64]
 LAYOUTS = Path(__file__).with_name("layouts")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Networks this small only wait for each other's threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -64,7 +73,7 @@ class Exact:
 
     def conv(self, name: str, x: Array, *, stride: int = 1, pad: int = 0, mode: str = "constant") -> Array:
         """The convolution ``name``, with its bias if it has one."""
-        y = convolve(x, self[f"{name}.weight"], stride=stride, pad=pad, mode=mode)
+        y = self.convolve(x, self[f"{name}.weight"], stride=stride, pad=pad, mode=mode)
         bias = self.state.get(f"{name}.bias")
         return y if bias is None else y + bias[:, None, None]
 
@@ -78,13 +87,36 @@ class Exact:
         )
         return (x - mean) / np.sqrt(var + 1e-5) * weight + bias
 
+    @staticmethod
+    def convolve(x: Array, weight: Array, *, stride: int = 1, pad: int = 0, mode: str = "constant") -> Array:
+        """Sum over every window of the padded input; weight [O, I, k, k]."""
+        kernel = weight.shape[-1]
+        padded = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)), mode=mode)
+        windows = sliding_window_view(padded, (kernel, kernel), axis=(2, 3))[:, :, ::stride, ::stride]
+        return np.einsum("nihwkl,oikl->nohw", windows, weight, optimize=True)
 
-def convolve(x: Array, weight: Array, *, stride: int = 1, pad: int = 0, mode: str = "constant") -> Array:
-    """Sum over every window of the padded input; weight [O, I, k, k]."""
-    kernel = weight.shape[-1]
-    padded = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)), mode=mode)
-    windows = sliding_window_view(padded, (kernel, kernel), axis=(2, 3))[:, :, ::stride, ::stride]
-    return np.einsum("nihwkl,oikl->nohw", windows, weight, optimize=True)
+    @staticmethod
+    def resize(x: Array, factor: float, *, align_corners: bool = False) -> Array:
+        """Bilinear resizing along both axes."""
+        rows = resize_matrix(x.shape[2], round(x.shape[2] * factor), align_corners=align_corners)
+        columns = resize_matrix(x.shape[3], round(x.shape[3] * factor), align_corners=align_corners)
+        return np.einsum("ih,nchw,jw->ncij", rows, x, columns, optimize=True)
+
+    @staticmethod
+    def max_pool(x: Array, size: int, stride: int) -> Array:
+        return sliding_window_view(x, (size, size), axis=(2, 3))[:, :, ::stride, ::stride].max((-2, -1))
+
+    @staticmethod
+    def relu(x: Array) -> Array:
+        return np.maximum(x, 0)
+
+    @staticmethod
+    def leaky(x: Array, slope: float | Array) -> Array:
+        return np.where(x >= 0, x, slope * x)
+
+    @staticmethod
+    def sigmoid(x: Array) -> Array:
+        return 1 / (1 + np.exp(-x))
 
 
 def resize_matrix(inputs: int, outputs: int, *, align_corners: bool) -> Array:
@@ -101,53 +133,21 @@ def resize_matrix(inputs: int, outputs: int, *, align_corners: bool) -> Array:
     return matrix
 
 
-def resize(x: Array, factor: float, *, align_corners: bool = False) -> Array:
-    """Bilinear resizing along both axes."""
-    rows = resize_matrix(x.shape[2], round(x.shape[2] * factor), align_corners=align_corners)
-    columns = resize_matrix(x.shape[3], round(x.shape[3] * factor), align_corners=align_corners)
-    return np.einsum("ih,nchw,jw->ncij", rows, x, columns, optimize=True)
-
-
-class Definitions:
-    """The functions above, handed to tests by the fixture ``exact``."""
-
-    of = Exact
-    convolve = staticmethod(convolve)
-    resize = staticmethod(resize)
-
-    @staticmethod
-    def relu(x: Array) -> Array:
-        return np.maximum(x, 0)
-
-    @staticmethod
-    def leaky(x: Array, slope: float | Array) -> Array:
-        return np.where(x >= 0, x, slope * x)
-
-    @staticmethod
-    def sigmoid(x: Array) -> Array:
-        return 1 / (1 + np.exp(-x))
-
-    @staticmethod
-    def max_pool(x: Array, size: int, stride: int) -> Array:
-        return sliding_window_view(x, (size, size), axis=(2, 3))[:, :, ::stride, ::stride].max((-2, -1))
-
-
-@pytest.fixture
-def exact() -> Definitions:
-    return Definitions()
-
-
 @pytest.fixture
 def agree() -> Callable[..., None]:
-    """Checks a network against the definition: 1e-5 in float32, 1e-10 in float64, and batch 5 against batch 1."""
+    """Holds a network against ``definition(net: Exact, *inputs)``, and a batch of 5 against five batches of 1.
 
-    def check(network: nn.Module, expected: Array, *inputs: torch.Tensor) -> None:
+    Within 1e-5 in float32; and within 1e-10 in float64, where rounding cannot hide a difference in the arithmetic.
+    """
+
+    def check(network: nn.Module, definition: Callable[..., Array], *inputs: torch.Tensor) -> None:
+        expected = definition(Exact(network), *(x.numpy().astype(np.float64) for x in inputs))
         assert expected.shape[0] == 5
+        assert np.abs(expected).max() > 0.1, "the comparison says little about values this small"
         with torch.inference_mode():
             single = network(*inputs).numpy()
             alone = torch.cat([network(*(x[i : i + 1] for x in inputs)) for i in range(5)]).numpy()
             double = network.double()(*(x.double() for x in inputs)).numpy()
-        assert np.abs(expected).max() > 0.1, "the comparison says little about values this small"
         np.testing.assert_allclose(single, expected, rtol=0, atol=1e-5)
         np.testing.assert_allclose(alone, single, rtol=0, atol=1e-5)
         np.testing.assert_allclose(double, expected, rtol=0, atol=1e-10)

@@ -23,12 +23,11 @@ def test_layout_is_the_official_checkpoints(layout):
     assert sum(b.numel() for b in network.buffers()) == 699_024
 
 
-@pytest.mark.parametrize(("size", "narrow"), [(8, 0.125), (32, 0.0625), (64, 0.03125)])
-def test_network_is_its_definition(randomised, exact, agree, size, narrow):
-    network = randomised(GFPGAN(size, style=STYLE, mapping_layers=1, narrow=narrow))
+@pytest.mark.parametrize(("size", "narrow"), [(8, 0.125), (64, 0.03125)])
+def test_network_is_its_definition(randomised, agree, size, narrow):
+    network = randomised(GFPGAN(size, style=STYLE, mapping_layers=1, channel_multiplier=1, narrow=narrow))
     faces = torch.rand(5, 3, size, size, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    expected = np.concatenate([definition(network, face[None], exact) for face in faces])
-    agree(network, expected, faces)
+    agree(network, lambda net, faces: np.concatenate([definition(net, face[None]) for face in faces]), faces)
 
 
 def test_two_runs_give_the_same(randomised):
@@ -43,17 +42,17 @@ def test_impossible_size(size):
         GFPGAN(size)
 
 
-def definition(network, face, exact):
+def definition(net, face):
     """One restored picture, layer by layer."""
-    net, levels = exact.of(network), int(log2(face.shape[-1])) - 2
+    levels = int(log2(face.shape[-1])) - 2
 
     def leaky(x):
-        return exact.leaky(x, 0.2)
+        return net.leaky(x, 0.2)
 
     def res_block(name, x, factor):
         y = leaky(net.conv(f"{name}.conv1", x, pad=1))
-        y = leaky(net.conv(f"{name}.conv2", exact.resize(y, factor), pad=1))
-        return y + net.conv(f"{name}.skip", exact.resize(x, factor))
+        y = leaky(net.conv(f"{name}.conv2", net.resize(y, factor), pad=1))
+        return y + net.conv(f"{name}.skip", net.resize(x, factor))
 
     def condition(name, x):
         return net.conv(f"{name}.2", leaky(net.conv(f"{name}.0", x, pad=1)), pad=1)
@@ -62,7 +61,7 @@ def definition(network, face, exact):
         weight = net[f"{name}.weight"][0] * net.linear(f"{name}.modulation", style)[None, :, None, None]
         if demodulate:
             weight /= np.sqrt((weight**2).sum((1, 2, 3), keepdims=True) + 1e-8)
-        return exact.convolve(exact.resize(x, 2) if upsample else x, weight, pad=weight.shape[-1] // 2)
+        return net.convolve(net.resize(x, 2) if upsample else x, weight, pad=weight.shape[-1] // 2)
 
     def styled(name, x, style, noise, *, upsample=False):
         x = modulated(f"{name}.modulated_conv", x, style, demodulate=True, upsample=upsample) * np.sqrt(2)
@@ -71,7 +70,7 @@ def definition(network, face, exact):
     def to_rgb(name, x, style):
         return modulated(f"{name}.modulated_conv", x, style, demodulate=False) + net[f"{name}.bias"]
 
-    x = leaky(net.conv("conv_body_first", face.numpy().astype(np.float64)))
+    x = leaky(net.conv("conv_body_first", face))
     skips = []
     for i in range(levels):
         x = res_block(f"conv_body_down.{i}", x, 0.5)
@@ -89,5 +88,5 @@ def definition(network, face, exact):
         half = y.shape[1] // 2
         y[:, half:] = y[:, half:] * condition(f"condition_scale.{i}", x) + condition(f"condition_shift.{i}", x)
         y = styled(f"{decoder}.style_convs.{2 * i + 1}", y, styles[2 * i + 2], 2 * i + 2)
-        rgb = exact.resize(rgb, 2) + to_rgb(f"{decoder}.to_rgbs.{i}", y, styles[2 * i + 3])
+        rgb = net.resize(rgb, 2) + to_rgb(f"{decoder}.to_rgbs.{i}", y, styles[2 * i + 3])
     return rgb

@@ -50,19 +50,21 @@ def test_coverage_is_one_inside_the_swap_crop_and_zero_outside(engine: Opener) -
     swapped = "g (float[N,3,112,112] faces, float[N,4] latents) => (float[N,3,112,112] swapped) { swapped = Identity(faces) }"
     landmarks = TEMPLATES["ffhq_512"].scaled(400)[None] + 100
     to_swap, to_canvas = align(landmarks, ("arcface_112_v1",), 112), align(landmarks, ("ffhq_512",), 256)
+    canvas_to_swap = compose(to_swap, invert(to_canvas))
     with engine(swapped) as graph:
         stage = FaceSwapper(graph, spec("swap", 112), piece=4)
         crops = torch.full((1, 3, 112, 112), 0.25)
-        picture, coverage = stage.to_canvas(stage(crops, torch.zeros(1, 4)), to_swap, to_canvas, 256)
+        boxes = support_boxes(canvas_to_swap, 112, 256)
+        picture, coverage = stage.to_canvas(stage(crops, torch.zeros(1, 4)), canvas_to_swap, boxes, 256)
     # Where each canvas pixel lies in the swap crop, in pixels from the nearest border.
     grid = torch.stack(torch.meshgrid(torch.arange(256.0), torch.arange(256.0), indexing="xy"), -1).view(-1, 2)
-    m = compose(to_swap, invert(to_canvas))[0]
+    m = canvas_to_swap[0]
     position = (grid @ m[:, :2].T + m[:, 2]).view(256, 256, 2)
     depth = torch.minimum(position, 111 - position).amin(-1)
     assert (coverage[0, 0][depth > 0.06 * 112 + 1] > 0.999).all()
     assert (coverage[0, 0][depth < -1] == 0).all()
     torch.testing.assert_close(picture[0][:, depth > 1], torch.full_like(picture[0][:, depth > 1], 0.25))
-    x0, y0, x1, y1 = support_boxes(to_swap, to_canvas, 112, 256)[0].int().tolist()
+    x0, y0, x1, y1 = boxes[0].int().tolist()
     outside = coverage[0, 0].clone()
     outside[y0:y1, x0:x1] = 0
     assert outside.sum() == 0

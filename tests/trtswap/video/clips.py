@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 import av
@@ -29,7 +30,7 @@ class Clip:
     options: Mapping[str, str] = field(default_factory=lambda: dict(FAST))
     muxer: Mapping[str, str] = field(default_factory=dict)
     context: Mapping[str, object] = field(default_factory=dict)
-    matrix: tuple[int, ...] | None = None
+    rotation: tuple[float, bool, bool] | None = None
     audio: Sequence[str] = ()
     audio_start: Fraction = Fraction(0)
     audio_seconds: float = 0.6
@@ -69,8 +70,8 @@ class Clip:
         stream.codec_context.time_base = self.time_base
         for name, value in self.context.items():
             setattr(stream.codec_context, name, value)
-        if self.matrix is not None:
-            stream.set_display_matrix(self.matrix)
+        if self.rotation is not None:
+            stream.set_display_rotation(*self.rotation)
         return stream
 
     def _video_packets(self, stream: av.VideoStream) -> list[av.Packet]:
@@ -113,7 +114,7 @@ class Clip:
 
 
 def picture(number: int, size: tuple[int, int], pix_fmt: str) -> av.VideoFrame:
-    """A frame of moving waves with some noise, different in every plane and every frame."""
+    """A frame of moving waves with some noise, different in every plane and in 20 consecutive frames."""
     frame = av.VideoFrame(*size, pix_fmt)
     bits = frame.format.components[0].bits
     for index, plane in enumerate(frame.planes):
@@ -122,11 +123,15 @@ def picture(number: int, size: tuple[int, int], pix_fmt: str) -> av.VideoFrame:
         dtype = np.uint8 if bits == 8 else np.uint16
         rows = np.frombuffer(plane, dtype).reshape(-1, plane.line_size // dtype().itemsize)
         height, width = component.height, component.width * per_pixel
-        y, x = np.mgrid[:height, :width]
-        wave = 0.5 + 0.25 * np.sin(x / 7 + number * 0.3 + index) + 0.15 * np.cos(y / 5 - number * 0.2)
-        noise = np.random.default_rng(number * 10 + index).uniform(0, 0.05, wave.shape)
-        rows[:height, :width] = ((wave + noise) * (0.86 * (1 << bits)) + 16 * (1 << (bits - 8))).astype(dtype)
+        rows[:height, :width] = _wave(number % 20, index, height, width) * (0.86 * (1 << bits)) + (16 << (bits - 8))
     return frame
+
+
+@cache
+def _wave(number: int, index: int, height: int, width: int) -> np.ndarray:
+    y, x = np.mgrid[:height, :width]
+    wave = 0.5 + 0.25 * np.sin(x / 7 + number * 0.3 + index) + 0.15 * np.cos(y / 5 - number * 0.2)
+    return wave + np.random.default_rng(number * 10 + index).uniform(0, 0.05, wave.shape)
 
 
 def _add_subtitles(output: av.container.OutputContainer, path: Path) -> av.stream.Stream:
@@ -170,13 +175,6 @@ def frame_times(path: Path) -> list[Fraction]:
         return [frame.pts * frame.time_base for frame in container.decode(video=0)]
 
 
-def frame_arrays(path: Path, pix_fmt: str | None = None) -> list[np.ndarray]:
-    """Every frame as PyAV's own conversion to NumPy gives it."""
-    with av.open(str(path)) as container:
-        frames = container.decode(video=0)
-        return [frame.to_ndarray(**({"format": pix_fmt} if pix_fmt else {})) for frame in frames]
-
-
 def packets(path: Path, kind: str, number: int = 0) -> list[tuple[bytes, Fraction, Fraction]]:
     """(bytes, pts, dts) of every packet of a stream, times in seconds."""
     with av.open(str(path)) as container:
@@ -200,6 +198,21 @@ def durations(path: Path) -> list[Fraction]:
     """Duration of every frame, seconds."""
     with av.open(str(path)) as container:
         return [frame.duration * frame.time_base for frame in container.decode(video=0)]
+
+
+def planes(path: Path) -> list[list[np.ndarray]]:
+    """The samples of every plane of every frame, bytes, without the padding of their lines."""
+    found = []
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            step = 1 if frame.format.components[0].bits == 8 else 2
+            found.append(
+                [
+                    np.frombuffer(p, np.uint8).reshape(-1, p.line_size)[: p.height, : p.width * step].copy()
+                    for p in frame.planes
+                ]
+            )
+    return found
 
 
 def damaged(source: Path, target: Path, damage: Callable[[bytearray], bytes | bytearray]) -> Path:

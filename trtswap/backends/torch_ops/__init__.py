@@ -6,6 +6,18 @@ opset and is an input today (axes, pads) is one parameter that both reach.
 """
 
 from trtswap.backends.torch_ops import elementwise, layout, neural, quantize, reduce, resize
-from trtswap.backends.torch_ops.table import DTYPES, OPSETS, Operator, find
+from trtswap.backends.torch_ops.table import DTYPES, OPSETS, Operator, find, names
 
-__all__ = ["DTYPES", "OPSETS", "Operator", "elementwise", "find", "layout", "neural", "quantize", "reduce", "resize"]
+__all__ = [
+    "DTYPES",
+    "OPSETS",
+    "Operator",
+    "elementwise",
+    "find",
+    "layout",
+    "names",
+    "neural",
+    "quantize",
+    "reduce",
+    "resize",
+]

@@ -91,6 +91,11 @@ def find(name: str, opset: int) -> Operator | None:
     return max((o for o in _TABLE.get(name, ()) if o.since <= opset), key=lambda o: o.since, default=None)
 
 
+def names() -> set[str]:
+    """All operators in the table."""
+    return set(_TABLE)
+
+
 def ints(values: Ints) -> list[int]:
     """Python integers of an attribute or of a 0-d or 1-d tensor on the host."""
     return [int(v) for v in (values.flatten().tolist() if isinstance(values, Tensor) else values)]

@@ -1,0 +1,70 @@
+"""Graphs as the exporter writes them: the torch backend gives what ONNX Runtime gives.
+
+Narrow ones, of the two stages that together have nearly every operator.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from trtswap.backends import open_engine
+from trtswap.backends.torch import TorchEngine
+from trtswap.export.build import example_inputs
+from trtswap.export.contract import IMAGENET, PLAIN, Swap
+from trtswap.export.detect import DetectGraph
+from trtswap.export.graph import export_graph
+from trtswap.export.networks.simswap import SimSwap
+from trtswap.export.networks.yunet import YuNet
+from trtswap.pack import StageSpec, contract
+
+NARROW: dict[str, tuple[dict[str, int], Callable[[], nn.Module]]] = {
+    "detect": ({"size": 320, "max_faces": 4}, lambda: DetectGraph(YuNet("s", width=0.25), candidates=8, max_faces=4)),
+    "swap": (
+        {"size": 64, "latent": 16},
+        lambda: Swap(SimSwap("224", latent=16, width=0.125, blocks=1), takes=IMAGENET, gives=PLAIN),
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=NARROW)
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> StageSpec:
+    sizes, make = NARROW[request.param]
+    path = tmp_path_factory.mktemp("exported") / f"{request.param}.onnx"
+    spec = partial(StageSpec, request.param, path, "")(**sizes)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        network = make().eval()
+    onnx.save(export_graph(network, *contract(spec), name=spec.name), path)
+    return spec
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_torch_agrees_with_onnxruntime(exported: StageSpec, device: str) -> None:
+    with (
+        open_engine(exported, backend="onnxruntime", device="cpu") as reference,
+        open_engine(exported, backend="torch", device=device) as engine,
+        torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
+    ):
+        assert engine.inputs == reference.inputs
+        assert engine.outputs == reference.outputs
+        for batch in (1, 2, 5, 0):
+            inputs = example_inputs(exported, batch)
+            expected = reference(**inputs)
+            found = engine(**{name: t.to(device) for name, t in inputs.items()})
+            for name, wanted in expected.items():
+                assert bool(wanted.any()) == bool(batch)
+                scale = float(wanted.abs().max()) if batch else 1.0
+                torch.testing.assert_close(found[name].cpu(), wanted, rtol=1e-5, atol=1e-5 * scale)
+
+
+def test_shapes_of_exported_graphs_need_no_device_memory(exported: StageSpec) -> None:
+    """On the meta device, reading a value back to the host raises."""
+    meta = torch.device("meta")
+    with TorchEngine(Path(exported.path), device=meta, precision="fp32") as engine:
+        outputs = engine(**{name: t.to(meta) for name, t in example_inputs(exported, 3).items()})
+        assert all(t.is_meta and t.shape[0] == 3 for t in outputs.values())

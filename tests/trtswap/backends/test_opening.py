@@ -1,0 +1,133 @@
+"""Which backend is chosen, and what is said about it."""
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from trtswap.backends import choose, open_engine
+from trtswap.errors import BackendError, InputError
+
+
+@pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with one GPU, as far as choosing looks."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU")
+
+
+@pytest.fixture
+def without(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Makes a package look as if it were not installed."""
+    real = importlib.util.find_spec
+
+    def hide(package: str) -> None:
+        found = lambda name: None if name == package else real(name)  # noqa: E731
+        monkeypatch.setattr("trtswap.backends.opening.find_spec", found)
+
+    return hide
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_auto_without_a_gpu_is_onnxruntime() -> None:
+    choice = choose()
+    assert (choice.backend, choice.device) == ("onnxruntime", torch.device("cpu"))
+    assert "PyTorch sees no CUDA device" in choice.reason
+
+
+@pytest.mark.usefixtures("gpu")
+def test_auto_with_a_gpu_is_torch_and_says_why_not_tensorrt() -> None:
+    choice = choose()
+    assert (choice.backend, choice.device) == ("torch", torch.device("cuda", 0))
+    assert "TensorRT is not part of this version" in choice.reason
+
+
+@pytest.mark.usefixtures("gpu")
+def test_auto_with_a_gpu_that_nothing_here_can_use_says_so(without: Callable[[str], None]) -> None:
+    without("onnx")
+    choice = choose()
+    assert (choice.backend, choice.device) == ("onnxruntime", torch.device("cpu"))
+    assert (
+        'a GPU is here, but the torch backend that would use it needs: pip install "trtswap[export]"' in choice.reason
+    )
+    with pytest.raises(BackendError, match=r'onnx, which is not installed: pip install "trtswap\[export\]"'):
+        choose("auto", "cuda")
+
+
+@pytest.mark.usefixtures("gpu")
+def test_explicit_choice_is_kept_beside_a_gpu() -> None:
+    assert choose("auto", "cpu").backend == "onnxruntime"
+    assert choose("onnxruntime").device == torch.device("cpu")
+    assert choose("torch", "cpu").device == torch.device("cpu")
+    assert choose("torch").device == torch.device("cuda", 0)
+
+
+@pytest.mark.parametrize("backend", ["auto", "torch", "onnxruntime"])
+@pytest.mark.usefixtures("no_gpu")
+def test_cuda_without_a_gpu_is_refused(backend: str) -> None:
+    with pytest.raises(
+        BackendError, match=r"device is 'cuda', but PyTorch sees no CUDA device.*nvidia-smi.*device='cpu'"
+    ):
+        choose(backend, "cuda")
+
+
+@pytest.mark.usefixtures("gpu")
+def test_absent_gpu_number_is_refused() -> None:
+    with pytest.raises(BackendError, match="device is 'cuda:3', but there are 1 CUDA devices"):
+        choose("torch", "cuda:3")
+
+
+@pytest.mark.usefixtures("gpu")
+def test_onnxruntime_on_cuda_needs_a_build_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    import onnxruntime
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(BackendError, match=r"no CUDA provider: install onnxruntime-gpu"):
+        choose("onnxruntime", "cuda")
+
+
+def test_tensorrt_is_refused() -> None:
+    with pytest.raises(BackendError, match=r"tensorrt backend is not part of this version.*backend='torch'"):
+        choose("tensorrt")
+
+
+@pytest.mark.parametrize(("package", "backend"), [("onnx", "torch"), ("onnxruntime", "onnxruntime")])
+def test_missing_package_is_named(package: str, backend: str, without: Callable[[str], None]) -> None:
+    without(package)
+    with pytest.raises(BackendError, match=rf"The {backend} backend .*not installed: pip install"):
+        choose(backend, "cpu")
+
+
+@pytest.mark.parametrize("device", ["mps", "quantum", "cuda:x"])
+def test_unknown_device_is_refused(device: str) -> None:
+    with pytest.raises(InputError, match=rf"device is '{device}', expected auto, cpu, cuda or cuda:N"):
+        choose("auto", device)
+
+
+def test_unknown_backend_is_refused() -> None:
+    with pytest.raises(InputError, match="backend is 'openvino', expected one of auto, onnxruntime, tensorrt, torch"):
+        choose("openvino")
+
+
+def test_threads_belong_to_onnxruntime(graph: Callable[[str], Path]) -> None:
+    path = graph("adain")
+    inputs = {"faces": torch.rand(2, 3, 16, 16), "latents": torch.randn(2, 6)}
+    results = []
+    for threads in (1, 2, None):
+        with open_engine(path, backend="onnxruntime", device="cpu", threads=threads) as engine:
+            results.append(engine(**inputs)["swapped"])
+    assert torch.equal(results[0], results[1])
+    assert torch.equal(results[0], results[2])
+    with pytest.raises(InputError, match="threads is 0, expected 1 or more"):
+        open_engine(path, backend="onnxruntime", threads=0)
+    with pytest.raises(InputError, match=r"threads is 2, but the torch backend .*torch\.set_num_threads"):
+        open_engine(path, backend="torch", device="cpu", threads=2)

@@ -1,0 +1,201 @@
+"""The Python API on real pictures."""
+
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from trtswap import Faces, Frames, Identity, InputError, Observer, SourceError, Swapper, SwapOptions
+from trtswap.pipeline import largest
+from trtswap.video.images import read_image
+
+
+@pytest.fixture(scope="module")
+def swapper(paste_pack: Path) -> Iterator[Swapper]:
+    with Swapper(paste_pack, backend="onnxruntime", device="cpu") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def astronaut(data: Path) -> torch.Tensor:
+    return read_image(data / "astronaut.png")
+
+
+@pytest.fixture(scope="module")
+def presenter(data: Path) -> torch.Tensor:
+    with av.open(str(data / "presenter.mp4")) as container:
+        frame = next(container.decode(video=0))
+        return torch.from_numpy(frame.to_ndarray(format="rgb24")[:600, 600:1300].copy())
+
+
+@pytest.fixture(scope="module")
+def both(astronaut: torch.Tensor, presenter: torch.Tensor) -> torch.Tensor:
+    """The two people in one picture, the astronaut left."""
+    picture = torch.zeros(600, 1212, 3, dtype=torch.uint8)
+    picture[: astronaut.shape[0], : astronaut.shape[1]] = astronaut
+    picture[:, 512:] = presenter
+    return picture
+
+
+def test_an_identity_is_a_unit_vector_and_an_average_too(swapper: Swapper, astronaut: torch.Tensor) -> None:
+    one = swapper.identity(astronaut)
+    other = swapper.identity(astronaut.flip(1))
+    mean = swapper.identity(astronaut, astronaut.flip(1))
+    for identity in (one, other, mean):
+        assert float(identity.latent.norm()) == pytest.approx(1, abs=1e-5)
+    expected = torch.nn.functional.normalize(one.latent + other.latent, dim=0)
+    torch.testing.assert_close(mean.latent, expected)
+
+
+def test_identity_by_path_names_its_picture(swapper: Swapper, data: Path, astronaut: torch.Tensor) -> None:
+    identity = swapper.identity(data / "astronaut.png")
+    assert identity.names == (str(data / "astronaut.png"),)
+    torch.testing.assert_close(identity.latent, swapper.identity(astronaut).latent)
+
+
+def test_a_close_up_is_found(swapper: Swapper, astronaut: torch.Tensor) -> None:
+    close = torch.nn.functional.interpolate(
+        astronaut[30:200, 140:300].permute(2, 0, 1)[None].float(), scale_factor=8, mode="bicubic"
+    )
+    swapper.identity(close[0].clamp(0, 255).round().byte().permute(1, 2, 0))
+
+
+def test_source_errors_name_the_picture_and_the_way_out(swapper: Swapper, both: torch.Tensor) -> None:
+    with pytest.raises(SourceError, match=r"No face was found in picture 2"):
+        swapper.identity(both[:, :512], torch.zeros(64, 64, 3, dtype=torch.uint8))
+    with pytest.raises(SourceError, match=r"picture 1 shows 2 faces.*--source-face"):
+        swapper.identity(both)
+    with pytest.raises(SourceError, match="2 faces; number 2 does not exist"):
+        swapper.identity(both, pick=2)
+    with pytest.raises(InputError, match="no picture"):
+        swapper.identity()
+    with pytest.raises(InputError, match="'only', 'largest' or a number"):
+        swapper.identity(both, pick="best")
+
+
+def test_pick_counts_from_the_left(swapper: Swapper, both: torch.Tensor, astronaut: torch.Tensor) -> None:
+    left, right = swapper.identity(both, pick=0), swapper.identity(both, pick=1)
+    alone = swapper.identity(astronaut).latent
+    assert float(left.latent @ alone) > 0.97
+    assert float(right.latent @ alone) < 0.8
+    assert float(swapper.identity(both, pick="largest").latent @ right.latent) > 0.99
+
+
+def test_swap_takes_and_gives_arrays_and_leaves_the_input_alone(
+    swapper: Swapper, astronaut: torch.Tensor, presenter: torch.Tensor
+) -> None:
+    who = swapper.identity(astronaut)
+    before = presenter.clone()
+    out = swapper.swap(presenter[None], who)
+    assert isinstance(out, torch.Tensor)
+    assert out.shape == (1, *presenter.shape)
+    assert out.dtype == torch.uint8
+    assert torch.equal(presenter, before)
+    changed = (out[0] != presenter).any(-1)
+    assert 0.01 < float(changed.float().mean()) < 0.3
+    array = swapper.swap(presenter[None].numpy(), who)
+    assert isinstance(array, np.ndarray)
+    np.testing.assert_array_equal(array, out.numpy())
+
+
+def test_swap_with_several_frames_and_no_face(swapper: Swapper, astronaut: torch.Tensor, presenter: torch.Tensor) -> None:
+    who = swapper.identity(astronaut)
+    batch = torch.stack([torch.zeros_like(presenter), presenter, presenter])
+    out = swapper.swap(batch, who)
+    assert torch.equal(out[0], batch[0])
+    assert torch.equal(out[1], out[2])
+    assert (out[1].int() - swapper.swap(presenter[None], who)[0].int()).abs().max() <= 1
+
+
+@pytest.mark.parametrize("bad", [np.zeros((4, 4, 3), np.uint8), np.zeros((1, 4, 4, 3), np.float32), "picture.png"])
+def test_swap_refuses_other_arrays(swapper: Swapper, astronaut: torch.Tensor, bad: object) -> None:
+    with pytest.raises(InputError):
+        swapper.swap(bad, swapper.identity(astronaut))
+
+
+def test_references_decide_who_is_swapped(swapper: Swapper, both: torch.Tensor, astronaut: torch.Tensor) -> None:
+    """Only the right one of the two is changed when it is the reference; with two pairs each gets its own."""
+    left, right = swapper.identity(both, pick=0), swapper.identity(both, pick=1)
+    source = swapper.identity(astronaut.flip(1))
+    out = swapper.swap(both[None], [(right, source)])[0]
+    assert torch.equal(out[:, :512], both[:, :512])
+    assert not torch.equal(out[:, 512:], both[:, 512:])
+    exchanged = swapper.swap(both[None], [(right, left), (left, right)])[0]
+    assert not torch.equal(exchanged[:, :512], both[:, :512])
+    one_way = swapper.swap(both[None], [(right, left)])[0]
+    assert (exchanged[:, 512:].int() - one_way[:, 512:].int()).abs().max() <= 1
+
+
+def test_similarity_threshold_is_kept(paste_pack: Path, both: torch.Tensor) -> None:
+    with Swapper(paste_pack, device="cpu", backend="onnxruntime", options=SwapOptions(similarity=1.0)) as strict:
+        stranger = strict.identity(both[:, :512])
+        flipped = Identity(-stranger.latent)
+        assert torch.equal(strict.swap(both[None], [(flipped, stranger)])[0], both)
+
+
+def test_the_largest_face_only(paste_pack: Path, both: torch.Tensor, astronaut: torch.Tensor) -> None:
+    options = SwapOptions(faces="largest")
+    with Swapper(paste_pack, backend="onnxruntime", device="cpu", options=options) as one:
+        out = one.swap(both[None], one.identity(astronaut))[0]
+    assert torch.equal(out[:, :512], both[:, :512])
+    assert not torch.equal(out[:, 512:], both[:, 512:])
+
+
+def test_largest_is_taken_per_frame() -> None:
+    sizes = torch.tensor([10.0, 30, 20, 5, 7])
+    box = torch.stack([sizes * 0, sizes * 0, sizes, sizes], 1)
+    faces = Faces(torch.tensor([0, 0, 0, 2, 2]), box, torch.zeros(5, 5, 2), sizes, torch.arange(5))
+    assert largest(faces).track.tolist() == [1, 4]
+
+
+def test_an_identity_of_another_pack_is_refused(swapper: Swapper, presenter: torch.Tensor) -> None:
+    with pytest.raises(InputError, match=r"latent of 512 numbers.*37632"):
+        swapper.swap(presenter[None], Identity(torch.zeros(512)))
+
+
+def test_options_are_checked() -> None:
+    for bad in ({"faces": "some"}, {"restore_weight": 1.5}, {"smooth": -1}, {"batch": 0}, {"similarity": 2}):
+        with pytest.raises(InputError, match=next(iter(bad))):
+            SwapOptions(**bad)  # type: ignore[arg-type]
+
+
+def test_an_observer_can_stop_a_swap(swapper: Swapper, data: Path, tmp_path: Path) -> None:
+    class Stop(Observer):
+        def before(self, first_frame: int, frames: Frames, faces: Faces) -> None:
+            raise KeyboardInterrupt
+
+    who = swapper.identity(data / "astronaut.png")
+    with pytest.raises(KeyboardInterrupt):
+        swapper.swap_video(data / "presenter.mp4", tmp_path / "out.mp4", who, observers=[Stop()])
+    assert list(tmp_path.iterdir()) == []
+
+
+def looped(data: Path, path: Path, frames: int) -> Path:
+    """presenter.mp4 at 320 x 180, over and over."""
+    with av.open(str(data / "presenter.mp4")) as source:
+        pictures = [f.reformat(320, 180) for _, f in zip(range(40), source.decode(video=0), strict=False)]
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = 320, 180, "yuv420p"
+        for i in range(frames):
+            picture = pictures[i % 40]
+            picture.pts, picture.time_base = i, stream.codec_context.time_base
+            out.mux(stream.encode(picture))
+        out.mux(stream.encode())
+    return path
+
+
+def test_memory_does_not_grow_with_the_video(swapper: Swapper, data: Path, tmp_path: Path) -> None:
+    """Peak memory of the process after a clip ten times as long."""
+    who = swapper.identity(data / "astronaut.png")
+    peaks = []
+    for frames in (40, 400):
+        clip = looped(data, tmp_path / f"{frames}.mp4", frames)
+        swapper.swap_video(clip, tmp_path / f"{frames}-out.mp4", who, preset="ultrafast")
+        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    print(f"peak memory: {peaks[0]:.0f} MiB after 40 frames, {peaks[1]:.0f} MiB after 400")
+    assert peaks[1] <= peaks[0] * 1.05

@@ -1,0 +1,75 @@
+"""``trtswap detect``: where the faces of a video are, and which are the same person's."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trtswap.cli import options as opt
+from trtswap.cli.arguments import as_usage_error, is_picture
+from trtswap.cli.console import report_loss, say, stderr, stdout, warn
+from trtswap.options import SwapOptions
+
+if TYPE_CHECKING:
+    from trtswap.cli.interrupt import StopSwitch
+    from trtswap.video.info import Loss
+
+
+def detect(
+    input_: Annotated[Path, typer.Argument(metavar="INPUT", help="A video or picture.", show_default=False)],
+    *,
+    detect_threshold: opt.Threshold = None,
+    max_faces: opt.MaxFaces = None,
+    smooth: opt.Smooth = opt.DEFAULTS.smooth,
+    fill: opt.Fill = opt.DEFAULTS.fill,
+    start: opt.Start = None,
+    end: opt.End = None,
+    keep_going: opt.KeepGoing = False,
+    as_json: opt.AsJson = False,
+    quiet: opt.Quiet = False,
+    pack: opt.PackName = opt.DEFAULT_PACK,
+    backend: opt.Backend = "auto",
+    device: opt.Device = "auto",
+    threads: opt.Threads = None,
+    batch: opt.Batch = opt.DEFAULTS.batch,
+) -> None:
+    """Find and follow the faces of a video.
+
+    With --json one document: "input", "width" and "height" (of the frame as displayed), "pack", "backend", "device";
+    "frames", a list with for each frame its "index", "pts_seconds" (0 is what a player shows as 0) and "faces", each
+    with "box" [x1, y1, x2, y2], "landmarks" (right eye, left eye, nose, right and left mouth corner, [x, y] each),
+    "score" and "track" (the same number for the same face over time); "warnings"; and "loss", null unless the video
+    is cut off. Coordinates are pixels of the displayed frame, the centre of the first one at 0, 0.
+    """
+    with as_usage_error():
+        choices = SwapOptions(
+            detect_threshold=detect_threshold, max_faces=max_faces, smooth=smooth, fill=fill, batch=batch
+        )
+    if is_picture(input_) and (start is not None or end is not None):
+        raise typer.BadParameter("--start and --end have no meaning for a picture; INPUT is one by its name.")
+
+    from trtswap.cli.detection import JsonSink, Sink, TableSink, detect_picture, detect_video  # noqa: PLC0415 - heavy, imported on use
+    from trtswap.cli.interrupt import interruptible  # noqa: PLC0415 - heavy, imported on use
+    from trtswap.cli.progress import display_for  # noqa: PLC0415 - heavy, imported on use
+    from trtswap.cli.runtime import Runtime, in_one_line  # noqa: PLC0415 - heavy, imported on use
+
+    console = stderr()
+    sink: Sink = JsonSink(sys.stdout) if as_json else TableSink(stdout())
+    # A bar that redraws itself and a document on the same terminal would spoil each other.
+    display = display_for(console, quiet=quiet or (as_json and sys.stdout.isatty()))
+
+    def work(stop: "StopSwitch") -> tuple[list[str], "Loss | None"]:
+        with Runtime(pack, backend, device, threads).open(choices) as swapper:
+            if not quiet:
+                say(console, in_one_line(swapper), style="dim")
+            if is_picture(input_):
+                return detect_picture(input_, swapper, sink)
+            return detect_video(input_, swapper, sink, start=start, end=end, display=display, stop=stop)
+
+    with display:
+        warnings, loss = interruptible(work)
+    for warning in warnings:
+        warn(console, warning)
+    if loss is not None:
+        report_loss(console, f"{input_}: {loss}", keep_going=keep_going)

@@ -1,0 +1,76 @@
+"""``trtswap export``: official checkpoints become a pack."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trtswap.cli.console import print_json, say, stderr, stdout
+from trtswap.errors import ExportError
+from trtswap.packs import user_folder
+
+NEEDED = ("onnx", "onnxscript", "tomli_w")
+
+
+def export(
+    pack: Annotated[
+        str, typer.Argument(metavar="PACK", help="What to make: simswap-224, simswap-256, simswap-512-beta, paste ...")
+    ],
+    *,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the checkpoints. [default: where `trtswap weights pull` puts them]", show_default=False
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Folder of the pack. [default: PACK in the user's packs]", show_default=False
+        ),
+    ] = None,
+    detector: Annotated[
+        str | None, typer.Option(help="yunet_n or yunet_s. [default: yunet_n]", show_default=False)
+    ] = None,
+    pose_templates: Annotated[
+        bool, typer.Option("--pose-templates", help="Align each face with the best of SimSwap's five poses.")
+    ] = False,
+    random_weights: Annotated[
+        int | None,
+        typer.Option(metavar="SEED", help="Full networks with random weights, for speed and tests; no pictures."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a pack that is there.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result as JSON, and nothing else, on stdout.")
+    ] = False,
+) -> None:
+    """Turn checkpoints into a pack: ONNX graphs, each compared with its PyTorch network before anything is written."""
+    need_export_tools()
+    from trtswap.export import build, checkpoints, recipes  # noqa: PLC0415 - the export extra
+
+    recipe = recipes.find_recipe(pack)
+    if pose_templates:
+        recipe = recipe.with_pose_templates()
+    if detector is not None:
+        recipe = recipe.with_detector(detector)
+    console = stderr()
+    source = build.Weights(weights or checkpoints.default_folder(), random_weights)
+    target = output or user_folder() / pack
+    made = build.export_pack(recipe, target, source, overwrite=overwrite, report=lambda line: say(console, line))
+    if as_json:
+        stages = {name: dict(stage.figures) for name, stage in made.stages.items()}
+        print_json({"pack": str(made.path), "name": made.name, "licence": made.licence, "stages": stages})
+    else:
+        say(stdout(), f"{made.path}\n{made.description}\nLicence: {made.licence}")
+
+
+def need_export_tools() -> None:
+    """Refuse plainly where the export extra is not installed.
+
+    Raises:
+        ExportError: names what is missing and how to install it.
+    """
+    missing = [module for module in NEEDED if find_spec(module) is None]
+    if missing:
+        raise ExportError(f'This needs {", ".join(missing)}, not installed here: pip install "trtswap[export]".')

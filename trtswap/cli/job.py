@@ -1,0 +1,125 @@
+"""One run of ``trtswap swap``: check everything, load, swap, tell. Ctrl-C and SIGTERM stop it within a second."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from trtswap.cli.console import print_json, report_loss, say, stderr, stdout, warn
+from trtswap.cli.interrupt import Interrupted, StopSwitch, interruptible
+from trtswap.cli.people import People
+from trtswap.cli.progress import Display, display_for
+from trtswap.cli.runtime import Runtime, in_one_line
+from trtswap.options import SwapOptions
+from trtswap.swapper import Observer, Swapper, Who
+from trtswap.video.target import Target, temporary_beside
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run made.
+
+    Attributes:
+        facts: for ``--json``.
+        line: the same in one line for people.
+        warnings: one sentence each.
+        loss: what of the source could not be read, None if it was whole.
+    """
+
+    facts: dict[str, Any]
+    line: str
+    warnings: Sequence[str] = field(default=())
+    loss: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job(ABC):
+    """What is to be swapped.
+
+    Attributes:
+        source, target: the file to change and the file to write.
+        overwrite: whether ``target`` may exist.
+    """
+
+    source: Path
+    target: Path
+    overwrite: bool
+    people: People
+    runtime: Runtime
+    options: SwapOptions
+
+    @property
+    def targets(self) -> tuple[Path, ...]:
+        """Every file that the job writes."""
+        return (self.target,)
+
+    @abstractmethod
+    def check_source(self) -> None:
+        """Refuse at once what cannot be read, before a pack is loaded."""
+
+    @abstractmethod
+    def run(self, swapper: Swapper, who: Who, observers: Sequence[Observer]) -> Outcome:
+        """Swap and write."""
+
+    def check(self) -> None:
+        """Refuse at once what cannot end well.
+
+        Raises:
+            typer.BadParameter: the options contradict each other.
+            TrtswapError: a file cannot be read, or a target cannot be written.
+        """
+        self.people.check()
+        self.check_source()
+        for target in self.targets:
+            Target(target, source=self.source, overwrite=self.overwrite).discard()
+
+
+class _StopObserver(Observer):
+    """Ends a swap at the next stage once a signal has come."""
+
+    def __init__(self, switch: StopSwitch):
+        self._switch = switch
+
+    def stage(self, name: str) -> None:
+        self._switch.check()
+
+
+def perform(job: Job, *, as_json: bool, quiet: bool, keep_going: bool) -> None:
+    """Do a job and tell about it.
+
+    Raises:
+        TrtswapError: it failed; no unfinished file is left.
+        TruncatedError: the source is cut off; what could be read was swapped and kept.
+        Interrupted: a signal stopped it.
+    """
+    job.check()
+    console = stderr()
+    with display_for(console, quiet=quiet) as display:
+        try:
+            outcome = interruptible(lambda switch: _work(job, console, display, switch, quiet))
+        except Interrupted:
+            for target in job.targets:
+                temporary_beside(target).unlink(missing_ok=True)
+            raise
+    for warning in outcome.warnings:
+        warn(console, warning)
+    if as_json:
+        print_json(outcome.facts)
+    elif not quiet:
+        say(stdout(), outcome.line)
+    if outcome.loss is not None:
+        text = f"{job.source}: {outcome.loss}; what could be read was swapped and is in {job.target}"
+        report_loss(console, text, keep_going=keep_going)
+
+
+def _work(job: Job, console: Console, display: Display, switch: StopSwitch, quiet: bool) -> Outcome:
+    with job.runtime.open(job.options) as swapper:
+        switch.check()
+        if not quiet:
+            say(console, in_one_line(swapper), style="dim")
+        display.stage("identity")
+        who = job.people.who(swapper)
+        return job.run(swapper, who, [_StopObserver(switch), display])

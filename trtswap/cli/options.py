@@ -1,0 +1,146 @@
+"""Options of the commands: name, type and help in one place; several commands share many of them."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from trtswap.cli.arguments import parse_time
+from trtswap.options import SwapOptions
+
+DEFAULTS = SwapOptions()
+DEFAULT_PACK = "avatar"
+WHO, FINDING, LOOK, OUTPUT, RUNNING = "Who", "Finding faces", "Look", "Output", "Running"
+
+# Who
+Sources = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--source", "-s", help="Picture of the face to show; several, of one person, are averaged.", rich_help_panel=WHO
+    ),
+]
+SourceFace = Annotated[
+    str,
+    typer.Option(
+        metavar="only|largest|N", help="Which face of a picture is meant; N counts from the left, from 0.",
+        rich_help_panel=WHO,
+    ),
+]  # fmt: skip
+References = Annotated[
+    list[Path] | None,
+    typer.Option("--reference", help="Change only faces like this one; may be given repeatedly.", rich_help_panel=WHO),
+]
+Maps = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map", metavar="REFERENCE=SOURCE", help="Who looks like REFERENCE gets the face of SOURCE; repeatable.",
+        rich_help_panel=WHO,
+    ),
+]  # fmt: skip
+Similarity = Annotated[
+    float | None,
+    typer.Option(
+        help="Lowest cosine that counts as the same person, -1..1; the pack's if not given.", rich_help_panel=WHO
+    ),
+]
+WhichFaces = Annotated[
+    Literal["all", "largest"], typer.Option("--faces", help="Which faces of a frame are changed.", rich_help_panel=WHO)
+]
+
+# Finding faces
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        "--detect-threshold", help="Lowest score that counts as a face, 0..1; the pack's if not given.",
+        rich_help_panel=FINDING,
+    ),
+]  # fmt: skip
+MaxFaces = Annotated[
+    int | None,
+    typer.Option(help="Most faces in a frame, the best ones; the pack's if not given.", rich_help_panel=FINDING),
+]
+Smooth = Annotated[
+    int,
+    typer.Option(help="Smooth landmarks over so many frames before and after; 0: off.", rich_help_panel=FINDING),
+]
+Fill = Annotated[
+    int,
+    typer.Option(help="Put a face back that is missed in at most so many frames; 0: off.", rich_help_panel=FINDING),
+]
+
+# Look
+Mouth = Annotated[
+    bool, typer.Option(" /--no-mouth", help="Swap the mouth too: the original's is not kept.", rich_help_panel=LOOK)
+]
+Restore = Annotated[bool, typer.Option(" /--no-restore", help="Leave out the pack's restorer.", rich_help_panel=LOOK)]
+RestoreWeight = Annotated[
+    float | None,
+    typer.Option(help="Share of the restored picture, 0..1; the pack's if not given.", rich_help_panel=LOOK),
+]
+Feather = Annotated[
+    float, typer.Option(help="Softness of the edges, as a share of the face's crop.", rich_help_panel=LOOK)
+]
+
+# Output
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", help="The file to write; INPUT-swapped beside it if not given.", rich_help_panel=OUTPUT
+    ),
+]
+CodecName = Annotated[
+    str,
+    typer.Option("--codec", help="FFmpeg's name of an encoder; auto: one that suits the file.", rich_help_panel=OUTPUT),
+]
+Crf = Annotated[float, typer.Option(help="Quality on x264's scale: 0 is best, 51 worst.", rich_help_panel=OUTPUT)]
+Preset = Annotated[str, typer.Option(help="Effort of the encoder, by x264's names.", rich_help_panel=OUTPUT)]
+EncoderOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--encoder-option", "-e", metavar="KEY=VALUE", help="Further option of the encoder; repeatable.",
+        rich_help_panel=OUTPUT,
+    ),
+]  # fmt: skip
+Start = Annotated[
+    float | None,
+    typer.Option(parser=parse_time, metavar="TIME", help="Begin here: seconds or hh:mm:ss.", rich_help_panel=OUTPUT),
+]
+End = Annotated[
+    float | None,
+    typer.Option(parser=parse_time, metavar="TIME", help="End here: seconds or hh:mm:ss.", rich_help_panel=OUTPUT),
+]
+CopyStreams = Annotated[
+    bool,
+    typer.Option(" /--no-copy-streams", help="Leave out sound, subtitles and attachments.", rich_help_panel=OUTPUT),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel=OUTPUT)]
+KeepGoing = Annotated[
+    bool,
+    typer.Option("--keep-going", help="Exit 0 even if the video is cut off in the middle.", rich_help_panel=OUTPUT),
+]
+ReportFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--report", metavar="FILE.html", help="Write a page with pictures and timings.", rich_help_panel=OUTPUT
+    ),
+]
+AsJson = Annotated[
+    bool,
+    typer.Option("--json", help="Print the result as JSON, and nothing else, on stdout.", rich_help_panel=OUTPUT),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only warnings and errors.", rich_help_panel=OUTPUT)]
+
+# Running
+PackName = Annotated[
+    str, typer.Option("--pack", help="Name of an installed pack, or a pack's folder.", rich_help_panel=RUNNING)
+]
+Backend = Annotated[
+    Literal["auto", "onnxruntime", "torch", "tensorrt"],
+    typer.Option(help="What runs the networks.", rich_help_panel=RUNNING),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_help_panel=RUNNING)]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="CPU threads; all cores if not given.", rich_help_panel=RUNNING)
+]
+Batch = Annotated[int, typer.Option(help="Frames that are read and searched at once.", rich_help_panel=RUNNING)]
+Piece = Annotated[int, typer.Option(help="Faces that go through a network at once.", rich_help_panel=RUNNING)]

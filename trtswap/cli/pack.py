@@ -1,0 +1,191 @@
+"""``trtswap pack``: check packs, and make packs out of other people's models."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich.table import Table
+from torch import Tensor
+
+from trtswap.backends import open_engine
+from trtswap.backends.engine import Engine, TensorSpec
+from trtswap.cli.arguments import as_usage_error
+from trtswap.cli.console import print_json, say, stdout
+from trtswap.cli.export import need_export_tools
+from trtswap.errors import InputError, PackError
+from trtswap.pack import Pack, StageSpec, check_engine, contract
+from trtswap.packs import find_pack
+
+app = typer.Typer(help="Model packs: check them, wrap other models into them.", no_args_is_help=True)
+
+CHECKED_BATCHES = (1, 3)
+CHECKED_SIDE = 320  # pixels, of the pictures that a detect graph is tried on
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else, on stdout.")]
+
+
+@app.command()
+def check(
+    pack: Annotated[str, typer.Argument(metavar="PACK", help="Folder of a pack, or name of an installed one.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Check files, hashes and graphs of a pack, and run each graph at two batch sizes on the CPU."""
+    loaded = Pack.load(find_pack(pack))
+    rows = [check_stage(stage) for stage in loaded.stages.values()]
+    if as_json:
+        head = {"pack": str(loaded.path), "name": loaded.name, "version": loaded.version, "licence": loaded.licence}
+        print_json(head | {"stages": rows})
+        return
+    table = Table(
+        "stage", "inputs", "outputs", "size", "precision", "template", title=f"{loaded.name} {loaded.version}"
+    )
+    for row in rows:
+        table.add_row(*("\n".join(v) if isinstance(v, list) else str(v) for k, v in row.items() if k != "batches"))
+    stdout().print(table)
+    say(stdout(), f"{loaded.description}\nLicence: {loaded.licence}\nEvery graph keeps the contract.")
+
+
+def check_stage(stage: StageSpec) -> dict[str, Any]:
+    """Open a graph, hold it against the contract and run it.
+
+    Raises:
+        PackError: the graph breaks the contract.
+        BackendError: it does not load or run.
+    """
+    with open_engine(stage, backend="onnxruntime", device="cpu") as engine:
+        check_engine(stage, engine)
+        for batch in CHECKED_BATCHES:
+            check_run(stage, engine, batch)
+        return {
+            "stage": stage.name,
+            "inputs": [str(spec) for spec in engine.inputs.values()],
+            "outputs": [str(spec) for spec in engine.outputs.values()],
+            "size": stage.size,
+            "precision": stage.precision,
+            "template": list(stage.templates),
+            "batches": list(CHECKED_BATCHES),
+        }
+
+
+def check_run(stage: StageSpec, engine: Engine, batch: int) -> None:
+    """Run a graph on grey pictures; its outputs must be finite and have the contract's shapes.
+
+    Raises:
+        PackError: names the graph, the output, what was found and what was expected.
+    """
+    inputs, outputs = contract(stage)
+    found = engine(**{spec.name: _filled(spec, batch) for spec in inputs})
+    for spec in outputs:
+        shape = tuple(batch if isinstance(d, str) else d for d in spec.shape)
+        got = found[spec.name]
+        if got.shape != shape:
+            raise PackError(
+                f"{stage.path}: graph {stage.name}, output {spec.name} at batch {batch}: its shape is "
+                f"{tuple(got.shape)}, expected {shape}."
+            )
+        if not got.isfinite().all():
+            raise PackError(f"{stage.path}: graph {stage.name}, output {spec.name} at batch {batch}: not finite.")
+
+
+def _filled(spec: TensorSpec, batch: int) -> Tensor:
+    sizes = {"B": batch, "N": batch, "H": CHECKED_SIDE, "W": CHECKED_SIDE}
+    shape = [sizes[d] if isinstance(d, str) else d for d in spec.shape]
+    return torch.full(shape, 0.5 if len(shape) == 4 else shape[-1] ** -0.5, dtype=spec.dtype)
+
+
+def _numbers(text: str | None) -> list[float] | None:
+    if text is None:
+        return None
+    try:
+        return [float(number) for number in text.split(",")]
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r}: expected numbers with commas between them.") from error
+
+
+@app.command()
+def wrap(
+    model: Annotated[
+        Path | None, typer.Argument(metavar="MODEL", help="ONNX file.", exists=True, dir_okay=False)
+    ] = None,
+    *,
+    base: Annotated[str, typer.Option(help="Pack that the other stages come from: folder or name.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the new pack.")],
+    options: Annotated[
+        Path | None,
+        typer.Option(
+            help="TOML file with a table [STAGE] for each model; its keys are these options.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
+    stage: Annotated[str | None, typer.Option(help="identify, swap, parse or restore.")] = None,
+    size: Annotated[int | None, typer.Option(help="Side of the crop that the model takes, pixels.")] = None,
+    template: Annotated[list[str] | None, typer.Option(help="How its crop is aligned; may be repeated.")] = None,
+    faces: Annotated[str | None, typer.Option("--input", help="Name of its picture input.")] = None,
+    latents: Annotated[str | None, typer.Option("--latent", help="Name of its identity input.")] = None,
+    result: Annotated[str | None, typer.Option("--result", help="Name of the output to take.")] = None,
+    mean: Annotated[str | None, typer.Option(help="Of its input, R,G,B. [default: 0,0,0]")] = None,
+    std: Annotated[str | None, typer.Option(help="Of its input, R,G,B. [default: 1,1,1]")] = None,
+    range_: Annotated[
+        str | None, typer.Option("--range", help="Of its input before mean and std. [default: 0,1]")
+    ] = None,
+    colour: Annotated[str | None, typer.Option(help="Of its input: rgb or bgr. [default: rgb]")] = None,
+    out_mean: Annotated[str | None, typer.Option(help="Of its output. [default: 0,0,0]")] = None,
+    out_std: Annotated[str | None, typer.Option(help="Of its output. [default: 1,1,1]")] = None,
+    out_range: Annotated[str | None, typer.Option(help="Of its output. [default: 0,1]")] = None,
+    out_colour: Annotated[str | None, typer.Option(help="Of its output: rgb or bgr. [default: rgb]")] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="For parse: CelebAMask-HQ's label of each class of the model, with commas.")
+    ] = None,
+    licence: Annotated[str | None, typer.Option(help="Of the model; goes into the pack.")] = None,
+    url: Annotated[str | None, typer.Option(help="Where the model is from; goes into the pack.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a pack that is there.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a pack in which other ONNX models, with their own normalisation, do some of the stages."""
+    need_export_tools()
+    from trtswap.export.wrap import Wrapping, wrap_pack  # noqa: PLC0415 - the export extra
+
+    given = {
+        **{"model": str(model.resolve()) if model else None, "size": size, "template": template, "faces": faces},
+        **{
+            "latents": latents,
+            "output": result,
+            "mean": _numbers(mean),
+            "std": _numbers(std),
+            "range": _numbers(range_),
+        },
+        **{"colour": colour, "out_mean": _numbers(out_mean), "out_std": _numbers(out_std)},
+        **{"out_range": _numbers(out_range), "out_colour": out_colour, "licence": licence, "url": url},
+        "classes": [int(number) for number in _numbers(classes) or []] or None,
+    }
+    flags = {key: value for key, value in given.items() if value is not None}
+    with as_usage_error():
+        wrappings = [Wrapping.parse(name, *table) for name, table in _tables(options, stage, flags).items()]
+    made = wrap_pack(find_pack(base), wrappings, output, overwrite=overwrite)
+    if as_json:
+        print_json({"pack": str(made.path), "name": made.name, "licence": made.licence})
+    else:
+        say(stdout(), f"{made.path}\n{made.description}\nLicence: {made.licence}")
+
+
+def _tables(options: Path | None, stage: str | None, flags: dict[str, Any]) -> dict[str, tuple[dict[str, Any], Path]]:
+    """Per stage the options and the folder that its model's path is relative to."""
+    tables: dict[str, tuple[dict[str, Any], Path]] = {}
+    if options is not None:
+        try:
+            tables = {
+                name: (table, options.parent) for name, table in tomllib.loads(options.read_text("utf-8")).items()
+            }
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InputError(f"{options} cannot be read as TOML: {error}.") from error
+    if flags and stage is None:
+        raise InputError("--stage is missing: which stage does the model do?")
+    if stage is not None:
+        tables[stage] = (flags, Path())
+    if not tables:
+        raise InputError("nothing to wrap: give MODEL and --stage, or --options.")
+    return tables

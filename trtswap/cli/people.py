@@ -1,0 +1,71 @@
+"""Who is swapped for whom, as the command line says it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from trtswap.errors import SourceError
+from trtswap.stages.identify import Identity
+from trtswap.swapper import Swapper, Who
+
+
+@dataclass(frozen=True)
+class People:
+    """Pictures of the people in a run.
+
+    Attributes:
+        sources: pictures of one person, averaged.
+        references: only faces like one of these get the source.
+        pairs: (reference, source) of each further person.
+        pick: which face of a picture is meant.
+    """
+
+    sources: tuple[Path, ...]
+    references: tuple[Path, ...]
+    pairs: tuple[tuple[Path, Path], ...]
+    pick: str | int
+
+    def check(self) -> None:
+        """Find what can be found before anything is loaded.
+
+        Raises:
+            typer.BadParameter: nobody is given, or the options contradict each other.
+            SourceError: a picture does not exist.
+        """
+        if not self.sources and not self.pairs:
+            raise typer.BadParameter("give a picture of the face to show: -s FACE.png (or --map REFERENCE=SOURCE).")
+        if self.references and not self.sources:
+            raise typer.BadParameter("--reference says whom to replace; by whom has to be said with -s FACE.png.")
+        if self.sources and self.pairs and not self.references:
+            raise typer.BadParameter(
+                "-s gives its face to everybody, --map only to whom it names; add --reference PICTURE to say who gets "
+                "the face of -s."
+            )
+        for picture in self.pictures():
+            if not picture.is_file():
+                raise SourceError(f"{picture}: no such file; expected a picture of a face.")
+
+    def pictures(self) -> Iterator[Path]:
+        yield from (*self.sources, *self.references)
+        for pair in self.pairs:
+            yield from pair
+
+    def who(self, swapper: Swapper) -> Who:
+        """Look at the pictures.
+
+        Raises:
+            SourceError: a picture has no face or several; names the picture.
+        """
+        pairs = [(self._identity(swapper, reference), self._identity(swapper, source))
+                 for reference, source in self.pairs]  # fmt: skip
+        if not self.sources:
+            return pairs
+        shown = self._identity(swapper, *self.sources)
+        if not self.references:
+            return shown
+        return [*pairs, *((self._identity(swapper, reference), shown) for reference in self.references)]
+
+    def _identity(self, swapper: Swapper, *pictures: Path) -> Identity:
+        return swapper.identity(*pictures, pick=self.pick)

@@ -1,0 +1,108 @@
+"""``trtswap swap``: its options. The work is in :mod:`~trtswap.cli.video` and :mod:`~trtswap.cli.picture`."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from trtswap.cli import options as opt
+from trtswap.cli.arguments import as_usage_error, is_picture, parse_face, parse_pair, parse_settings
+from trtswap.options import SwapOptions
+
+# Options that have no meaning for a picture.
+_OF_VIDEOS = frozenset({
+    "smooth", "fill", "codec", "crf", "preset", "encoder_option", "start", "end", "copy_streams", "keep_going",
+    "report", "batch",
+})  # fmt: skip
+
+
+def swap(
+    context: typer.Context,
+    input_: Annotated[
+        Path, typer.Argument(metavar="INPUT", help="The video or picture to change.", show_default=False)
+    ],
+    *,
+    source: opt.Sources = None,
+    source_face: opt.SourceFace = "only",
+    reference: opt.References = None,
+    map_: opt.Maps = None,
+    similarity: opt.Similarity = None,
+    faces: opt.WhichFaces = opt.DEFAULTS.faces,
+    detect_threshold: opt.Threshold = None,
+    max_faces: opt.MaxFaces = None,
+    smooth: opt.Smooth = opt.DEFAULTS.smooth,
+    fill: opt.Fill = opt.DEFAULTS.fill,
+    mouth: opt.Mouth = True,
+    restore: opt.Restore = True,
+    restore_weight: opt.RestoreWeight = None,
+    feather: opt.Feather = opt.DEFAULTS.feather,
+    output: opt.Output = None,
+    codec: opt.CodecName = "auto",
+    crf: opt.Crf = 18,
+    preset: opt.Preset = "medium",
+    encoder_option: opt.EncoderOptions = None,
+    start: opt.Start = None,
+    end: opt.End = None,
+    copy_streams: opt.CopyStreams = True,
+    overwrite: opt.Overwrite = False,
+    keep_going: opt.KeepGoing = False,
+    report: opt.ReportFile = None,
+    as_json: opt.AsJson = False,
+    quiet: opt.Quiet = False,
+    pack: opt.PackName = opt.DEFAULT_PACK,
+    backend: opt.Backend = "auto",
+    device: opt.Device = "auto",
+    threads: opt.Threads = None,
+    batch: opt.Batch = opt.DEFAULTS.batch,
+    piece: opt.Piece = opt.DEFAULTS.piece,
+) -> None:
+    """Swap the faces of a video or picture; sound, subtitles, timing and everything but the faces stay as they are."""
+    pairs = tuple(parse_pair(text) for text in map_ or ())
+    settings = parse_settings(encoder_option or ())
+    pick = parse_face(source_face)
+    with as_usage_error():
+        choices = SwapOptions(
+            faces=faces, detect_threshold=detect_threshold, max_faces=max_faces, similarity=similarity, smooth=smooth,
+            fill=fill, mouth=mouth, restore=restore, restore_weight=restore_weight, feather=feather, batch=batch,
+            piece=piece,
+        )  # fmt: skip
+    if is_picture(input_):
+        _refuse(context, _OF_VIDEOS)
+
+    from trtswap.cli.job import Job, perform  # noqa: PLC0415 - heavy, imported on use
+    from trtswap.cli.people import People  # noqa: PLC0415 - heavy, imported on use
+    from trtswap.cli.runtime import Runtime  # noqa: PLC0415 - heavy, imported on use
+
+    job: Job
+    common: dict[str, Any] = {
+        "source": input_,
+        "target": output or input_.with_name(f"{input_.stem}-swapped{input_.suffix}"),
+        "overwrite": overwrite,
+        "people": People(tuple(source or ()), tuple(reference or ()), pairs, pick),
+        "runtime": Runtime(pack, backend, device, threads),
+        "options": choices,
+    }
+    if is_picture(input_):
+        from trtswap.cli.picture import PictureJob  # noqa: PLC0415 - heavy, imported on use
+
+        job = PictureJob(**common)
+    else:
+        from trtswap.cli.video import VideoJob  # noqa: PLC0415 - heavy, imported on use
+
+        writing = {"codec": codec, "crf": crf, "preset": preset, "options": settings, "copy_streams": copy_streams}
+        command = shlex.join(["trtswap", *(context.obj or ())])
+        job = VideoJob(**common, start=start, end=end, writing=writing, report=report, command=command)
+    perform(job, as_json=as_json, quiet=quiet, keep_going=keep_going)
+
+
+def _refuse(context: typer.Context, names: frozenset[str]) -> None:
+    """Options that were given and mean nothing for a picture are wrong usage, not ignored."""
+    given = [
+        parameter.opts[-1] if not parameter.secondary_opts else parameter.secondary_opts[-1]
+        for parameter in context.command.params
+        if parameter.name in names and (source := context.get_parameter_source(parameter.name)) is not None
+        and source.name == "COMMANDLINE"
+    ]  # fmt: skip
+    if given:
+        raise typer.BadParameter(f"{', '.join(given)}: has no meaning for a picture; INPUT is one by its name.")

@@ -1,0 +1,99 @@
+"""Swap a video, with a report if one is asked for."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from trtswap.cli.job import Job, Outcome
+from trtswap.cli.progress import count, duration
+from trtswap.cli.runtime import precisions
+from trtswap.errors import InputError
+from trtswap.report import Recorder, Report, write_report
+from trtswap.swapper import Observer, Swapper, SwapResult, Who
+from trtswap.video.containers import container_for
+from trtswap.video.probe import open_input, video_stream
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoJob(Job):
+    """A video to swap.
+
+    Attributes:
+        start, end: seconds of the source to take.
+        writing: arguments of :class:`~trtswap.video.writer.VideoWriter`.
+        report: where to write the report, None for none.
+        command: what the user typed, for the report.
+    """
+
+    start: float | None
+    end: float | None
+    writing: Mapping[str, Any]
+    report: Path | None
+    command: str
+
+    @property
+    def targets(self) -> tuple[Path, ...]:
+        return (self.target,) if self.report is None else (self.target, self.report)
+
+    def check_source(self) -> None:
+        if self.report is not None and self.report.absolute() == self.target.absolute():
+            raise InputError(f"{self.report}: is both the video and the report; expected two different files.")
+        container_for(self.target)
+        with open_input(self.source) as container:
+            video_stream(container, self.source)
+
+    def run(self, swapper: Swapper, who: Who, observers: Sequence[Observer]) -> Outcome:
+        recorder = Recorder()
+        started = time.perf_counter()
+        result = swapper.swap_video(
+            self.source, self.target, who, start=self.start, end=self.end, overwrite=self.overwrite,
+            observers=[*observers, recorder] if self.report else observers, **self.writing,
+        )  # fmt: skip
+        seconds = time.perf_counter() - started
+        if self.report is not None:
+            self._write_report(self.report, swapper, recorder, result, seconds)
+        return Outcome(
+            facts=self._facts(swapper, result, seconds),
+            line=self._line(result, seconds),
+            warnings=result.warnings,
+            loss=None if result.loss is None else str(result.loss),
+        )
+
+    def _write_report(
+        self, path: Path, swapper: Swapper, recorder: Recorder, result: SwapResult, seconds: float
+    ) -> None:
+        page = Report.of(
+            swapper, recorder, result, source=self.source, target=self.target, command=self.command, seconds=seconds
+        )
+        write_report(page, path, overwrite=self.overwrite)
+
+    def _facts(self, swapper: Swapper, result: SwapResult, seconds: float) -> dict[str, Any]:
+        return {
+            "input": str(self.source),
+            "output": str(self.target),
+            "report": None if self.report is None else str(self.report),
+            "frames": result.frames,
+            "frames_with_faces": sum(n > 0 for n in result.faces_per_frame),
+            "faces": sum(result.faces_per_frame),
+            "seconds": round(seconds, 3),
+            "frames_per_second": round(result.frames / seconds, 3),
+            "stage_seconds": {name: round(value, 4) for name, value in result.seconds.items()},
+            "pack": {"name": swapper.pack.name, "version": swapper.pack.version},
+            "backend": swapper.choice.backend,
+            "device": str(swapper.choice.device),
+            "precision": precisions(swapper),
+            "warnings": list(result.warnings),
+            "loss": None if result.loss is None else asdict(result.loss),
+        }
+
+    def _line(self, result: SwapResult, seconds: float) -> str:
+        counts = result.faces_per_frame
+        parts = [
+            f"{count(result.frames, 'frame')} in {duration(seconds)} ({result.frames / seconds:.1f} fps)",
+            f"{count(sum(counts), 'face')} swapped in {count(sum(n > 0 for n in counts), 'frame')}",
+            count(len(result.warnings), "warning"),
+        ]
+        report = "" if self.report is None else f", report {self.report}"
+        return f"{self.target}: {', '.join(parts)}{report}"
