@@ -33,9 +33,9 @@ class GreedyNms(nn.Module):
     float16 products give the same result.
 
     **Overlap** is that of OpenCV's ``FaceDetectorYN``: corner, width and height are each truncated to whole
-    pixels, and two boxes overlap when intersection / union > ``threshold``, without rounding errors for
-    boxes of up to two million pixels. One difference: OpenCV lets two boxes narrower than one pixel
-    suppress each other wherever they are; here they overlap nothing.
+    pixels, and two boxes overlap when intersection / union > ``threshold``. At the default threshold this is
+    decided without rounding errors while the union is below three million pixels. One difference: OpenCV lets
+    two boxes narrower than one pixel suppress each other wherever they are; here they overlap nothing.
 
     Args:
         count: K, the number of boxes.
@@ -86,8 +86,8 @@ def _overlap(boxes: Tensor, threshold: float) -> Tensor:
     across = (torch.minimum(right, right.transpose(1, 2)) - torch.maximum(left, left.transpose(1, 2))).clamp(min=0)
     down = (torch.minimum(bottom, bottom.transpose(1, 2)) - torch.maximum(top, top.transpose(1, 2))).clamp(min=0)
     intersection = across * down
-    # Multiplied out, not divided: products of whole numbers are exact, and a quotient of exactly the
-    # threshold stays on the side of "does not overlap".
+    # Multiplied out, not divided: the whole numbers are exact in float32, and 0.3 rounded to float32 is a little
+    # above 0.3, so that a quotient of exactly that much stays on the side of "does not overlap".
     return (intersection > threshold * (area + area.transpose(1, 2) - intersection)).float()
 
 
@@ -167,8 +167,9 @@ class DetectGraph(nn.Module):
         valid = (scores > 0).float() * _all_in_range(raw) * _all_in_range(faces)
         faces = torch.where(valid[..., None] > 0, faces, 0.0)
 
-        corner, size, landmarks, score = self._kept(faces, valid).split([2, 2, 10, 1], 2)
-        return torch.cat([corner, corner + size], 2), landmarks.reshape(-1, self.max_faces, 5, 2), score[..., 0]
+        best = self._kept(faces, valid)
+        boxes = torch.cat([best[..., :2], best[..., :2] + best[..., 2:4]], 2)
+        return boxes, best[..., 4:14].reshape(-1, self.max_faces, 5, 2), best[..., 14]
 
     def _scores(self, raw: Tensor) -> Tensor:
         """Score of each cell, 0 unless above the threshold: [B, 16, cells] -> [B, cells]."""

@@ -72,8 +72,7 @@ class Recipe:
                 f"pack {self.name} aligns with {', '.join(swap.spec.templates)}; pose templates exist only for packs "
                 f"that align with {FRONTAL[0]}. Leave out --pose-templates."
             )
-        turned = {s: replace(s, spec=replace(s.spec, templates=POSES)) for s in self.stages if s.spec.name in _ALIGNED}
-        return replace(self, stages=tuple(turned.get(s, s) for s in self.stages))
+        return replace(self, stages=tuple(_posed(s) if s.spec.name in _ALIGNED else s for s in self.stages))
 
     def with_detector(self, checkpoint: str) -> "Recipe":
         """The same pack with another of ``DETECTORS``.
@@ -87,6 +86,10 @@ class Recipe:
 
 
 _ALIGNED = ("identify", "swap")  # SimSwap aligns the source as it aligns the target
+
+
+def _posed(stage: StageRecipe) -> StageRecipe:
+    return replace(stage, spec=replace(stage.spec, templates=POSES))
 
 
 def spec(name: str, *, size: int, templates: tuple[str, ...] = (), latent: int = 0, weight: float = 1.0) -> StageSpec:

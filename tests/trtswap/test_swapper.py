@@ -2,6 +2,7 @@
 
 import resource
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -183,7 +184,7 @@ def looped(data: Path, path: Path, frames: int) -> Path:
         stream.width, stream.height, stream.pix_fmt = 320, 180, "yuv420p"
         for i in range(frames):
             picture = pictures[i % 40]
-            picture.pts, picture.time_base = i, stream.codec_context.time_base
+            picture.pts, picture.time_base = i, Fraction(1, 25)
             out.mux(stream.encode(picture))
         out.mux(stream.encode())
     return path

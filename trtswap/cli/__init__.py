@@ -56,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     Args:
         arguments: as in ``sys.argv[1:]``, which is what None stands for.
     """
+    os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 prints its settings to stderr by itself; errors are enough
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = DEBUG in given
     try:

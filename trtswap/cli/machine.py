@@ -2,12 +2,14 @@
 
 import os
 import platform
+from fractions import Fraction
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import torch
+from av.video.codeccontext import VideoCodecContext
 
 from trtswap.backends import choose
 from trtswap.errors import BackendError, PackError
@@ -19,6 +21,7 @@ PACKAGES = ("trtswap", "torch", "onnxruntime", "onnxruntime-gpu", "onnx", "tenso
 ENCODERS = (
     "libx264", "libx265", "libsvtav1", "libvpx-vp9", "ffv1", "prores_ks", "h264_nvenc", "hevc_nvenc", "av1_nvenc"
 )  # fmt: skip
+_QUIET = {"libx265": {"x265-params": "log-level=none"}}  # it writes to stderr by itself
 _PIXEL_FORMATS = {"prores_ks": "yuv422p10le"}
 
 
@@ -90,10 +93,11 @@ def _open_encoder(name: str) -> str | None:
     """None if the encoder opens, else what FFmpeg says."""
     with captured_log(av.logging.PANIC):
         try:
-            context = av.CodecContext.create(name, "w", None)
+            context = cast(VideoCodecContext, av.CodecContext.create(name, "w"))
             context.width, context.height = 256, 256
             context.pix_fmt = _PIXEL_FORMATS.get(name, "yuv420p")
-            context.framerate = 25
+            context.time_base = Fraction(1, 25)
+            context.options = _QUIET.get(name, {})
             context.open()
         except (av.error.FFmpegError, ValueError, OSError) as error:
             return str(getattr(error, "strerror", None) or error)

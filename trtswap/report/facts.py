@@ -39,7 +39,7 @@ class StageRow:
 
 
 def stage_rows(
-    swapper: Swapper, result: SwapResult, recorder: Recorder, seconds: float, codec: str
+    swapper: Swapper, result: SwapResult, recorder: Recorder, *, seconds: float, codec: str
 ) -> tuple[StageRow, ...]:
     """Rows in the order of the work; the last has what no stage accounts for, so that all add up to ``seconds``."""
     names = sorted(result.seconds, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))

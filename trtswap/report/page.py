@@ -30,9 +30,14 @@ class Report:
     Attributes:
         source, target: the two videos; ``target_info`` is read back from the file that was written.
         command: what the user typed.
+        heading: the pack and what it ran on, in one line.
+        licence, description: the pack's.
+        machine: processor and threads, in one line.
         seconds: wall time of the swap.
         stages: a row per stage.
         options: (name, value) of the swap's options.
+        samples: frames before and after.
+        times: when each frame is shown, seconds.
     """
 
     source: Path
@@ -76,10 +81,10 @@ class Report:
             heading=f"Pack {pack.name} {pack.version}, {choice.reason}",
             licence=pack.licence,
             description=pack.description,
-            machine=f"{platform.machine()}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}",
+            machine=f"{platform.machine()}, {torch.get_num_threads()} CPU threads, PyTorch {torch.__version__}",
             seconds=seconds,
             result=result,
-            stages=stage_rows(swapper, result, recorder, seconds, target_info.codec),
+            stages=stage_rows(swapper, result, recorder, seconds=seconds, codec=target_info.codec),
             options=option_rows(swapper.options),
             samples=recorder.samples(),
             times=recorder.seconds,

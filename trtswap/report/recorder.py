@@ -6,11 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from trtswap.faces import Faces
 from trtswap.frames import Frames
-from trtswap.report.pictures import Picture, around, jpeg
+from trtswap.report.pictures import Picture, around, close_up, copy_of, whole
 from trtswap.swapper import Observer
 from trtswap.video.info import VideoInfo
 
@@ -60,7 +58,7 @@ class Recorder(Observer):
         self.own_seconds = 0.0
         self._interval = 1
         self._samples: dict[int, Sample] = {}
-        self._originals: dict[int, Tensor] = {}
+        self._originals: dict[int, Frames] = {}
 
     def begin(self, info: VideoInfo, expected_frames: int | None) -> None:
         self.info = info
@@ -69,16 +67,14 @@ class Recorder(Observer):
     def before(self, first_frame: int, frames: Frames, faces: Faces) -> None:
         self.seconds.extend(float(pts * frames.time_base - self.info.origin) for pts in frames.pts)
         with self._timed():
-            self._originals = {b: frames.rgb(b).cpu() for b in self._candidates(first_frame, frames, faces)}
+            self._originals = {b: copy_of(frames, b) for b in self._candidates(first_frame, frames, faces)}
 
     def after(self, first_frame: int, frames: Frames, faces: Faces) -> None:
         with self._timed():
             for b, original in self._originals.items():
                 frame = first_frame + b
-                swapped = frames.rgb(b).cpu()
-                self._keep(
-                    frame // self._interval, _sample(frame, self.seconds[frame], original, swapped, faces.of_frame(b))
-                )
+                sample = _sample(frame, self.seconds[frame], original, copy_of(frames, b), faces.of_frame(b))
+                self._keep(frame // self._interval, sample)
             self._originals = {}
             while len(self._samples) > 2 * PLACES:
                 self._widen()
@@ -120,7 +116,9 @@ class Recorder(Observer):
         return [found[round(i * (len(found) - 1) / (SHOWN - 1))] for i in range(SHOWN)]
 
 
-def _sample(frame: int, seconds: float, before: Tensor, after: Tensor, faces: Faces) -> Sample:
-    box = around(faces, before.shape) if len(faces) else None
-    face_before, face_after = (jpeg(before, box), jpeg(after, box)) if box else (None, None)
-    return Sample(frame, seconds, len(faces), jpeg(before), jpeg(after), face_before, face_after)
+def _sample(frame: int, seconds: float, before: Frames, after: Frames, faces: Faces) -> Sample:
+    face_before = face_after = None
+    if len(faces):
+        square = around(faces, before.display_size)
+        face_before, face_after = close_up(before, square), close_up(after, square)
+    return Sample(frame, seconds, len(faces), whole(before), whole(after), face_before, face_after)

@@ -1,8 +1,11 @@
 """Presentation times: every frame gets one, and they only go up."""
 
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 
 import av
+
+_LONG_GAP = Fraction(1, 2)
 
 
 class Clock:
@@ -10,13 +13,16 @@ class Clock:
 
     Attributes:
         repaired: frames that were given another pts than the file's.
+        gaps: (end of a frame, pts of the next) where more than half a second has no picture, stream time base.
     """
 
     def __init__(self, stream: av.VideoStream) -> None:
         self.repaired = 0
+        self.gaps: list[tuple[int, int]] = []
         rate = stream.average_rate or stream.guessed_rate
         self._usual = max(1, round(1 / (rate * stream.time_base))) if rate and stream.time_base else 1
         self._start = stream.start_time or 0
+        self._long = round(_LONG_GAP / stream.time_base) if stream.time_base else 0
 
     def stamp(self, frames: Iterable[av.VideoFrame]) -> Iterator[av.VideoFrame]:
         """Yields the same frames, each with a pts above the one before and a duration (the usual one if unknown)."""
@@ -28,6 +34,8 @@ class Clock:
             elif last is not None and frame.pts <= (last.pts or 0):
                 frame.pts = (last.pts or 0) + 1
                 self.repaired += 1
+            elif last is not None and frame.pts > (last.pts or 0) + last.duration + self._long:
+                self.gaps.append(((last.pts or 0) + last.duration, frame.pts))
             frame.duration = frame.duration or self._usual
             last = frame
             yield frame

@@ -115,6 +115,8 @@ class Encoder:
         self.tags = _tags_after(choice, info)
         self._usual_duration = _usual_duration(info)
         self._durations: dict[int, int] = {}
+        self._span: tuple[int, int] | None = None
+        self._first_dts: int | None = None
         rate = info.average_rate if info.average_rate and info.average_rate < _MAX_RATE else Fraction(25)
         try:
             stream = output.add_stream(choice.name, rate=rate)
@@ -140,17 +142,30 @@ class Encoder:
         frame.pts = pts
         frame.time_base = self.stream.codec_context.time_base
         frame.duration = self._durations[pts] = duration or self._usual_duration
+        self._span = (self._span[0] if self._span else pts, pts + frame.duration)
         return self._stamped(self.stream.encode(frame))
 
-    def flush(self) -> "list[Packet[av.VideoStream]]":
-        """The packets that the encoder still held."""
-        return self._stamped(self.stream.encode(None))
+    def flush(self, *, durations_by_dts: bool) -> "list[Packet[av.VideoStream]]":
+        """The packets that the encoder still held.
+
+        Args:
+            durations_by_dts: the file stores distances between decoding times only. With reordered frames of
+                uneven duration the last packet then gets what makes their sum the length of the video.
+        """
+        packets = self._stamped(self.stream.encode(None))
+        if durations_by_dts and packets and self._span and self._first_dts is not None:
+            last = packets[-1]
+            decoded = (last.dts or 0) - self._first_dts
+            last.duration = max(1, self._span[1] - self._span[0] - decoded)
+        return packets
 
     def _stamped(self, packets: "list[Packet[av.VideoStream]]") -> "list[Packet[av.VideoStream]]":
         """Encoders keep each pts but not every one keeps durations."""
         for packet in packets:
             if packet.pts is not None:
                 packet.duration = self._durations.pop(packet.pts, packet.duration)
+            if self._first_dts is None:
+                self._first_dts = packet.dts
         return packets
 
     def _convert(self, frame: av.VideoFrame) -> av.VideoFrame:

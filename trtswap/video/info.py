@@ -49,7 +49,7 @@ class VideoInfo:
         display: rotation and flip, and the frame's size as seen.
         color: the stream's colour tags.
         hdr: HDR10 metadata.
-        interlaced: the source is interlaced (the reader deinterlaces it).
+        interlaced: the first frame is interlaced (the reader deinterlaces every one that is, also later ones).
         streams: the file's other streams.
         not_carried: what is in the frames' side data and has no way into another encoder.
     """

@@ -18,8 +18,6 @@ from trtswap.video.info import StreamInfo, VideoInfo
 
 # Their clocks start anywhere; a player shows the first timestamp as 0.
 _FREE_RUNNING = frozenset({"mpegts", "mpeg"})
-# AVFieldOrder: 0 unknown, 1 progressive, then four kinds of interlaced.
-_PROGRESSIVE = 1
 _NOT_CARRIED = {
     Type.A53_CC: "closed captions inside the video stream",
     Type.DYNAMIC_HDR_PLUS: "HDR10+ dynamic metadata",
@@ -114,7 +112,7 @@ def describe(
         display=display_of(frame.width, frame.height, sample_aspect, matrix),
         color=tags,
         hdr=hdr_of(frame),
-        interlaced=interlaced or stream.codec_context.field_order > _PROGRESSIVE,
+        interlaced=interlaced,
         streams=tuple(_stream_info(other) for other in container.streams if other.index != stream.index),
         not_carried=tuple(sorted({_NOT_CARRIED[kind] for kind in side_data if kind in _NOT_CARRIED})),
     )

@@ -1,5 +1,6 @@
 """Read a video as batches of planes."""
 
+import os
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import chain
@@ -126,7 +127,8 @@ class VideoReader:
             ReadError: the size or pixel format of the picture changes on the way.
         """
         batch: list[av.VideoFrame] = []
-        for frame in self._frames:
+        # Asked for anew each time, since close() puts an empty iterator there.
+        while (frame := next(self._frames, None)) is not None:
             batch.append(frame)
             if len(batch) == self.batch_size:
                 yield self._to_batch(batch)
@@ -139,7 +141,7 @@ class VideoReader:
         self._stream = video_stream(self._container, self.path)
         context = self._stream.codec_context
         context.thread_type = "AUTO"
-        context.thread_count = min(self._threads or torch.get_num_threads(), MAX_DECODER_THREADS)
+        context.thread_count = min(self._threads or os.cpu_count() or 1, MAX_DECODER_THREADS)
         if self._stream.time_base is None:
             raise ReadError(f"{self.path}: its video stream has no time base")
         self._time_base = self._stream.time_base
@@ -171,7 +173,10 @@ class VideoReader:
     def _frames_from(self, start_tick: int) -> Iterator[av.VideoFrame]:
         """Frames from a key frame that lies at or before ``start_tick``; MPEG-TS often lands after the wanted place."""
         for margin in _SEEK_MARGINS:
-            self._demuxer.seek(start_tick - round(margin / self._time_base))
+            try:
+                self._demuxer.seek(start_tick - round(margin / self._time_base))
+            except av.error.FFmpegError:  # some formats cannot seek
+                break
             frames = self._demuxer.frames()
             key = next((frame for frame in frames if frame.key_frame), None)
             if key is not None and key.pts is not None and key.pts <= start_tick:
@@ -188,14 +193,25 @@ class VideoReader:
         for frame in self._progressive(raw):
             pts = frame.pts or 0
             if end_tick is not None and pts >= end_tick:
-                return
+                break
             if start_tick is not None and pts < start_tick:
                 continue
             delivered += 1
             delivered_end = (pts + frame.duration) * self._time_base
             self.corrupt_frames += frame.is_corrupt
             yield frame
-        self.loss = self._demuxer.loss(delivered, delivered_end)
+        else:
+            self.loss = self._demuxer.loss(delivered, delivered_end)
+        self._warn_about_time()
+
+    def _warn_about_time(self) -> None:
+        if self._clock.repaired:
+            self.warnings.append(f"{self._clock.repaired} frames had no usable timestamp and were given one")
+        if self._clock.gaps:
+            first = float(self._clock.gaps[0][0] * self._time_base)
+            self.warnings.append(
+                f"{len(self._clock.gaps)} times pictures are missing for over 0.5 s, first at {first:.2f} s"
+            )
 
     def _progressive(self, raw: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
         self._deinterlacer = Deinterlacer(self._stream)

@@ -107,13 +107,13 @@ class StreamCopier:
             self._next = next(self._packets, None)
 
     def close(self) -> None:
-        """Close the source, and say what was left out on the way."""
-        self._input.close()
+        """Say what was left out on the way, and close the source."""
         for copied in self._copied.values():
             if copied.left_out:
                 self._warnings.append(
                     f"{copied.left_out} packets of {_label(copied.source)} go back in time and were left out"
                 )
+        self._input.close()
 
     def _add(self, stream: Stream) -> None:
         reason = _refusal(stream, self._container.format)

@@ -63,6 +63,7 @@ class Target:
                 f"the finished video is {self.temporary}"
             ) from error
         except OSError as error:
+            self.discard()
             raise WriteError(f"{self.path}: cannot finish it: {error.strerror}") from error
 
     def discard(self) -> None:

@@ -91,7 +91,7 @@ class VideoWriter:
                     source_path, self._output, self._container, self.warnings, copy_streams=copy_streams
                 )
         except BaseException:
-            self.discard()
+            self._target.discard()  # FFmpeg has not opened it yet
             raise
         self._warn_about_pictures(choice.format)
 
@@ -143,7 +143,7 @@ class VideoWriter:
             if not self._begun:
                 raise WriteError(f"{self.path}: no frame was written")
             try:
-                self._mux(self._encoder.flush())
+                self._mux(self._encoder.flush(durations_by_dts=self._container.durations_by_dts))
                 if self._copier is not None:
                     self._copier.copy_until(None)
                 self._output.close()
@@ -161,8 +161,7 @@ class VideoWriter:
         if self._closed:
             return
         try:
-            if hasattr(self, "_output"):
-                self._output.close()
+            self._output.close()
         except (av.error.FFmpegError, OSError):
             pass  # it goes away anyhow
         finally:
@@ -215,7 +214,8 @@ class VideoWriter:
     def _warn_about_pictures(self, encoder_format: str) -> None:
         wanted = self._info.pixel_format.name
         if encoder_format != wanted:
-            self.warnings.append(f"{self.codec} does not take {wanted} at this size: encoded as {encoder_format}")
+            size = f"{self._info.width}x{self._info.height}"
+            self.warnings.append(f"{self.codec} does not take {wanted} at {size}: encoded as {encoder_format}")
         if self._info.hdr and not encoder_params(self.codec, self._info.hdr):
             self.warnings.append(f"HDR10 metadata is lost: {self.codec} has no place for it")
         self.warnings.extend(f"lost in encoding: {what}" for what in self._info.not_carried)

@@ -1,6 +1,7 @@
 """Sound, time and everything else beside the pictures survive a pass through reader and writer."""
 
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -49,8 +50,34 @@ def test_packets_and_times_are_the_same(case: str, copy: Copy, tmp_path: Path) -
         assert next(b.decode(video=0)).rotation == next(a.decode(video=0)).rotation
     assert done.frames == len(frame_times(source))
     assert done.reader.loss is None
-    expected = ["libx264 does not take yuv420p at this size: encoded as yuv444p"] if case == "odd size" else []
+    expected = ["libx264 does not take yuv420p at 95x63: encoded as yuv444p"] if case == "odd size" else []
     assert done.writer.warnings == expected
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "libsvtav1"])
+def test_reordered_frames_of_uneven_duration(codec: str, copy: Copy, tmp_path: Path) -> None:
+    """MP4 stores durations in decoding order: each time stays, and so does the length, which has the last frame's."""
+    late = tuple(pts + 3000 for pts in UNEVEN)
+    source = Clip(pts=late, last_duration=900, audio=("aac",)).write(tmp_path / "source.mp4")
+    done = copy(source, "target.mp4", codec=codec, preset="faster")
+    assert frame_times(done.path) == frame_times(source)
+    with av.open(str(source)) as a, av.open(str(done.path)) as b:
+        assert b.streams.video[0].duration == a.streams.video[0].duration == 7900
+        reordered = [packet.pts != packet.dts for packet in b.demux(video=0) if packet.size]
+    assert any(reordered) == (codec != "libsvtav1")
+
+
+def test_time_that_runs_backwards(copy: Copy, tmp_path: Path) -> None:
+    """Two recordings in one MPEG-TS file, both from zero: what cannot be placed is told, and nothing breaks."""
+    once = Clip(audio=("aac",), **BROADCAST).write(tmp_path / "once.ts")
+    source = tmp_path / "twice.ts"
+    source.write_bytes(once.read_bytes() * 2)
+    done = copy(source, "target.mp4")
+    times = frame_times(done.path)
+    assert len(times) == done.frames == 24
+    assert all(earlier < later for earlier, later in pairwise(times))
+    assert any("had no usable timestamp" in line for line in done.reader.warnings)
+    assert any("go back in time and were left out" in line for line in done.writer.warnings)
 
 
 def test_edit_list_clip_has_one() -> None:

@@ -87,6 +87,35 @@ def test_nearest_planar_keeps_family_depth_and_subsampling(name: str, planar: st
     assert layout_of(planar) is not None
 
 
+def test_odd_sizes_keep_luma_where_chroma_must_change(copy: Copy, tmp_path: Path) -> None:
+    clip = Clip(codec="ffv1", options={}, size=(95, 63), **MILLISECONDS)
+    source = clip.write(tmp_path / "source.mkv")
+    done = copy(source, "target.mp4", codec="libx264", options={"qp": "0"})
+    for before, after in zip(planes(source), planes(done.path), strict=True):
+        assert np.array_equal(before[0], after[0])
+        assert [plane.shape for plane in after] == [(63, 95)] * 3
+        # Each chroma sample is found again between the four that it became.
+        coarse = before[1][:, :47].astype(float)
+        fine = after[1][:62, :94].reshape(31, 2, 47, 2).mean((1, 3))
+        assert np.abs(coarse[:31] - fine).mean() < 3
+
+
+@pytest.mark.parametrize("height", [64, 720])
+def test_rgb_becomes_tagged_ycbcr_for_an_encoder_without_rgb(height: int, copy: Copy, tmp_path: Path) -> None:
+    colour = [192, 64, 32]
+    path = tmp_path / "source.mkv"
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("ffv1", rate=25, width=64, height=height, pix_fmt="bgr0")
+        output.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((height, 64, 3), colour, np.uint8), "rgb24")))
+        output.mux(stream.encode(None))
+    done = copy(path, "target.mp4", codec="libx264", options={"qp": "0"})
+    with av.open(str(done.path)) as container:
+        frame = next(container.decode(video=0))
+        assert (frame.colorspace, frame.color_range) == (1 if height == 720 else 5, 1)
+        seen = frame.to_ndarray(format="rgb24")
+    assert np.abs(seen.astype(int) - colour).max() <= 2
+
+
 TAGS = [
     ColorTags(1, 1, 1, 1, "left"),
     ColorTags(6, 6, 6, 1, "center"),
@@ -99,10 +128,10 @@ TAGS = [
 
 @pytest.mark.parametrize("tags", TAGS)
 @pytest.mark.parametrize(
-    ("codec", "name", "suffix"),
-    [("libx264", "yuv420p", "mp4"), ("libx265", "yuv420p10le", "mkv"), ("libx264", "yuv420p10le", "ts")],
+    "kind", [("libx264", "yuv420p", "mp4"), ("libx265", "yuv420p10le", "mkv"), ("libx264", "yuv420p10le", "ts")]
 )
-def test_color_tags(tags: ColorTags, codec: str, name: str, suffix: str, copy: Copy, tmp_path: Path) -> None:
+def test_color_tags(tags: ColorTags, kind: tuple[str, str, str], copy: Copy, tmp_path: Path) -> None:
+    codec, name, suffix = kind
     source = _tagged(tags, codec, name).write(tmp_path / f"source.{suffix}")
     done = copy(source, f"target.{suffix}", codec=codec)
     before, after = _tags_seen_by_ffprobe(source), _tags_seen_by_ffprobe(done.path)
