@@ -1,6 +1,6 @@
 """A picture of a swap: source | target | result, for frames spread over the video.
 
-    python bench/contact_sheet.py SOURCE TARGET RESULT SHEET.jpg
+python bench/contact_sheet.py SOURCE TARGET RESULT SHEET.jpg
 """
 
 import sys

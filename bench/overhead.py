@@ -2,9 +2,9 @@
 
     python bench/overhead.py [--repeats N] [--write]
 
-The pack `paste` (swap crops of 224, canvas of 512) is run on one face, so that the stages are the real ones; the time inside its graphs is not counted.
-The face's size, the canvas's size and the frame's size are varied one at a time: the cost follows the face (and the
-canvas), not the frame.
+The pack `paste` (swap crops of 224, canvas of 512) is run on one face, so that the stages are the real ones; the time
+inside its graphs is not counted. The face's size and the frame's size are varied one at a time: the cost follows the
+face (and the canvas), not the frame.
 """
 
 import argparse
@@ -12,8 +12,8 @@ import tempfile
 from pathlib import Path
 
 import torch
-
 from measure import interleaved, result, table, write
+
 from trtswap.backends import choose
 from trtswap.export.build import Weights, export_pack
 from trtswap.export.recipes import paste

@@ -119,7 +119,7 @@ def _network(stage: StageRecipe, weights: Weights, made: _Provenance) -> nn.Modu
         network = stage.network()
     if weights.seed is not None and not (isinstance(network, YuNet) and _has(weights.folder, name)):
         made.random.append(stage.spec.name)
-        return _settled(network) if isinstance(network, YuNet) else network
+        return settled(network) if isinstance(network, YuNet) else network
     if weights.folder is None:
         raise ExportError(f"stage {stage.spec.name} needs the checkpoint {name}. Give its folder with --weights.")
     path = checkpoints.find(name, weights.folder)
@@ -133,7 +133,7 @@ def _has(folder: Path | None, checkpoint: str) -> bool:
     return folder is not None and checkpoints.search(checkpoint, folder) is not None
 
 
-def _settled(network: YuNet) -> YuNet:
+def settled(network: YuNet) -> YuNet:
     """Let a random detector see something: one that is left as it is gives the same score to every place.
 
     Batch norms take the statistics of the example pictures; scores are spread so that a few places pass for faces.

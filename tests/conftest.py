@@ -52,3 +52,13 @@ def identity_pack(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def paste_pack(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Finds faces with YuNet and pastes the source's face."""
     return _exported("paste", data, tmp_path_factory)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the figures that tests recorded with ``record_property``: they belong into the log of every run."""
+    reports = [r for outcome in ("passed", "failed") for r in terminalreporter.stats.get(outcome, ())]
+    figures = [f"{r.nodeid.split('::')[-1]}: {name}: {value}" for r in reports for name, value in r.user_properties]
+    if figures:
+        terminalreporter.section("measured")
+        for line in figures:
+            terminalreporter.write_line(line)

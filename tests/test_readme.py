@@ -18,7 +18,7 @@ INLINE = re.findall(r"`(trtswap [a-z].*?)`", README)
 
 
 def words(command: str) -> list[str]:
-    return shlex.split(command.split(" > ")[0], comments=True)[1:]
+    return shlex.split(command.split(" > ", maxsplit=1)[0], comments=True)[1:]
 
 
 @pytest.mark.parametrize("command", COMMANDS + [c for c in INLINE if "..." not in c])

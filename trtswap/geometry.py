@@ -106,13 +106,12 @@ def align(landmarks: Tensor, templates: tuple[str, ...], size: int) -> Tensor:
     fits = torch.stack([similarity(landmarks, p) for p in points])  # [T, N, 2, 3]
     if len(templates) == 1:
         return fits[0]
-    error = (transform_points(fits.flatten(0, 1), landmarks.repeat(len(points), 1, 1)).unflatten(0, fits.shape[:2])
-             - points[:, None]).square().sum((-1, -2))  # fmt: skip
+    error = (transform_points(fits, landmarks) - points[:, None]).square().sum((-1, -2))
     return fits[error.argmin(0), torch.arange(len(landmarks), device=landmarks.device)]
 
 
 def transform_points(transform: Tensor, points: Tensor) -> Tensor:
-    """Apply [N, 2, 3] (or [2, 3]) to points [N, P, 2]."""
+    """Apply transforms [..., 2, 3] to points [..., P, 2]; leading dimensions broadcast."""
     return points @ transform[..., :2].mT + transform[..., None, :, 2]
 
 
@@ -129,7 +128,7 @@ def invert(transform: Tensor) -> Tensor:
     det = a * e - b * d
     a, b, d, e = e / det, -b / det, -d / det, a / det
     rows = torch.stack([a, b, -(a * c + b * f), d, e, -(d * c + e * f)], -1)
-    return rows.unflatten(-1, (2, 3))
+    return rows.view(*rows.shape[:-1], 2, 3)
 
 
 def identity_transform(device: torch.device | str = "cpu") -> Tensor:

@@ -15,9 +15,7 @@ class Clock:
     Each of ``listeners`` is called with the name of every stage that begins.
     """
 
-    def __init__(
-        self, *, synchronise: torch.device | None = None, listeners: Sequence[Callable[[str], None]] = ()
-    ):
+    def __init__(self, *, synchronise: torch.device | None = None, listeners: Sequence[Callable[[str], None]] = ()):
         self.seconds: dict[str, float] = {}
         self._listeners = tuple(listeners)
         self._device = synchronise if synchronise is not None and synchronise.type == "cuda" else None

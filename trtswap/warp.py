@@ -46,7 +46,9 @@ def warp(image: Tensor, to_source: Tensor, height: int, width: int, *, padding: 
     return F.grid_sample(image[None], grid, mode="bilinear", padding_mode=padding, align_corners=False)[0]
 
 
-def bounds(to_source: Tensor, height: int, width: int, source_height: int, source_width: int) -> tuple[int, int, int, int]:
+def bounds(
+    to_source: Tensor, height: int, width: int, source_height: int, source_width: int
+) -> tuple[int, int, int, int]:
     """Source pixels that :func:`warp` can touch: ``(x0, y0, x1, y1)``, half open, inside the source, not empty.
 
     With ``padding="border"`` a warp of the cut-out region equals the warp of the whole source.

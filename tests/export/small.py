@@ -8,14 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from trtswap.export.contract import IMAGENET, PLAIN, SYMMETRIC, Identify, Parse, Restore, Swap
-from trtswap.export.detect import DetectGraph
 from trtswap.export.networks.arcface import ArcFace
 from trtswap.export.networks.bisenet import BiSeNet
 from trtswap.export.networks.gfpgan import GFPGAN
 from trtswap.export.networks.simswap import SimSwap
-from trtswap.export.networks.yunet import YuNet
 from trtswap.export.recipes import FFHQ, FRONTAL, Recipe, StageRecipe, spec
-from trtswap.export.standin import FixedLabels, Thumbnail
+from trtswap.export.standin import FixedLabels, Thumbnail, Unchanged
 
 
 class OneFace(nn.Module):
@@ -26,14 +24,17 @@ class OneFace(nn.Module):
         return torch.ones(batch, 1, 4), torch.ones(batch, 1, 5, 2), images.amax((1, 2, 3))[:, None]
 
 
-def tiny_recipe(restorer: Callable[[], nn.Module] = nn.Identity) -> Recipe:
+ONE_FACE = StageRecipe(replace(spec("detect", size=640), max_faces=1, threshold=0.5), OneFace)
+
+
+def tiny_recipe(restorer: Callable[[], nn.Module] = Unchanged) -> Recipe:
     """A valid pack with next to nothing in it; the swap network is one convolution."""
     latent = 3 * 8**2
     return Recipe(
         "tiny",
         "One convolution.",
         (
-            StageRecipe(replace(spec("detect", size=640), max_faces=1, threshold=0.5), OneFace),
+            ONE_FACE,
             StageRecipe(spec("identify", size=112, templates=FRONTAL, latent=latent), partial(Thumbnail, 8)),
             StageRecipe(
                 spec("swap", size=16, templates=FRONTAL, latent=latent),
@@ -60,17 +61,12 @@ class IgnoringLatents(nn.Module):
 
 
 def small_recipe() -> Recipe:
-    """Every real architecture, narrow and small."""
+    """Every real architecture but the detector's, which takes long to export: narrow and small."""
     return Recipe(
         "small",
         "Narrow networks.",
         (
-            StageRecipe(
-                replace(spec("detect", size=640), max_faces=4, threshold=0.5),
-                partial(YuNet, "s", width=0.25),
-                partial(DetectGraph, candidates=8, max_faces=4),
-                "yunet_s",
-            ),
+            ONE_FACE,
             StageRecipe(
                 spec("identify", size=112, templates=FRONTAL, latent=16),
                 partial(ArcFace, 16, layers=(1, 1, 1, 1), width=0.125),

@@ -35,7 +35,9 @@ def code_values(rgb: tuple[float, float, float], fmt: PixelFormat) -> list[int]:
     return [min(max(round(v), 0), 2**fmt.bits - 1) for v in values]
 
 
-def flat(rgb: tuple[float, float, float], fmt: PixelFormat, height: int = 96, width: int = 128, count: int = 2) -> Frames:
+def flat(
+    rgb: tuple[float, float, float], fmt: PixelFormat, height: int = 96, width: int = 128, count: int = 2
+) -> Frames:
     sx, sy = fmt.chroma_shift
     sizes = [(height, width), (-(-height >> sy), -(-width >> sx)), (-(-height >> sy), -(-width >> sx))]
     planes = [torch.full((count, *s), v, dtype=fmt.dtype) for s, v in zip(sizes, code_values(rgb, fmt), strict=True)]
@@ -156,7 +158,9 @@ def test_rotated_frames_are_seen_upright(turn: int) -> None:
     }[turn]
     turned = Frames((planes[0], planes[1], planes[2]), fmt, torch.tensor(to_display), (w, h))
     index, transform = torch.tensor([0]), at(31, 12, 1.3)
-    torch.testing.assert_close(turned.sample(index, transform, 48), upright.sample(index, transform, 48), atol=1e-3, rtol=0)
+    torch.testing.assert_close(
+        turned.sample(index, transform, 48), upright.sample(index, transform, 48), atol=1e-3, rtol=0
+    )
     for ours, theirs in zip(turned.resized(64), upright.resized(64), strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=0)
     torch.testing.assert_close(turned.rgb(0), upright.rgb(0), atol=1, rtol=0)

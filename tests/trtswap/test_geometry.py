@@ -5,7 +5,16 @@ import numpy as np
 import pytest
 import torch
 
-from trtswap.geometry import TEMPLATES, align, compose, identity_transform, invert, scale_of, similarity, transform_points
+from trtswap.geometry import (
+    TEMPLATES,
+    align,
+    compose,
+    identity_transform,
+    invert,
+    scale_of,
+    similarity,
+    transform_points,
+)
 
 
 def random_landmarks(n: int, seed: int = 0) -> torch.Tensor:
@@ -13,7 +22,9 @@ def random_landmarks(n: int, seed: int = 0) -> torch.Tensor:
     base = TEMPLATES["ffhq_512"].scaled(512)
     angle = torch.rand(n, generator=g) * 6.28
     scale = 0.1 + torch.rand(n, generator=g) * 2
-    rotation = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], -1).view(n, 2, 2) * scale[:, None, None]
+    rotation = (
+        torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], -1).view(n, 2, 2) * scale[:, None, None]
+    )
     points = base @ rotation.mT + torch.rand(n, 1, 2, generator=g) * 1000
     return points + torch.randn(n, 5, 2, generator=g) * 3
 
@@ -34,7 +45,9 @@ def test_similarity_is_umeyamas() -> None:
     dst = TEMPLATES["arcface_112_v1"].scaled(224)
     ours = similarity(src, dst)
     for points, transform in zip(src, ours, strict=True):
-        np.testing.assert_allclose(transform, umeyama(points.double().numpy(), dst.double().numpy()), atol=2e-4, rtol=1e-4)
+        np.testing.assert_allclose(
+            transform, umeyama(points.double().numpy(), dst.double().numpy()), atol=2e-4, rtol=1e-4
+        )
 
 
 def test_similarity_is_the_least_squares_fit() -> None:
@@ -83,13 +96,14 @@ def test_templates_have_the_persons_right_eye_on_the_left(name: str) -> None:
 
 
 def test_compose_and_invert_agree_with_matrices() -> None:
-    a, b = similarity(random_landmarks(4, 1), random_landmarks(4, 2)), similarity(random_landmarks(4, 3), random_landmarks(4, 4))
+    a, b = (
+        similarity(random_landmarks(4, 1), random_landmarks(4, 2)),
+        similarity(random_landmarks(4, 3), random_landmarks(4, 4)),
+    )
     row = torch.tensor([0.0, 0.0, 1.0]).expand(4, 1, 3)
     product = torch.cat([a, row], 1) @ torch.cat([b, row], 1)
     torch.testing.assert_close(compose(a, b), product[:, :2], atol=1e-2, rtol=1e-4)
-    torch.testing.assert_close(
-        compose(a, invert(a)), identity_transform().expand(4, 2, 3), atol=2e-3, rtol=1e-4
-    )
+    torch.testing.assert_close(compose(a, invert(a)), identity_transform().expand(4, 2, 3), atol=2e-3, rtol=1e-4)
     torch.testing.assert_close(scale_of(a), torch.linalg.det(a[:, :, :2].double()).sqrt().float(), atol=1e-5, rtol=1e-5)
 
 

@@ -1,6 +1,6 @@
 """The whole path on a real clip: what must not change does not, and what is pasted is what was taken."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import av
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from trtswap import Faces, Frames, Observer, Swapper, SwapOptions
+from trtswap import Faces, Frames, Observer, SwapOptions, Swapper
 from trtswap.geometry import align, compose, invert
 from trtswap.pack import Pack
 from trtswap.pipeline import Pipeline
@@ -33,9 +33,7 @@ def decoded(path: Path) -> Iterator[list[np.ndarray]]:
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
             dtype = np.uint16 if "10" in frame.format.name else np.uint8
-            yield [
-                np.frombuffer(p, dtype).reshape(p.height, -1)[:, : p.width].astype(np.int32) for p in frame.planes
-            ]
+            yield [np.frombuffer(p, dtype).reshape(p.height, -1)[:, : p.width].astype(np.int32) for p in frame.planes]
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +59,12 @@ def ten_bit(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("bits", [8, 10])
 def test_an_identity_swap_changes_nothing_but_the_faces(
-    bits: int, data: Path, identity_pack: Path, tmp_path: Path, request: pytest.FixtureRequest
+    bits: int,
+    data: Path,
+    identity_pack: Path,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    record_property: Callable[[str, object], None],
 ) -> None:
     source = data / "presenter.mp4" if bits == 8 else request.getfixturevalue("ten_bit")
     target, remember = tmp_path / "out.mkv", Remember()
@@ -88,7 +91,7 @@ def test_an_identity_swap_changes_nothing_but_the_faces(
         pixels += inside.size
     assert changed > FRAMES * 100  # the paste did happen
     psnr = 10 * np.log10(255**2 / (squared_error / pixels))
-    print(f"{bits}-bit, inside the pasted regions: {psnr:.1f} dB")
+    record_property("PSNR inside the pasted regions", f"{psnr:.1f} dB")
     assert psnr >= 46
 
 

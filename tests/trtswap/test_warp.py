@@ -27,7 +27,9 @@ def test_convention_warp_is_opencvs_warp_affine(scale: float, angle: float, padd
     ours = warp(image, to_source, 90, 100, padding=padding)
     border = cv2.BORDER_REPLICATE if padding == "border" else cv2.BORDER_CONSTANT
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    theirs = cv2.warpAffine(image.permute(1, 2, 0).numpy(), to_source.numpy(), (100, 90), flags=flags, borderMode=border)
+    theirs = cv2.warpAffine(
+        image.permute(1, 2, 0).numpy(), to_source.numpy(), (100, 90), flags=flags, borderMode=border
+    )
     # OpenCV rounds positions to 1/32 pixel; the noise has slopes of some 40 levels a pixel.
     np.testing.assert_allclose(ours.permute(1, 2, 0), theirs, atol=2.5)
     assert np.abs(ours.permute(1, 2, 0).numpy() - theirs).mean() < 0.3
@@ -67,7 +69,14 @@ def test_shrinking_keeps_the_mean() -> None:
     image = noise(1, 512, 512)
     for scale in (1.2, 2.0, 3.7, 6.0):
         size = int(512 / scale)
-        assert abs(float(warp(image, rotated(scale, 0, scale / 2 - 0.5, scale / 2 - 0.5), size, size).mean() - image.mean())) < 0.5
+        assert (
+            abs(
+                float(
+                    warp(image, rotated(scale, 0, scale / 2 - 0.5, scale / 2 - 0.5), size, size).mean() - image.mean()
+                )
+            )
+            < 0.5
+        )
 
 
 @pytest.mark.parametrize("size", [1.0, 2**0.5, 5**0.5, 10**0.5])

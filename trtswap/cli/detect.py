@@ -69,6 +69,7 @@ def detect(
 
     with display:
         warnings, loss = interruptible(work)
+    sink.end(warnings, loss)
     for warning in warnings:
         warn(console, warning)
     if loss is not None:

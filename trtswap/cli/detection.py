@@ -139,7 +139,6 @@ def detect_video(
                 sink.frame(index + b, float(pts * frames.time_base - reader.info.origin), faces.of_frame(b))
             display.after(index, frames, faces)
             index += len(frames)
-        sink.end(reader.warnings, reader.loss)
         return reader.warnings, reader.loss
 
 
@@ -149,7 +148,6 @@ def detect_picture(source: Path, swapper: Swapper, sink: Sink) -> tuple[list[str
     faces = swapper.detect(picture[None])
     sink.begin(_header(source, (picture.shape[1], picture.shape[0]), swapper))
     sink.frame(0, 0.0, replace(faces, track=torch.arange(len(faces))))
-    sink.end((), None)
     return [], None
 
 

@@ -4,24 +4,16 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import typer
 from rich.table import Table
-from torch import Tensor
 
-from trtswap.backends import open_engine
-from trtswap.backends.engine import Engine, TensorSpec
 from trtswap.cli.arguments import as_usage_error
 from trtswap.cli.console import print_json, say, stdout
 from trtswap.cli.export import need_export_tools
-from trtswap.errors import InputError, PackError
-from trtswap.pack import Pack, StageSpec, check_engine, contract
+from trtswap.errors import InputError
 from trtswap.packs import find_pack
 
 app = typer.Typer(help="Model packs: check them, wrap other models into them.", no_args_is_help=True)
-
-CHECKED_BATCHES = (1, 3)
-CHECKED_SIDE = 320  # pixels, of the pictures that a detect graph is tried on
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else, on stdout.")]
 
@@ -33,6 +25,9 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Check files, hashes and graphs of a pack, and run each graph at two batch sizes on the CPU."""
+    from trtswap.cli.pack_check import check_stage  # noqa: PLC0415 - heavy, imported on use
+    from trtswap.pack import Pack  # noqa: PLC0415 - heavy, imported on use
+
     loaded = Pack.load(find_pack(pack))
     rows = [check_stage(stage) for stage in loaded.stages.values()]
     if as_json:
@@ -46,54 +41,6 @@ def check(
         table.add_row(*("\n".join(v) if isinstance(v, list) else str(v) for k, v in row.items() if k != "batches"))
     stdout().print(table)
     say(stdout(), f"{loaded.description}\nLicence: {loaded.licence}\nEvery graph keeps the contract.")
-
-
-def check_stage(stage: StageSpec) -> dict[str, Any]:
-    """Open a graph, hold it against the contract and run it.
-
-    Raises:
-        PackError: the graph breaks the contract.
-        BackendError: it does not load or run.
-    """
-    with open_engine(stage, backend="onnxruntime", device="cpu") as engine:
-        check_engine(stage, engine)
-        for batch in CHECKED_BATCHES:
-            check_run(stage, engine, batch)
-        return {
-            "stage": stage.name,
-            "inputs": [str(spec) for spec in engine.inputs.values()],
-            "outputs": [str(spec) for spec in engine.outputs.values()],
-            "size": stage.size,
-            "precision": stage.precision,
-            "template": list(stage.templates),
-            "batches": list(CHECKED_BATCHES),
-        }
-
-
-def check_run(stage: StageSpec, engine: Engine, batch: int) -> None:
-    """Run a graph on grey pictures; its outputs must be finite and have the contract's shapes.
-
-    Raises:
-        PackError: names the graph, the output, what was found and what was expected.
-    """
-    inputs, outputs = contract(stage)
-    found = engine(**{spec.name: _filled(spec, batch) for spec in inputs})
-    for spec in outputs:
-        shape = tuple(batch if isinstance(d, str) else d for d in spec.shape)
-        got = found[spec.name]
-        if got.shape != shape:
-            raise PackError(
-                f"{stage.path}: graph {stage.name}, output {spec.name} at batch {batch}: its shape is "
-                f"{tuple(got.shape)}, expected {shape}."
-            )
-        if not got.isfinite().all():
-            raise PackError(f"{stage.path}: graph {stage.name}, output {spec.name} at batch {batch}: not finite.")
-
-
-def _filled(spec: TensorSpec, batch: int) -> Tensor:
-    sizes = {"B": batch, "N": batch, "H": CHECKED_SIDE, "W": CHECKED_SIDE}
-    shape = [sizes[d] if isinstance(d, str) else d for d in spec.shape]
-    return torch.full(shape, 0.5 if len(shape) == 4 else shape[-1] ** -0.5, dtype=spec.dtype)
 
 
 def _numbers(text: str | None) -> list[float] | None:

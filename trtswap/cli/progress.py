@@ -16,6 +16,7 @@ from trtswap.swapper import Observer
 from trtswap.video.info import VideoInfo
 
 LINE_SECONDS = 5.0
+WIDE = 80  # columns from which on there is room for a bar
 STAGES = {
     "load": "loading",
     "identity": "source face",
@@ -69,12 +70,15 @@ class Tally:
             return None
         return (self.total - self.done) / self.rate
 
+    @property
+    def pace(self) -> str:
+        """Frames per second, and the time left where that is known."""
+        left = self.seconds_left
+        return f"{self.rate:.1f} fps" + ("" if left is None else f", {duration(left)} left")
+
     def __str__(self) -> str:
         of = f"/{self.total}" if self.total else ""
-        parts = [f"{self.done}{of} frames", f"{self.rate:.1f} fps"]
-        if (left := self.seconds_left) is not None:
-            parts.append(f"{duration(left)} left")
-        return ", ".join([*parts, count(self.faces, "face")])
+        return f"{self.done}{of} frames, {self.pace}, {count(self.faces, 'face')}"
 
 
 class Display(Observer):
@@ -95,16 +99,16 @@ class Bar(Display):
     def __init__(self, console: Console):
         self.tally = Tally()
         label = Column(width=max(map(len, STAGES.values())), no_wrap=True)
-        self._progress = Progress(
+        wide = console.width >= WIDE
+        columns: list[ProgressColumn] = [
             SpinnerColumn(),
             TextColumn("{task.description}", table_column=label),
-            BarColumn(bar_width=None, table_column=Column(ratio=1)),
             TaskProgressColumn(),
-            _TallyColumn(self.tally, table_column=Column(no_wrap=True)),
-            console=console,
-            transient=True,
-            expand=True,
-        )
+            _TallyColumn(self.tally, wide=wide),
+        ]
+        if wide:
+            columns.insert(2, BarColumn(bar_width=None, table_column=Column(ratio=1)))
+        self._progress = Progress(*columns, console=console, transient=True, expand=wide)
         self._task = self._progress.add_task(STAGES["load"], total=None)
 
     def __enter__(self) -> Self:
@@ -129,14 +133,16 @@ class Bar(Display):
 
 
 class _TallyColumn(ProgressColumn):
-    """Frames, speed, time left and faces, as far as the terminal is wide enough for them."""
+    """Frames, speed, time left and faces; on a narrow terminal only speed and time left."""
 
-    def __init__(self, tally: Tally, table_column: Column):
-        super().__init__(table_column)
+    def __init__(self, tally: Tally, *, wide: bool):
+        super().__init__(Column(no_wrap=True))
         self._tally = tally
+        self._wide = wide
 
     def render(self, task: Task) -> Text:
-        return Text(str(self._tally) if task.completed else "", style="cyan", overflow="ellipsis")
+        shown = str(self._tally) if self._wide else self._tally.pace
+        return Text(shown if task.completed else "", style="cyan")
 
 
 class Lines(Display):

@@ -16,7 +16,9 @@ def run_in_pieces(engine: Engine, output: str, piece: int, **tensors: Tensor) ->
     Returns:
         The outputs of all rows; the caller owns it.
     """
-    parts = zip(*(t.split(piece) for t in tensors.values()), strict=True)
-    rows = ({name: t.contiguous() for name, t in zip(tensors, part, strict=True)} for part in parts)
-    outputs = [engine(**row)[output].clone() for row in rows]
+    rows = max(len(t) for t in tensors.values())
+    outputs = [
+        engine(**{name: t[start : start + piece].contiguous() for name, t in tensors.items()})[output].clone()
+        for start in range(0, max(rows, 1), piece)
+    ]
     return outputs[0] if len(outputs) == 1 else torch.cat(outputs)

@@ -1,7 +1,6 @@
 """Stage 1: where the faces are."""
 
 import torch
-from torch import Tensor
 
 from trtswap.backends.engine import Engine
 from trtswap.faces import Faces
@@ -20,7 +19,9 @@ class Detector:
         max_faces: at most this many faces a frame, the best ones.
     """
 
-    def __init__(self, engine: Engine, spec: StageSpec, *, threshold: float | None = None, max_faces: int | None = None):
+    def __init__(
+        self, engine: Engine, spec: StageSpec, *, threshold: float | None = None, max_faces: int | None = None
+    ):
         self.engine = engine
         self.size = spec.size
         self.threshold = spec.threshold if threshold is None else threshold
@@ -44,12 +45,8 @@ class Detector:
         to_frame = invert(transform)
         return Faces(
             frame_index=frame_index,
-            box=_map(to_frame, boxes[frame_index, row].unflatten(1, (2, 2))).flatten(1),
-            landmarks=_map(to_frame, landmarks[frame_index, row]),
-            score=scores[frame_index, row].clone(),
+            box=transform_points(to_frame, boxes[frame_index, row].view(-1, 2, 2)).flatten(1),
+            landmarks=transform_points(to_frame, landmarks[frame_index, row]),
+            score=scores[frame_index, row],
             track=torch.full_like(frame_index, -1),
         )
-
-
-def _map(transform: Tensor, points: Tensor) -> Tensor:
-    return transform_points(transform, points.float())

@@ -105,7 +105,8 @@ class Tracker:
 
     def _smoothed(self, track: _Track, time: int) -> Tensor:
         row = track.rows[track.times.index(time)]
-        near = [(t - time, r) for t, r in zip(track.times, track.rows, strict=True) if abs(t - time) <= self.half_window]
+        known = zip(track.times, track.rows, strict=True)
+        near = [(t - time, r) for t, r in known if abs(t - time) <= self.half_window]
         if len(near) < 3:
             return row
         fitted = parabola_at_zero(torch.tensor([float(t) for t, _ in near]), torch.stack([r for _, r in near]))
@@ -129,9 +130,10 @@ def parabola_at_zero(times: Tensor, values: Tensor) -> Tensor:
         float32 [V].
     """
     order = 2 if len(times) >= 5 else 1
-    powers = (times.double()[:, None] ** torch.arange(order + 1)).to(torch.float64)
+    powers = times.double()[:, None] ** torch.arange(order + 1)
     weights = torch.linalg.pinv(powers)[0]
-    return (weights @ values.double()).float()
+    fitted: Tensor = weights @ values.double()
+    return fitted.float()
 
 
 def _moves(tracks: list[_Track], observed: Tensor) -> Iterator[tuple[float, int, int]]:
@@ -139,7 +141,8 @@ def _moves(tracks: list[_Track], observed: Tensor) -> Iterator[tuple[float, int,
     if not tracks or not len(observed):
         return
     last = torch.stack([t.rows[-1] for t in tracks])
-    distance = (last[:, None, _LANDMARKS] - observed[None, :, _LANDMARKS]).unflatten(-1, (5, 2)).norm(dim=-1).mean(-1)
+    apart = last[:, None, _LANDMARKS] - observed[None, :, _LANDMARKS]
+    distance = apart.view(len(tracks), len(observed), 5, 2).square().sum(-1).sqrt().mean(-1)
     size = torch.minimum(_size(last)[:, None], _size(observed)[None])
     moves = distance / size.clamp(min=1e-3)
     for i, j in (moves < MAX_MOVE).nonzero().tolist():
@@ -159,7 +162,7 @@ def _faces(rows: list[tuple[int, Tensor]]) -> Faces:
     return Faces(
         frame_index=torch.zeros(len(rows), dtype=torch.int64),
         box=table[:, _BOX],
-        landmarks=table[:, _LANDMARKS].unflatten(1, (5, 2)),
+        landmarks=table[:, _LANDMARKS].reshape(-1, 5, 2),
         score=table[:, _SCORE],
         track=torch.tensor([number for number, _ in rows]),
     )

@@ -20,6 +20,7 @@ class Container:
         codecs: what ``codec="auto"`` tries for 8 bits, in this order.
         deep_codecs: the same for more than 8 bits, where players know HEVC better than H.264.
         time_base: of the format where it is fixed, seconds; None where the source's is kept.
+        distinct_times: packets of one stream of sound or pictures may not share a decoding time.
         durations_by_dts: it stores distances between decoding times, not durations.
         text_subtitles: the codec that text subtitles of other kinds become; None where the format has none.
     """
@@ -29,6 +30,7 @@ class Container:
     deep_codecs: tuple[str, ...]
     time_base: Fraction | None = None
     text_subtitles: str | None = None
+    distinct_times: bool = True
     durations_by_dts: bool = False
 
     def options(self, video: Fraction, others: Iterable[Fraction]) -> dict[str, str]:
@@ -46,8 +48,8 @@ _DEEP = ("libx265", "libx264")
 _WEB = ("libvpx-vp9", "libsvtav1")
 _MP4 = Container("mp4", _COMMON, _DEEP, text_subtitles="mov_text", durations_by_dts=True)
 _MOV = Container("mov", _COMMON, _DEEP, text_subtitles="mov_text", durations_by_dts=True)
-_MATROSKA = Container("matroska", _COMMON, _DEEP, Fraction(1, 1000), "subrip")
-_WEBM = Container("webm", _WEB, _WEB, Fraction(1, 1000), "webvtt")
+_MATROSKA = Container("matroska", _COMMON, _DEEP, Fraction(1, 1000), "subrip", distinct_times=False)
+_WEBM = Container("webm", _WEB, _WEB, Fraction(1, 1000), "webvtt", distinct_times=False)
 _MPEGTS = Container("mpegts", _COMMON, _DEEP, Fraction(1, 90_000))
 CONTAINERS: dict[str, Container] = {
     ".mp4": _MP4,

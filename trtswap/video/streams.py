@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from math import floor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -171,16 +172,32 @@ class StreamCopier:
         shift = round(self._window.shift / packet.time_base)
         packet.pts = None if packet.pts is None else packet.pts - shift
         packet.dts = packet.pts if packet.dts is None else packet.dts - shift
-        if packet.dts is not None and copied.last_dts is not None and packet.dts < copied.last_dts:
+        if self._follows(packet, copied):
+            self._output.mux_one(packet)
+        else:
             copied.left_out += 1
-            return
-        copied.last_dts = packet.dts
-        self._output.mux_one(packet)
+
+    def _follows(self, packet: "Packet[Stream]", copied: _Copied) -> bool:
+        """Whether the muxer takes the packet's time after the last one's, in its own unit."""
+        if packet.dts is None or copied.target.time_base is None:
+            return True
+        dts = _nearest(packet.dts * packet.time_base / copied.target.time_base)
+        distinct = self._container.distinct_times and packet.stream.type not in ("subtitle", "data")
+        smallest = dts if copied.last_dts is None else copied.last_dts + distinct
+        if dts < smallest:
+            return False
+        copied.last_dts = dts
+        return True
 
 
 def _time(packet: "Packet[Stream]") -> Fraction:
     tick = packet.dts if packet.dts is not None else packet.pts
     return Fraction(0) if tick is None else tick * packet.time_base
+
+
+def _nearest(number: Fraction) -> int:
+    """FFmpeg's rounding: halves away from zero."""
+    return floor(number + Fraction(1, 2)) if number >= 0 else -floor(Fraction(1, 2) - number)
 
 
 def _refusal(stream: Stream, muxer: str) -> str | None:

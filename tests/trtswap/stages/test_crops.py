@@ -32,6 +32,15 @@ def engine(tmp_path: Path) -> Opener:
     return opened
 
 
+IDENTITY = "g (float[N,3,{s},{s}] faces) => (float[N,3,{s},{s}] out) {{ out = Identity(faces) }}"
+BRIGHTEST_AS_LABEL = """g (float[N,3,64,64] faces) => (uint8[N,64,64] labels) <int64[1] axes = {1}> {
+    brightest = ReduceMax<keepdims=0>(faces, axes)
+    peak = Constant<value_float=255.0>()
+    value = Mul(brightest, peak)
+    labels = Cast<to=2>(value)
+}"""
+
+
 def spec(name: str, size: int, **values: float) -> StageSpec:
     return StageSpec(name, Path("graph.onnx"), "", size=size, templates=("arcface_112_v1",), latent=4, **values)  # type: ignore[arg-type]
 
@@ -47,7 +56,9 @@ def test_pieces_give_what_one_run_gives(engine: Opener) -> None:
 
 
 def test_coverage_is_one_inside_the_swap_crop_and_zero_outside(engine: Opener) -> None:
-    swapped = "g (float[N,3,112,112] faces, float[N,4] latents) => (float[N,3,112,112] swapped) { swapped = Identity(faces) }"
+    swapped = """g (float[N,3,112,112] faces, float[N,4] latents) => (float[N,3,112,112] swapped) {
+        swapped = Identity(faces)
+    }"""
     landmarks = TEMPLATES["ffhq_512"].scaled(400)[None] + 100
     to_swap, to_canvas = align(landmarks, ("arcface_112_v1",), 112), align(landmarks, ("ffhq_512",), 256)
     canvas_to_swap = compose(to_swap, invert(to_canvas))
@@ -77,10 +88,8 @@ def test_masks_follow_the_labels(engine: Opener) -> None:
     labels = torch.zeros(1, size, size, dtype=torch.uint8)
     labels[:, :, :128] = CLASSES.index("skin")
     labels[:, 100:140, 40:90] = CLASSES.index("mouth")
-    graph = f"g (float[N,3,{size},{size}] faces) => (uint8[N,{size},{size}] labels) {{ m = ReduceMax<keepdims=0>(faces, axes) labels = Cast<to=2>(m) }}"
-    graph = graph.replace("g (", "g (", 1).replace(") {", ") <int64[1] axes = {1}> {", 1)
-    with engine(graph) as parse:
-        parser = Parser(parse, spec("parse", size), piece=2, feather=0.02)
+    with engine(IDENTITY.format(s=size)) as graph:
+        parser = Parser(graph, spec("parse", size), piece=2, feather=0.02)
         masks = parser.masks(labels, size)
     face, mouth = masks.face[0, 0], masks.mouth[0, 0]
     assert (face[:, :105] > 0.99).all()
@@ -95,16 +104,15 @@ def test_masks_follow_the_labels(engine: Opener) -> None:
 def test_mask_edges_are_sized_in_crop_pixels(engine: Opener) -> None:
     labels = torch.zeros(1, 128, 128, dtype=torch.uint8)
     labels[:, :, :64] = 1
-    with engine("g (float[N,3,128,128] faces) => (float[N,3,128,128] labels) { labels = Identity(faces) }") as graph:
+    with engine(IDENTITY.format(s=128)) as graph:
         parser = Parser(graph, spec("parse", 128), piece=1, feather=0.03)
         small, large = (parser.masks(labels, size).face[0, 0, size // 2] for size in (128, 512))
     torch.testing.assert_close(large[2::4], small, atol=0.06, rtol=0)
 
 
 def test_a_canvas_of_another_size_is_resized_for_the_parser(engine: Opener) -> None:
-    graph = "g (float[N,3,64,64] faces) => (uint8[N,64,64] labels) <int64[1] axes = {1}> { m = ReduceMax<keepdims=0>(faces, axes) s = Constant<value_float=255.0>() p = Mul(m, s) labels = Cast<to=2>(p) }"
-    with engine(graph) as parse:
-        labels = Parser(parse, spec("parse", 64), piece=2, feather=0.02).labels(torch.full((3, 3, 256, 256), 0.5))
+    with engine(BRIGHTEST_AS_LABEL) as graph:
+        labels = Parser(graph, spec("parse", 64), piece=2, feather=0.02).labels(torch.full((3, 3, 256, 256), 0.5))
     assert labels.shape == (3, 64, 64)
     assert (labels == 127).all()
 

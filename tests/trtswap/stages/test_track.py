@@ -1,6 +1,7 @@
 """Tracks over synthetic motion whose truth is known."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -81,8 +82,8 @@ def test_two_people_who_cross_keep_their_numbers() -> None:
     assert all(len(f) == 2 for f in out)
     first = [f.landmarks[f.track == 0].mean() for f in out]
     second = [f.landmarks[f.track == 1].mean() for f in out]
-    assert all(b > a for a, b in zip(first, first[1:], strict=False))
-    assert all(b < a for a, b in zip(second, second[1:], strict=False))
+    assert all(b > a for a, b in pairwise(first))
+    assert all(b < a for a, b in pairwise(second))
 
 
 def test_a_cut_starts_a_new_track_and_is_not_smoothed_over() -> None:
