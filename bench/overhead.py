@@ -26,32 +26,34 @@ from trtswap.pipeline import Pipeline
 from trtswap.timing import Clock
 from trtswap.video.color import PixelFormat
 
+BATCH = SwapOptions().batch
 OURS = ("align", "blend", "paste")
 SIZES = {"720p": (1280, 720), "1080p": (1920, 1080), "2160p": (3840, 2160)}
 
 
 def yuv420(width: int, height: int) -> Frames:
-    """One frame of noise, 8-bit 4:2:0, BT.709."""
+    """``BATCH`` frames of noise, 8-bit 4:2:0, BT.709."""
     g = torch.Generator().manual_seed(0)
-    shapes = ((1, height, width), (1, height // 2, width // 2), (1, height // 2, width // 2))
-    y, u, v = (torch.randint(16, 236, s, dtype=torch.uint8, generator=g) for s in shapes)
+    shapes = ((height, width), (height // 2, width // 2), (height // 2, width // 2))
+    y, u, v = (torch.randint(16, 236, (BATCH, *s), dtype=torch.uint8, generator=g) for s in shapes)
     fmt = PixelFormat("yuv420p", 8, (1, 1), "bt709", False, (0.0, 0.5))
     return Frames((y, u, v), fmt, identity_transform(), (width, height))
 
 
-def one_face(height_pixels: float, width: int, height: int) -> Faces:
-    """A face of the given height (chin to forehead is about half of the FFHQ square) in the middle of the frame."""
+def one_face_each(height_pixels: float, width: int, height: int) -> Faces:
+    """In each frame a face of the given height (chin to forehead, about half of the FFHQ square) in the middle."""
     landmarks = TEMPLATES["ffhq_512"].scaled(round(2 * height_pixels))[None]
     landmarks = landmarks - landmarks.mean(1, keepdim=True) + torch.tensor([width / 2, height / 2])
     box = torch.cat([landmarks.amin(1), landmarks.amax(1)], 1)
-    return Faces(torch.zeros(1, dtype=torch.int64), box, landmarks, torch.ones(1), torch.zeros(1, dtype=torch.int64))
+    frame = torch.arange(BATCH)
+    return Faces(frame, box.expand(BATCH, -1), landmarks.expand(BATCH, -1, -1), torch.ones(BATCH), frame)
 
 
 def work(pipeline: Pipeline, frames: Frames, faces: Faces, latent: torch.Tensor) -> float:
-    """Milliseconds of trtswap's own stages for one swap."""
+    """Milliseconds of trtswap's own stages for one frame."""
     clock = Clock()
     pipeline.swap(frames, faces, latent, clock)
-    return sum(clock.seconds[stage] for stage in OURS) * 1e3
+    return sum(clock.seconds[stage] for stage in OURS) * 1e3 / BATCH
 
 
 def main() -> None:
@@ -59,9 +61,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--write", action="store_true", help="write bench/results/overhead.json")
     args = parser.parse_args()
+    torch.set_num_threads(1)  # as the command line does, which leaves the cores to encoder and networks
     with tempfile.TemporaryDirectory() as folder:
         pack = export_pack(paste(), Path(folder) / "paste", Weights(None, seed=0))
-        data = result("overhead", measure(pack, args.repeats), canvas=pack.canvas_size, stages=list(OURS))
+        data = result("overhead", measure(pack, args.repeats), canvas=pack.canvas_size, batch=BATCH, threads=1, stages=list(OURS))
     print(table(data))
     if args.write:
         print(write(data))
@@ -70,10 +73,10 @@ def main() -> None:
 def measure(pack: Pack, repeats: int) -> list[dict[str, object]]:
     cases = [("1080p", face) for face in (100, 200, 300, 450)] + [("720p", 200), ("2160p", 200)]
     with torch.inference_mode(), Pipeline(pack, choose("onnxruntime", "cpu"), SwapOptions()) as pipeline:
-        latent = torch.zeros(1, pack.stages["swap"].latent)
+        latent = torch.zeros(BATCH, pack.stages["swap"].latent)
         sides = {}
         for size, face in cases:
-            frames, faces = yuv420(*SIZES[size]), one_face(face, *SIZES[size])
+            frames, faces = yuv420(*SIZES[size]), one_face_each(face, *SIZES[size])
             sides[f"{size}, face {face} px"] = lambda f=frames, a=faces: work(pipeline, f, a, latent)
         return interleaved(sides, repeats=repeats)
 

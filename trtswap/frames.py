@@ -4,7 +4,7 @@ Convention: geometry's (x right, y down, pixel centres at integers). *Coded* pix
 *displayed* pixels are what a viewer sees after rotation and sample aspect ratio.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -73,25 +73,30 @@ class Frames:
             torch.addmm(offset[:, None], matrix, values.flatten(1), out=crop.view(3, -1))
         return crops
 
-    def paste(self, frame_index: Tensor, transforms: Tensor, canvas: Tensor, alpha: Tensor, support: Tensor) -> None:
+    def paste(
+        self,
+        frame_index: Tensor,
+        transforms: Tensor,
+        canvas: Tensor,
+        alphas: Sequence[Tensor],
+        boxes: Sequence[tuple[int, int, int, int]],
+    ) -> None:
         """Blend canvases into the planes, in the order given.
 
-        Values are rounded to nearest. Where alpha is 0 and outside the support nothing changes, bit for bit.
+        Values are rounded to nearest. Where alpha is 0 and outside the boxes nothing changes, bit for bit.
 
         Args:
             frame_index: int64 [N] on the host.
             transforms: float32 [N, 2, 3] on the host, displayed pixel -> canvas pixel.
             canvas: float32 [N, 3, C, C], RGB 0..1, or beyond as ``sample`` gives it.
-            alpha: float32 [N, 1, C, C], 0..1.
-            support: float32 [N, 4] on the host, whole numbers: box x1 y1 x2 y2 in canvas pixels, half open,
-                outside of which alpha is 0.
+            alphas: N times float32 [1, h, w], 0..1, how much of the canvas is seen within its box.
+            boxes: x0, y0, x1, y1 in canvas pixels, half open; outside of them nothing of the canvas is seen.
         """
         matrix, offset = planes_from_rgb(self.format, self.device)
         to_canvas = compose(transforms, self.to_display)
         for i, frame in enumerate(frame_index.tolist()):
-            x0, y0, x1, y1 = (int(v) for v in support[i].tolist())
-            a = alpha[i, :, y0:y1, x0:x1]
-            picture = canvas[i, :, y0:y1, x0:x1]
+            x0, y0, x1, y1 = boxes[i]
+            a, picture = alphas[i], canvas[i, :, y0:y1, x0:x1]
             # Premultiplied, so that a filtered edge never mixes in colour from where alpha is 0.
             code = torch.addmm(offset[:, None], matrix, picture.flatten(1)).view_as(picture).mul_(a)
             for channels, (planes, to_plane) in zip(self._channel_groups(), self._groups(), strict=True):

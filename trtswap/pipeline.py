@@ -14,12 +14,12 @@ from trtswap.frames import Frames
 from trtswap.geometry import align, compose, invert
 from trtswap.options import SwapOptions
 from trtswap.pack import Pack, check_engine
-from trtswap.stages.composite import alpha, blend
+from trtswap.stages.composite import alphas, blend
 from trtswap.stages.detect import Detector
 from trtswap.stages.identify import Identifier
 from trtswap.stages.parse import Parser
 from trtswap.stages.restore import Restorer
-from trtswap.stages.swap import FaceSwapper, support_boxes
+from trtswap.stages.swap import FaceSwapper
 from trtswap.timing import Clock
 
 
@@ -83,22 +83,21 @@ class Pipeline:
             to_swap = align(faces.landmarks, self._swap.spec.templates, self._swap.spec.size)
             to_canvas = align(faces.landmarks, (self.pack.canvas_template,), size)
             crops = frames.sample(faces.frame_index, to_swap, self._swap.spec.size)
-            original = frames.sample(faces.frame_index, to_canvas, size)
+            canvas = frames.sample(faces.frame_index, to_canvas, size)
         with clock.stage("swap"):
             swapped = self._swap(crops, latents)
         with clock.stage("parse"):
-            labels = self._parse.labels(original)
+            labels = self._parse.labels(canvas)
         with clock.stage("blend"):
             masks = self._parse.masks(labels, size)
-            canvas_to_swap = compose(to_swap, invert(to_canvas))
-            boxes = support_boxes(canvas_to_swap, self._swap.spec.size, size)
-            picture, coverage = self._swap.to_canvas(swapped, canvas_to_swap, boxes, size)
-            canvas = blend(original, picture, coverage, masks.mouth if self.options.mouth else None)
+            patches = self._swap.to_canvas(swapped, compose(to_swap, invert(to_canvas)), size)
+            blend(canvas, patches, masks.mouth if self.options.mouth else None)
         if self._restore is not None:
             with clock.stage("restore"):
                 canvas = self._restore(canvas)
         with clock.stage("paste"):
-            frames.paste(faces.frame_index, to_canvas, canvas, alpha(masks.face, coverage), boxes)
+            boxes = [patch.box for patch in patches]
+            frames.paste(faces.frame_index, to_canvas, canvas, alphas(masks.face, patches), boxes)
 
     def close(self) -> None:
         """Release the engines; may be called twice."""

@@ -4,6 +4,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 from torch import Tensor, nn
@@ -152,6 +153,12 @@ def test_a_real_detector_is_taken_where_it_is_there(identity_pack: Path) -> None
     assert "RANDOM" not in pack.description
     found = run(pack.stages["detect"], 1)
     assert (found["scores"][0] > 0.5).sum() == 2, "the two drawn faces"
+
+
+def test_identity_pack_is_a_single_node_where_it_says_so(identity_pack: Path) -> None:
+    for name in ("swap", "restore"):
+        graph = onnx.load(identity_pack / f"{name}.onnx").graph
+        assert [node.op_type for node in graph.node] == ["Identity"]
 
 
 def test_every_recipe_takes_checkpoints_that_can_be_had() -> None:

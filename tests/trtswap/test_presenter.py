@@ -12,7 +12,7 @@ from trtswap import Faces, Frames, Observer, SwapOptions, Swapper
 from trtswap.geometry import align, compose, invert
 from trtswap.pack import Pack
 from trtswap.pipeline import Pipeline
-from trtswap.stages.swap import support_boxes
+from trtswap.stages.swap import patch_boxes
 from trtswap.video.reader import VideoReader
 
 FRAMES = 138
@@ -100,7 +100,7 @@ def pasted_box(pack: Pack, faces: Faces) -> tuple[int, int, int, int]:
     spec = pack.stages["swap"]
     to_swap = align(faces.landmarks, spec.templates, spec.size)
     to_canvas = align(faces.landmarks, (pack.canvas_template,), pack.canvas_size)
-    x0, y0, x1, y1 = support_boxes(compose(to_swap, invert(to_canvas)), spec.size, pack.canvas_size)[0].tolist()
+    x0, y0, x1, y1 = patch_boxes(compose(to_swap, invert(to_canvas)), spec.size, pack.canvas_size)[0]
     linear = np.linalg.inv(to_canvas[0, :, :2].double().numpy())
     corners = (np.array([[x0, y0], [x1, y0], [x0, y1], [x1, y1]]) - to_canvas[0, :, 2].numpy()) @ linear.T
     (left, top), (right, bottom) = np.floor(corners.min(0)) - 2, np.ceil(corners.max(0)) + 2

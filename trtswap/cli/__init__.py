@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     Args:
         arguments: as in ``sys.argv[1:]``, which is what None stands for.
     """
-    os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 prints its settings to stderr by itself; errors are enough
+    _set_environment()
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = DEBUG in given
     try:
@@ -72,6 +72,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         kind = type(error).__name__
         _fail(f"Internal error, a bug in trtswap: {kind}: {error}. Run it again with {DEBUG} for the details.", debug)
     sys.exit(0)
+
+
+def _set_environment() -> None:
+    """What libraries read from the environment when they are loaded; what the user has set stays."""
+    # SVT-AV1 prints its settings to stderr by itself; errors are enough.
+    os.environ.setdefault("SVT_LOG", "1")
+    # PyTorch's threads otherwise spin while they wait for each other, and starve where something else runs too.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def _fail(message: str, debug: bool) -> NoReturn:

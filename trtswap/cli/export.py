@@ -10,13 +10,13 @@ from trtswap.cli.console import print_json, say, stderr, stdout
 from trtswap.errors import ExportError
 from trtswap.packs import user_folder
 
+# Named here, because the recipes themselves need the export extra; a test holds the two against each other.
+PACKS = ("simswap-224", "simswap-256", "simswap-512-unofficial", "simswap-512-beta", "paste", "identity")
 NEEDED = ("onnx", "onnxscript", "tomli_w")
 
 
 def export(
-    pack: Annotated[
-        str, typer.Argument(metavar="PACK", help="What to make: simswap-224, simswap-256, simswap-512-beta, paste ...")
-    ],
+    pack: Annotated[str, typer.Argument(metavar="PACK", help=f"What to make: {', '.join(PACKS)}.")],
     *,
     weights: Annotated[
         Path | None,

@@ -25,15 +25,21 @@ class Runtime:
     threads: int | None
 
     def open(self, options: SwapOptions) -> Swapper:
-        """Load the pack. The number of threads holds for the whole process, as befits a command.
+        """Load the pack, and share the cores as befits a command that has the process to itself.
+
+        Decoder, encoder and networks have threads of their own. Beside them torch's warps are fastest on one:
+        work spread over a pool waits for the thread that the encoder has pushed aside (on two cores a swap took
+        three to seven times as long with two). Torch engines, which do the networks' work in that pool, keep it.
 
         Raises:
             InputError, PackError, BackendError: see :class:`~trtswap.swapper.Swapper`.
         """
-        if self.threads is not None:
+        in_torch = choose(self.backend, self.device).backend == "torch"
+        if not in_torch:
+            torch.set_num_threads(1)
+        elif self.threads is not None:
             torch.set_num_threads(self.threads)
-        # Torch engines share the thread pool that was just set and take no number of their own.
-        own = None if choose(self.backend, self.device).backend == "torch" else self.threads
+        own = None if in_torch else self.threads
         return Swapper(self.pack, backend=self.backend, device=self.device, threads=own, options=options)
 
 

@@ -99,7 +99,7 @@ def swap(
 def _refuse(context: typer.Context, names: frozenset[str]) -> None:
     """Options that were given and mean nothing for a picture are wrong usage, not ignored."""
     given = [
-        parameter.opts[-1] if not parameter.secondary_opts else parameter.secondary_opts[-1]
+        parameter.secondary_opts[0] if parameter.secondary_opts else parameter.opts[0]
         for parameter in context.command.params
         if parameter.name in names and (source := context.get_parameter_source(parameter.name)) is not None
         and source.name == "COMMANDLINE"

@@ -3,7 +3,6 @@
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from trtswap.options import SwapOptions
 from trtswap.report.recorder import Recorder
 from trtswap.swapper import Swapper, SwapResult
 from trtswap.video.info import VideoInfo
@@ -94,9 +93,12 @@ def _colours(info: VideoInfo) -> str:
     return ", ".join(parts)
 
 
-def option_rows(options: SwapOptions) -> list[tuple[str, str]]:
-    """Name and value of each option, in the words of the command line."""
-    return [(name.replace("_", " "), _in_words(value)) for name, value in asdict(options).items()]
+def option_rows(swapper: Swapper) -> list[tuple[str, str]]:
+    """Name and value of each option."""
+    rows = {name.replace("_", " "): _in_words(value) for name, value in asdict(swapper.options).items()}
+    if "restore" not in swapper.pack.stages:
+        rows["restore"] = rows["restore weight"] = "the pack has no restorer"
+    return list(rows.items())
 
 
 def _in_words(value: object) -> str:

@@ -85,7 +85,7 @@ class Report:
             seconds=seconds,
             result=result,
             stages=stage_rows(swapper, result, recorder, seconds=seconds, codec=target_info.codec),
-            options=option_rows(swapper.options),
+            options=option_rows(swapper),
             samples=recorder.samples(),
             times=recorder.seconds,
         )
@@ -230,10 +230,7 @@ def _files(report: Report) -> str:
 
 def _how(report: Report) -> str:
     pack = [("Pack", report.description), ("Licence", report.licence)]
-    return (
-        f'<pre class="scroll"><code>{html.escape(report.command)}</code></pre>'
-        + _table((), [*pack, *report.options], "facts")
-    )  # fmt: skip
+    return f"<pre><code>{html.escape(report.command)}</code></pre>" + _table((), [*pack, *report.options], "facts")
 
 
 def _table(head: Sequence[str], rows: Rows, kind: str) -> str:

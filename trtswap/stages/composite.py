@@ -1,26 +1,32 @@
 """Stages 7 and 9: what of the swapped picture is seen, and what of the original."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from trtswap.stages.swap import Patch
 
-def blend(original: Tensor, swapped: Tensor, coverage: Tensor, mouth: Tensor | None) -> Tensor:
-    """The canvas that the restorer sees: the swapped face in its surroundings, the mouth of the original.
+
+def blend(canvas: Tensor, patches: Sequence[Patch], mouth: Tensor | None) -> None:
+    """Put swapped faces into their surroundings, but for the mouth: the canvas that the restorer sees.
 
     Args:
-        original, swapped: float32 [N, 3, C, C], RGB 0..1.
-        coverage: float32 [N, 1, C, C], where ``swapped`` has a picture.
+        canvas: float32 [N, 3, C, C], the originals, RGB 0..1; changed in place.
+        patches: N swapped faces.
         mouth: float32 [N, 1, C, C], where the original's mouth is kept; None keeps none of it.
     """
-    shown = coverage if mouth is None else coverage * (1 - mouth)
-    return torch.lerp(original, swapped, shown)
+    for i, patch in enumerate(patches):
+        shown = patch.coverage if mouth is None else patch.coverage * (1 - patch.of(mouth[i]))
+        original = patch.of(canvas[i])
+        torch.lerp(original, patch.picture, shown, out=original)
 
 
-def alpha(face: Tensor, coverage: Tensor) -> Tensor:
-    """How much of the canvas is seen in the frame: float32 [N, 1, C, C], 0..1; 0 outside the swap crop.
+def alphas(face: Tensor, patches: Sequence[Patch]) -> list[Tensor]:
+    """How much of each patch's box is seen in the frame: float32 [1, h, w] each, 0..1.
 
     Args:
-        face: soft mask of the face's area.
-        coverage: where the swap crop reaches.
+        face: float32 [N, 1, C, C], soft masks of the faces' area.
+        patches: where the swap reaches.
     """
-    return face * coverage
+    return [patch.of(mask) * patch.coverage for mask, patch in zip(face, patches, strict=True)]

@@ -60,22 +60,23 @@ class Parser:
 
     def masks(self, labels: Tensor, size: int) -> Masks:
         """Soft masks on a canvas of another size, from labels uint8 [N, P, P]."""
-        # Twice the blurred mask, less one, is 0 on the border and outside, and 1 a feather inside.
-        face = self._soft(labels, FACE, size).mul(2).sub(1).clamp(0, 1)
-        mouth = self._soft(labels, MOUTH, size, feather=self.feather / 2).mul(2).clamp(0, 1)
-        return Masks(face, mouth)
-
-    def _soft(self, labels: Tensor, classes: tuple[int, ...], size: int, feather: float | None = None) -> Tensor:
-        member = torch.zeros(256, dtype=torch.uint8, device=labels.device)
-        member[list(classes)] = 1
+        members = torch.stack([_is_member(labels, FACE), _is_member(labels, MOUTH)], 1)
         small = max(1, size // MASK_SCALE)
-        mask = F.interpolate(_lookup(member, labels)[:, None].float(), (small, small), mode="area")
-        sigma = (self.feather if feather is None else feather) * small
-        if sigma > 0:
-            kernel = 2 * int(3 * sigma + 0.5) + 1
-            mask = gaussian_blur2d(mask, (kernel, kernel), (sigma, sigma), border_type="replicate")
-        return F.interpolate(mask, (size, size), mode="bilinear", align_corners=False)
+        soft = _blurred(F.interpolate(members.float(), (small, small), mode="area"), self.feather * small)
+        # Twice the blurred mask is 1 on the border and inside; less one, it is 0 on the border and outside.
+        soft = torch.stack([soft[:, 0] * 2 - 1, soft[:, 1] * 2], 1)
+        soft = F.interpolate(soft, (size, size), mode="bilinear", align_corners=False).clamp_(0, 1)
+        return Masks(face=soft[:, :1], mouth=soft[:, 1:])
 
 
-def _lookup(table: Tensor, labels: Tensor) -> Tensor:
+def _is_member(labels: Tensor, classes: tuple[int, ...]) -> Tensor:
+    table = torch.zeros(256, dtype=torch.uint8, device=labels.device)
+    table[list(classes)] = 1
     return table.index_select(0, labels.flatten().int()).view_as(labels)
+
+
+def _blurred(masks: Tensor, sigma: float) -> Tensor:
+    if sigma <= 0:
+        return masks
+    kernel = 2 * int(3 * sigma + 0.5) + 1
+    return gaussian_blur2d(masks, (kernel, kernel), (sigma, sigma), border_type="replicate")

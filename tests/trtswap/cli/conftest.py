@@ -25,8 +25,8 @@ class Ran:
 
     @property
     def said(self) -> str:
-        """Everything printed, in one line."""
-        return " ".join((self.out + self.err).split())
+        """Everything printed, in one line and without the frame around errors."""
+        return " ".join((self.out + self.err).replace("│", " ").split())
 
 
 Run = Callable[..., Ran]

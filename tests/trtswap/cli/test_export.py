@@ -1,32 +1,17 @@
 """`trtswap export` as users meet it."""
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from trtswap.cli import main
+from trtswap.cli.export import PACKS
 from trtswap.export import recipes
 from trtswap.pack import Pack
 
 from ...export.small import tiny_recipe
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capfd: pytest.CaptureFixture[str]) -> Run:
-    """Exit code, stdout and stderr of a command line."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as stop:
-            main([str(a) for a in arguments])
-        out, err = capfd.readouterr()
-        return int(stop.value.code or 0), out, err
-
-    return call
+from .conftest import Run
 
 
 @pytest.fixture
@@ -37,57 +22,60 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("tiny")
 def test_a_pack_goes_to_the_users_packs(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRTSWAP_PACKS", str(tmp_path / "packs"))
-    code, out, err = run("export", "tiny", "--random-weights", 7)
-    assert code == 0
-    assert out.startswith(str(tmp_path / "packs" / "tiny"))
-    assert "RANDOM WEIGHTS in swap" in out
-    assert [line.split(":")[0] for line in err.splitlines()] == ["detect", "identify", "swap", "parse", "restore"]
+    ran = run("export", "tiny", "--random-weights", 7)
+    assert ran.code == 0
+    assert ran.out.startswith(str(tmp_path / "packs" / "tiny"))
+    assert "RANDOM WEIGHTS in swap" in ran.out
+    assert [line.split(":")[0] for line in ran.err.splitlines()] == ["detect", "identify", "swap", "parse", "restore"]
     assert Pack.load(tmp_path / "packs" / "tiny").name == "tiny"
 
 
 @pytest.mark.usefixtures("tiny")
 def test_json_is_all_there_is_on_stdout(run: Run, tmp_path: Path) -> None:
-    code, out, _ = run("export", "tiny", "-o", tmp_path / "mine", "--random-weights", 7, "--json")
-    report = json.loads(out)
-    assert code == 0
+    ran = run("export", "tiny", "-o", tmp_path / "mine", "--random-weights", 7, "--json")
+    report = json.loads(ran.out)
+    assert ran.code == 0
     assert report["pack"] == str(tmp_path / "mine")
     assert report["stages"]["swap"]["parameters"] == 12
 
 
+def test_help_lists_all_packs() -> None:
+    assert set(PACKS) == set(recipes.RECIPES)
+
+
 def test_unknown_packs_are_listed(run: Run) -> None:
-    code, _, err = run("export", "nothing")
-    assert code == 1
-    assert "no recipe 'nothing'; expected one of simswap-224" in err
-    assert "Traceback" not in err
+    ran = run("export", "nothing")
+    assert ran.code == 1
+    assert "no recipe 'nothing'; expected one of simswap-224" in ran.err
 
 
 def test_a_missing_checkpoint_is_named_before_anything_is_written(run: Run, tmp_path: Path) -> None:
-    code, _, err = run("export", "simswap-224", "--weights", tmp_path, "-o", tmp_path / "mine")
-    assert code == 1
-    assert "yunet_n" in err
+    ran = run("export", "simswap-224", "--weights", tmp_path, "-o", tmp_path / "mine")
+    assert ran.code == 1
+    assert "yunet_n" in ran.err
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_existing_pack_stays(run: Run, tmp_path: Path) -> None:
-    code, _, err = run("export", "paste", "-o", tmp_path)
-    assert code == 1
-    assert "--overwrite" in err
+    ran = run("export", "paste", "-o", tmp_path)
+    assert ran.code == 1
+    assert "--overwrite" in ran.err
 
 
 def test_missing_export_tools_are_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     from trtswap.cli import export
 
     monkeypatch.setattr(export, "NEEDED", ("onnx", "no_such_module"))
-    code, _, err = run("export", "paste")
-    assert code == 1
-    assert 'needs no_such_module, not installed here: pip install "trtswap[export]"' in err
+    ran = run("export", "paste")
+    assert ran.code == 1
+    assert 'needs no_such_module, not installed here: pip install "trtswap[export]"' in ran.err
 
 
 def test_options_reach_the_recipe(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     only_swap = replace(recipes.find_recipe("simswap-512-beta"))
-    code, _, err = run("export", only_swap.name, "--pose-templates", "-o", tmp_path / "mine")
-    assert code == 1
-    assert "Leave out --pose-templates" in err
-    code, _, err = run("export", "paste", "--detector", "scrfd", "-o", tmp_path / "mine")
-    assert code == 1
-    assert "expected one of yunet_n, yunet_s" in err
+    ran = run("export", only_swap.name, "--pose-templates", "-o", tmp_path / "mine")
+    assert ran.code == 1
+    assert "Leave out --pose-templates" in ran.err
+    ran = run("export", "paste", "--detector", "scrfd", "-o", tmp_path / "mine")
+    assert ran.code == 1
+    assert "expected one of yunet_n, yunet_s" in ran.err

@@ -1,33 +1,18 @@
 """`trtswap pack` as users meet it."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from trtswap.cli import main
 from trtswap.export.build import Weights, export_pack
-from trtswap.pack import Pack
+from trtswap.pack import Pack, sha256_of
 
 from ...export.small import tiny_recipe
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capfd: pytest.CaptureFixture[str]) -> Run:
-    """Exit code, stdout and stderr of a command line."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as stop:
-            main([str(a) for a in arguments])
-        out, err = capfd.readouterr()
-        return int(stop.value.code or 0), out, err
-
-    return call
+from .conftest import Run
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +24,7 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def restorer(tmp_path: Path) -> Path:
     """Another project's model: BGR, -1..1, a batch of one, darkens by half."""
     path = tmp_path / "darken.onnx"
-    half = numpy_helper.from_array(onnx.numpy_helper.to_array(helper.make_tensor("half", 1, [], [0.5])), "half")
+    half = numpy_helper.from_array(np.array([0.5], np.float32), "half")
     tensors = [helper.make_tensor_value_info(name, 1, (1, 3, 32, 32)) for name in ("input", "output")]
     graph = helper.make_graph(
         [helper.make_node("Mul", ["input", "half"], ["output"])], "g", *([t] for t in tensors), [half]
@@ -49,23 +34,23 @@ def restorer(tmp_path: Path) -> Path:
 
 
 def test_a_good_pack_passes(run: Run, pack: Path) -> None:
-    code, out, err = run("pack", "check", pack)
-    assert (code, err) == (0, "")
-    assert "Every graph keeps the contract." in out
-    assert "Licence: Apache-2.0 (trtswap)" in out
+    ran = run("pack", "check", pack)
+    assert (ran.code, ran.err) == (0, "")
+    assert "Every graph keeps the contract." in ran.out
+    assert "Licence: Apache-2.0 (trtswap)" in ran.out
 
 
 def test_check_as_json(run: Run, pack: Path) -> None:
-    code, out, _ = run("pack", "check", pack, "--json")
-    report = json.loads(out)
-    assert code == 0
+    ran = run("pack", "check", pack, "--json")
+    report = json.loads(ran.out)
+    assert ran.code == 0
     assert [s["stage"] for s in report["stages"]] == ["detect", "identify", "swap", "parse", "restore"]
     assert report["stages"][3]["outputs"] == ["labels [N,32,32] uint8"]
 
 
 def test_packs_are_found_by_name(run: Run, pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRTSWAP_PACKS", str(pack.parent))
-    assert run("pack", "check", "tiny")[0] == 0
+    assert run("pack", "check", "tiny").code == 0
 
 
 def broken(pack: Path, target: Path, stage: str, graph: onnx.GraphProto) -> Path:
@@ -76,54 +61,51 @@ def broken(pack: Path, target: Path, stage: str, graph: onnx.GraphProto) -> Path
     old = Pack.load(pack).stages[stage].sha256
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=10)
     onnx.save(model, target / f"{stage}.onnx")
-    from trtswap.pack import sha256_of
-
     toml = (target / "pack.toml").read_text().replace(old, sha256_of(target / f"{stage}.onnx"))
     (target / "pack.toml").write_text(toml)
     return target
 
 
 def test_a_graph_with_another_batch_than_it_says_is_found(run: Run, pack: Path, tmp_path: Path) -> None:
-    zero = numpy_helper.from_array(onnx.numpy_helper.to_array(helper.make_tensor("z", 7, [1], [0])), "first")
-    one = numpy_helper.from_array(onnx.numpy_helper.to_array(helper.make_tensor("o", 7, [1], [1])), "end")
+    first, end = (numpy_helper.from_array(np.array([i]), name) for i, name in enumerate(("first", "end")))
     graph = helper.make_graph(
         [helper.make_node("Slice", ["faces", "first", "end", "first"], ["restored"])],
         "restore",
         [helper.make_tensor_value_info("faces", 1, ("N", 3, 32, 32))],
-        [helper.make_tensor_value_info("restored", 1, ("N", 3, 32, 32))],
-        [zero, one],
+        [helper.make_tensor_value_info("restored", 1, ("M", 3, 32, 32))],
+        [first, end],
     )
-    code, _, err = run("pack", "check", broken(pack, tmp_path / "broken", "restore", graph))
-    assert code == 1
-    assert "graph restore, output restored at batch 3: its shape is (1, 3, 32, 32), expected (3, 3, 32, 32)" in err
+    ran = run("pack", "check", broken(pack, tmp_path / "broken", "restore", graph))
+    assert ran.code == 1
+    assert "graph restore, output restored at batch 3: its shape is (1, 3, 32, 32), expected (3, 3, 32, 32)" in ran.err
 
 
 def test_a_changed_file_is_found(run: Run, pack: Path, tmp_path: Path) -> None:
     graph = helper.make_graph([], "restore", [], [])
     folder = broken(pack, tmp_path / "broken", "restore", graph)
     (folder / "restore.onnx").write_bytes(b"something else")
-    code, _, err = run("pack", "check", folder)
-    assert code == 1
-    assert "The file was changed or is damaged" in err
+    ran = run("pack", "check", folder)
+    assert ran.code == 1
+    assert "The file was changed or is damaged" in ran.err
 
 
 def test_wrap_with_flags(run: Run, pack: Path, restorer: Path, tmp_path: Path) -> None:
-    code, out, err = run(
+    ran = run(
         *("pack", "wrap", restorer, "--base", pack, "--stage", "restore", "--size", 32, "--template", "ffhq_512"),
         *("--range=-1,1", "--out-range=-1,1", "--colour", "bgr", "--out-colour", "bgr", "--licence", "MIT"),
         *("-o", tmp_path / "mine", "--json"),
     )
-    assert (code, err) == (0, "")
-    made = Pack.load(json.loads(out)["pack"])
+    assert (ran.code, ran.err) == (0, "")
+    made = Pack.load(json.loads(ran.out)["pack"])
     assert made.weights["darken"]["licence"] == "MIT"
-    assert run("pack", "check", made.path)[0] == 0
+    assert run("pack", "check", made.path).code == 0
 
 
 def test_wrap_with_a_file(run: Run, pack: Path, restorer: Path, tmp_path: Path) -> None:
     options = tmp_path / "wrap.toml"
     options.write_text(f'[restore]\nmodel = "{restorer.name}"\nsize = 32\ntemplate = "ffhq_512"\nrange = [-1, 1]\n')
-    code, _, err = run("pack", "wrap", "--options", options, "--base", pack, "-o", tmp_path / "mine")
-    assert (code, err) == (0, "")
+    ran = run("pack", "wrap", "--options", options, "--base", pack, "-o", tmp_path / "mine")
+    assert (ran.code, ran.err) == (0, "")
     assert Pack.load(tmp_path / "mine").name == "mine"
 
 
@@ -137,9 +119,10 @@ def test_wrap_with_a_file(run: Run, pack: Path, restorer: Path, tmp_path: Path) 
     ],
 )
 def test_wrong_options_are_wrong_usage(
-    run: Run, pack: Path, restorer: Path, tmp_path: Path, arguments: tuple[str, ...], message: str
+    run: Run, pack: Path, restorer: Path, arguments: tuple[str, ...], message: str
 ) -> None:
-    code, _, err = run("pack", "wrap", restorer, "--base", pack, "-o", tmp_path / "mine", *arguments)
-    assert code == 2
-    assert message in " ".join(err.replace("│", " ").split())
-    assert not (tmp_path / "mine").exists()
+    target = restorer.with_name("mine")
+    ran = run("pack", "wrap", restorer, "--base", pack, "-o", target, *arguments)
+    assert ran.code == 2
+    assert message in " ".join(ran.err.replace("│", " ").split())
+    assert not target.exists()
