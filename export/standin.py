@@ -36,9 +36,11 @@ class Thumbnail(nn.Module):
 class Paste(nn.Module):
     """`faces` [N, 3, S, S], `latents` of :class:`Thumbnail` -> `swapped` [N, 3, S, S].
 
-    The thumbnail is enlarged to S and given, channel by channel, the mean and standard deviation that the target has
-    within the face's oval.
+    The source's details in the target's light: what is left of the enlarged thumbnail without its coarse shading, as
+    strong as the target's own details within the face's oval, on top of the target's coarse shading.
     """
+
+    CELLS = 7  # of the coarse shading, along each side: light and shadow, no features
 
     def __init__(self, side: int, size: int, template: str) -> None:
         super().__init__()
@@ -50,15 +52,18 @@ class Paste(nn.Module):
     def forward(self, faces: Tensor, latents: Tensor) -> Tensor:
         picture = latents.view(-1, 3, self.side, self.side)
         picture = F.interpolate(picture, (self.size, self.size), mode="bilinear", align_corners=False)
-        mean, std = self._statistics(picture)
-        target_mean, target_std = self._statistics(faces)
-        return ((picture - mean) * (target_std / std) + target_mean).clamp(0, 1)
+        details, shading = picture - self._shading(picture), self._shading(faces)
+        gain = self._strength(faces - shading) / self._strength(details)
+        return (shading + details * gain).clamp(0, 1)
 
-    def _statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of each channel in the oval, [N, 3, 1, 1] each."""
-        mean = (x * self.oval).sum((2, 3), keepdim=True)
-        variance = ((x - mean).square() * self.oval).sum((2, 3), keepdim=True)
-        return mean, (variance + 1e-12).sqrt()
+    def _shading(self, x: Tensor) -> Tensor:
+        """The picture seen through very frosted glass, [N, 3, S, S]."""
+        coarse = F.avg_pool2d(x, self.size // self.CELLS)
+        return F.interpolate(coarse, (self.size, self.size), mode="bilinear", align_corners=False)
+
+    def _strength(self, details: Tensor) -> Tensor:
+        """Root mean square in the oval, [N, 1, 1, 1]."""
+        return ((details.square() * self.oval).sum((1, 2, 3), keepdim=True) / 3 + 1e-12).sqrt()
 
 
 class FixedLabels(nn.Module):

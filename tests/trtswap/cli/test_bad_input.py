@@ -230,7 +230,7 @@ class TestTargets:
         ]
         ran = subprocess.run(
             [*COMMAND, *map(str, arguments)],
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000)),
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000)),
             capture_output=True,
             text=True,
             check=False,

@@ -95,7 +95,7 @@ def test_masks_follow_the_labels(engine: Opener) -> None:
     assert (face[:, 128:] < 0.02).all()  # nothing outside the face is shown
     assert ((face[128] - face[128].clamp(0, 1)).abs() == 0).all()
     assert (face[60].diff() <= 1e-6).all()  # falls steadily
-    assert (mouth[102:138, 42:88] > 0.95).all()  # the mouth is kept whole
+    assert (mouth[102:138, 42:88] > 0.9).all()  # the mouth is kept whole
     assert (mouth[:, 120:] == 0).all()
     assert 0.2 < float(mouth[120, 92]) < 0.98  # and fades outside of it
 
