@@ -41,6 +41,7 @@ class Paste(nn.Module):
     """
 
     CELLS = 7  # of the coarse shading, along each side: light and shadow, no features
+    OUTSIDE = 0.05  # weight of the face's mean colour in a cell, which is what cells outside the oval get
 
     def __init__(self, side: int, size: int, template: str) -> None:
         super().__init__()
@@ -57,8 +58,11 @@ class Paste(nn.Module):
         return (shading + details * gain).clamp(0, 1)
 
     def _shading(self, x: Tensor) -> Tensor:
-        """The picture seen through very frosted glass, [N, 3, S, S]."""
-        coarse = F.avg_pool2d(x, self.size // self.CELLS)
+        """The face seen through very frosted glass, [N, 3, S, S]; what lies outside the oval has no say in it."""
+        cell, weight = self.size // self.CELLS, self.oval / self.oval.max()
+        mean = (x * self.oval).sum((2, 3), keepdim=True)
+        inside = F.avg_pool2d(x * weight, cell) + self.OUTSIDE * mean
+        coarse = inside / (F.avg_pool2d(weight[None, None], cell) + self.OUTSIDE)
         return F.interpolate(coarse, (self.size, self.size), mode="bilinear", align_corners=False)
 
     def _strength(self, details: Tensor) -> Tensor:
