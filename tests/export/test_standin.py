@@ -37,7 +37,7 @@ def test_the_pasted_face_has_the_targets_light() -> None:
     """A target that is dark on the left and lies on white gives a face that is dark on the left, with no white in it."""
     ramp = torch.linspace(0.1, 0.7, 224).expand(1, 3, 224, 224)
     oval = face_oval(224, TEMPLATE)
-    face = oval > oval.max() / 2
+    face = oval > oval.max() / 50
     target = torch.where(face, ramp + 0.02 * picture(4, 224), torch.ones(()))
     freckles = torch.rand(1, 3, 112, 112, generator=torch.Generator().manual_seed(0))
     swapped = Paste(112, 224, TEMPLATE)(target, Thumbnail(112)(freckles))[0].mean(0)
