@@ -13,6 +13,7 @@ from trtswap.cli.interrupt import Interrupted, StopSwitch, interruptible
 from trtswap.cli.people import People
 from trtswap.cli.progress import Display, display_for
 from trtswap.cli.runtime import Runtime, in_one_line
+from trtswap.errors import InputError
 from trtswap.options import SwapOptions
 from trtswap.swapper import Observer, Swapper, Who
 from trtswap.video.target import Target, temporary_beside
@@ -74,6 +75,9 @@ class Job(ABC):
         self.people.check()
         self.check_source()
         for target in self.targets:
+            for picture in self.people.pictures():
+                if target.exists() and target.samefile(picture):
+                    raise InputError(f"{target}: is one of the pictures of people; expected another name.")
             Target(target, source=self.source, overwrite=self.overwrite).discard()
 
 

@@ -90,8 +90,9 @@ class VideoJob(Job):
 
     def _line(self, result: SwapResult, seconds: float) -> str:
         counts = result.faces_per_frame
+        took = f"{seconds:.1f} s" if seconds < 60 else duration(seconds)
         parts = [
-            f"{count(result.frames, 'frame')} in {duration(seconds)} ({result.frames / seconds:.1f} fps)",
+            f"{count(result.frames, 'frame')} in {took} ({result.frames / seconds:.1f} fps)",
             f"{count(sum(counts), 'face')} swapped in {count(sum(n > 0 for n in counts), 'frame')}",
             count(len(result.warnings), "warning"),
         ]

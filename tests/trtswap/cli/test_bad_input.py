@@ -173,6 +173,13 @@ class TestTargets:
         assert f"{target}: is the source video itself" in ran.said
         assert source.read_bytes() == (clips / "one.mp4").read_bytes()
 
+    def test_is_a_picture_of_somebody(self, swap: Run, clips: Path, face: Path, tmp_path: Path) -> None:
+        picture = Path(shutil.copy(face, tmp_path / "face.png"))
+        ran = swap(clips / "one.mp4", "-s", picture, "-o", tmp_path / "out.mp4", "--report", picture, "--overwrite")
+        assert ran.code == 1
+        assert f"{picture}: is one of the pictures" in ran.said
+        assert picture.read_bytes() == face.read_bytes()
+
     def test_folder_missing(self, swap: Run, clips: Path, face: Path, tmp_path: Path) -> None:
         ran = swap(clips / "one.mp4", "-s", face, "-o", tmp_path / "no" / "out.mp4")
         assert ran.code == 1
@@ -218,7 +225,7 @@ class TestTargets:
         """A limit on the size of files stands for a disk that is full."""
         arguments = [
             "swap",
-            clips / "long.mp4",
+            clips / "one.mp4",
             "-s",
             face,
             "-o",
