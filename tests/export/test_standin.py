@@ -44,7 +44,7 @@ def test_the_pasted_face_has_the_targets_light() -> None:
     thirds = [face & (torch.arange(224) // 75 == i) for i in range(3)]
     found, wanted = ([float(x[third].mean()) for third in thirds] for x in (swapped, target[0].mean(0)))
     assert found[0] < found[1] < found[2]
-    assert found[2] - found[0] > 0.6 * (wanted[2] - wanted[0])
+    assert found[2] - found[0] > 0.5 * (wanted[2] - wanted[0])
     assert found[2] < wanted[2] + 0.05
 
 
