@@ -64,7 +64,9 @@ def main() -> None:
     torch.set_num_threads(1)  # as the command line does, which leaves the cores to encoder and networks
     with tempfile.TemporaryDirectory() as folder:
         pack = export_pack(paste(), Path(folder) / "paste", Weights(None, seed=0))
-        data = result("overhead", measure(pack, args.repeats), canvas=pack.canvas_size, batch=BATCH, threads=1, stages=list(OURS))
+        data = result(
+            "overhead", measure(pack, args.repeats), canvas=pack.canvas_size, batch=BATCH, threads=1, stages=list(OURS)
+        )
     print(table(data))
     if args.write:
         print(write(data))

@@ -34,7 +34,7 @@ def test_a_face_pasted_onto_itself_is_itself() -> None:
 
 
 def test_the_pasted_face_has_the_targets_light() -> None:
-    """A target that is dark on the left and lies on white gives a face that is dark on the left, with no white in it."""
+    """A target that is dark on the left and lies on white gives a face that is dark on the left, without white."""
     ramp = torch.linspace(0.1, 0.7, 224).expand(1, 3, 224, 224)
     oval = face_oval(224, TEMPLATE)
     face = oval > oval.max() / 50
