@@ -79,4 +79,5 @@ def _blurred(masks: Tensor, sigma: float) -> Tensor:
     if sigma <= 0:
         return masks
     kernel = 2 * int(3 * sigma + 0.5) + 1
-    return gaussian_blur2d(masks, (kernel, kernel), (sigma, sigma), border_type="replicate")
+    blurred: Tensor = gaussian_blur2d(masks, (kernel, kernel), (sigma, sigma), border_type="replicate")
+    return blurred
