@@ -112,11 +112,6 @@ class Pipeline:
         self.close()
 
 
-def one_for_all(latent: Tensor, faces: Faces) -> Tensor:
-    """The same identity [D] for every face: [N, D]."""
-    return latent.expand(len(faces), -1)
-
-
 def largest(faces: Faces) -> Faces:
     """Of each frame only the face with the largest box."""
     if not len(faces):

@@ -1,6 +1,5 @@
 """Swapper: the one object that a service needs."""
 
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,8 +17,9 @@ from trtswap.frames import Frames
 from trtswap.options import SwapOptions
 from trtswap.pack import Pack
 from trtswap.packs import find_pack
-from trtswap.pipeline import Pipeline, largest, one_for_all
-from trtswap.stages.identify import Chooser, Identity, average
+from trtswap.pipeline import Pipeline, largest
+from trtswap.stages.identify import ByReference, Casting, Identity, OneForAll, Who, average
+from trtswap.stages.lookahead import Lookahead
 from trtswap.stages.track import Tracker
 from trtswap.timing import Clock
 from trtswap.video.images import frames_from_rgb, read_image
@@ -27,7 +27,8 @@ from trtswap.video.info import VideoInfo
 from trtswap.video.reader import Loss, VideoReader
 from trtswap.video.writer import VideoWriter
 
-Who = Identity | Sequence[tuple[Identity, Identity]]
+# Detection alone casts nobody.
+NOBODY = OneForAll(Identity(torch.zeros(0)))
 # Source pictures are often close-ups; a face that fills the picture is found in a smaller copy of it.
 SOURCE_SIZES = (640, 320, 160)
 
@@ -144,13 +145,12 @@ class Swapper:
         Returns:
             Swapped pictures: a NumPy array for a NumPy array, else a torch tensor on the engine's device.
         """
-        chooser = self._chooser(who)
+        casting = self._casting(who)
         batch = frames_from_rgb(frames, copy=True).to(self.choice.device)
         faces = self._pipeline.detect(batch)
         faces = replace(faces, track=torch.arange(len(faces)))
-        if chooser is not None:
-            chooser.look(batch, faces, 0)
-        self._swap_batch(batch, faces, who, chooser, Clock())
+        casting.look(batch, faces, 0)
+        self._swap_batch(batch, faces, casting, Clock())
         out = torch.stack(batch.planes, -1)
         return out.cpu().numpy() if type(frames).__module__ == "numpy" else out
 
@@ -167,7 +167,7 @@ class Swapper:
             with VideoReader(source, batch_size=self.options.batch, start=start, end=end) as reader:
                 yield from self.detect_video(reader)
             return
-        for _, frames, faces in self._tracked(source, None, Clock()):
+        for _, frames, faces in self._tracked(source, NOBODY, Clock()):
             yield frames, faces
 
     def swap_video(
@@ -179,6 +179,7 @@ class Swapper:
         start: float | None = None,
         end: float | None = None,
         observers: Sequence[Observer] = (),
+        profile: bool = False,
         **writing: Any,
     ) -> SwapResult:
         """Swap faces in a video; sound, subtitles, timing and metadata are carried over.
@@ -188,25 +189,29 @@ class Swapper:
             who: an identity for all faces, or pairs of (reference, source).
             start, end: seconds of the source to take.
             observers: are shown each batch before and after it is changed.
+            profile: on a GPU, wait for it at the end of each stage, so that ``seconds`` tells what each took;
+                without it, only what the host waited for.
             writing: passed to :class:`~trtswap.video.writer.VideoWriter`: ``codec``, ``crf``, ``preset``,
                 ``options``, ``copy_streams``, ``overwrite``.
 
         Raises:
             ReadError, WriteError: see there. Nothing is left under the target's name after an error.
         """
-        clock = Clock(synchronise=self.choice.device, listeners=[observer.stage for observer in observers])
+        clock = Clock(
+            synchronise=self.choice.device if profile else None, listeners=[observer.stage for observer in observers]
+        )
         counts: list[int] = []
         with (
             VideoReader(source, batch_size=self.options.batch, start=start, end=end) as reader,
             VideoWriter(target, reader.info, source=Path(source), start=start, end=end, **writing) as writer,
         ):
-            chooser = self._chooser(who)
+            casting = self._casting(who)
             for observer in observers:
                 observer.begin(reader.info, expected_frames(reader.info, start, end))
-            for first, frames, faces in self._tracked(reader, chooser, clock):
+            for first, frames, faces in self._tracked(reader, casting, clock):
                 for observer in observers:
                     observer.before(first, frames, faces)
-                swapped = self._swap_batch(frames, faces, who, chooser, clock)
+                swapped = self._swap_batch(frames, faces, casting, clock)
                 counts += torch.bincount(swapped.frame_index, minlength=len(frames)).tolist()
                 for observer in observers:
                     observer.after(first, frames, swapped)
@@ -219,18 +224,10 @@ class Swapper:
             warnings += (f"No face was found in {source}; the target is a copy.",)
         return SwapResult(len(counts), tuple(counts), clock.seconds, warnings, reader.loss)
 
-    def _tracked(
-        self, reader: VideoReader, chooser: Chooser | None, clock: Clock
-    ) -> Iterator[tuple[int, Frames, Faces]]:
+    def _tracked(self, reader: VideoReader, casting: Casting, clock: Clock) -> Iterator[tuple[int, Frames, Faces]]:
         """Batches with the number of their first frame and their tracked faces, as soon as these are complete."""
-        tracker = Tracker(
-            half_window=self.options.smooth,
-            max_gap=self.options.fill,
-            min_lag=Chooser.LOOK_FRAMES if chooser is not None else 0,
-        )
-        waiting: deque[Frames] = deque()
-        done: list[Faces] = []
-        given = pushed = 0
+        smooth, fill = self.options.smooth, self.options.fill
+        lookahead = Lookahead(Tracker(half_window=smooth, max_gap=fill, min_lag=casting.look_frames))
         batches = iter(reader)
         while True:
             with clock.stage("decode"):
@@ -240,24 +237,15 @@ class Swapper:
                 with clock.stage("detect"):
                     found = self._pipeline.detect(frames)
                 with clock.stage("track"):
-                    seen = Faces.cat([tracker.push(found.of_frame(b)) for b in range(len(frames))])
-                if chooser is not None:
-                    with clock.stage("identify"):
-                        chooser.look(frames, seen, pushed)
-                pushed += len(frames)
-                waiting.append(frames)
-            with clock.stage("track"):
-                done += tracker.ready(ended=frames is None)
-            while waiting and len(done) >= len(waiting[0]):
-                batch = waiting.popleft()
-                faces = Faces.cat([done[b].at(b) for b in range(len(batch))])
-                del done[: len(batch)]
-                yield given, batch, faces
-                given += len(batch)
+                    first, faces = lookahead.push(frames, found)
+                with clock.stage("identify"):
+                    casting.look(frames, faces, first)
+            yield from lookahead.ready(ended=frames is None)
             if frames is None:
                 return
 
-    def _chooser(self, who: Who) -> Chooser | None:
+    def _casting(self, who: Who) -> Casting:
+        """Check identities against the pack, and say how they are given to faces."""
         for identity in [who] if isinstance(who, Identity) else [i for pair in who for i in pair]:
             if identity.latent.numel() != (expected := self.pack.stages["identify"].latent):
                 raise InputError(
@@ -265,26 +253,17 @@ class Swapper:
                     f"{expected}. Make it with identity() of this Swapper."
                 )
         if isinstance(who, Identity):
-            return None
+            return OneForAll(who)
         if not who:
             raise InputError("who is an empty list; expected an Identity or pairs of (reference, source).")
         threshold = self.options.similarity
         if threshold is None:
             threshold = self.pack.stages["identify"].threshold
-        return Chooser(self._pipeline.identify, who, threshold)
+        return ByReference(self._pipeline.identify, who, threshold)
 
-    def _swap_batch(self, frames: Frames, faces: Faces, who: Who, chooser: Chooser | None, clock: Clock) -> Faces:
+    def _swap_batch(self, frames: Frames, faces: Faces, casting: Casting, clock: Clock) -> Faces:
         """Swap in place; gives back the faces that were swapped."""
-        if self.options.faces == "largest":
-            faces = largest(faces)
-        if isinstance(who, Identity):
-            latents = one_for_all(who.latent, faces)
-        else:
-            assert chooser is not None  # noqa: S101
-            pair = chooser.choose(faces)
-            faces = faces[pair >= 0]
-            sources = torch.stack([source.latent for _, source in who])
-            latents = sources[pair[pair >= 0].to(sources.device)]
+        faces, latents = casting.cast(largest(faces) if self.options.faces == "largest" else faces)
         self._pipeline.swap(frames, faces, latents, clock)
         return faces
 

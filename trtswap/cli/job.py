@@ -15,7 +15,8 @@ from trtswap.cli.progress import Display, display_for
 from trtswap.cli.runtime import Runtime, in_one_line
 from trtswap.errors import InputError
 from trtswap.options import SwapOptions
-from trtswap.swapper import Observer, Swapper, Who
+from trtswap.stages.identify import Who
+from trtswap.swapper import Observer, Swapper
 from trtswap.video.target import Target, temporary_beside
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import typer
 
 from trtswap.errors import SourceError
-from trtswap.stages.identify import Identity
-from trtswap.swapper import Swapper, Who
+from trtswap.stages.identify import Identity, Who
+from trtswap.swapper import Swapper
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from trtswap.cli.progress import count, duration
 from trtswap.cli.runtime import precisions
 from trtswap.errors import InputError
 from trtswap.report import Recorder, Report, write_report
-from trtswap.swapper import Observer, Swapper, SwapResult, Who
+from trtswap.stages.identify import Who
+from trtswap.swapper import Observer, Swapper, SwapResult
 from trtswap.video.containers import container_for
 from trtswap.video.probe import open_input, video_stream
 
@@ -49,7 +50,8 @@ class VideoJob(Job):
         started = time.perf_counter()
         result = swapper.swap_video(
             self.source, self.target, who, start=self.start, end=self.end, overwrite=self.overwrite,
-            observers=[*observers, recorder] if self.report else observers, **self.writing,
+            profile=self.report is not None, observers=[*observers, recorder] if self.report else observers,
+            **self.writing,
         )  # fmt: skip
         seconds = time.perf_counter() - started
         if self.report is not None:
