@@ -40,7 +40,8 @@ test: $(TEST_VENV)/.ready dist/.built
 	$(TEST_VENV)/bin/ruff format --check .
 	# From another folder, so that mypy and pytest see the installed wheel and not this checkout.
 	repo=$$PWD; (cd $(TEST_VENV) && bin/mypy --config-file "$$repo/pyproject.toml" -p trtswap)
-	TRTSWAP_TEST_WHEEL=1 $(TEST_VENV)/bin/pytest -n 2 --durations=15 $(ARGS)
+	# One torch thread for each of the two workers: pools that share cores wait for each other.
+	OMP_NUM_THREADS=1 TRTSWAP_TEST_WHEEL=1 $(TEST_VENV)/bin/pytest -n 2 --durations=25 $(ARGS)
 	echo "make test took $$((SECONDS - start)) s, the virtual environment aside"
 
 demo: $(DEMO_VENV)/.ready
