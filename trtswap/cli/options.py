@@ -132,7 +132,10 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only warnings 
 
 # Running
 PackName = Annotated[
-    str, typer.Option("--pack", help="Name of an installed pack, or a pack's folder.", rich_help_panel=RUNNING)
+    str,
+    typer.Option(
+        "--pack", envvar="TRTSWAP_PACK", help="Name of an installed pack, or a pack's folder.", rich_help_panel=RUNNING
+    ),
 ]
 Backend = Annotated[
     Literal["auto", "onnxruntime", "torch", "tensorrt"],
