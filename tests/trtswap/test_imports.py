@@ -85,7 +85,7 @@ MODULES = ["trtswap", "trtswap.backends", "trtswap.pack", "trtswap.swapper", "tr
 @pytest.mark.parametrize("module", MODULES)
 def test_importing_pulls_in_no_tools_and_no_extras(module: str) -> None:
     script = f"import sys, {module}; print(*sys.modules, sep='\\n')"
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    run = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, check=True)
     loaded = run.stdout.split()
     assert module in loaded
     assert not [name for name in loaded if is_in(name, TOOLS + EXTRAS + ON_USE)]

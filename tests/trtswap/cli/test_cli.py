@@ -36,7 +36,7 @@ def test_every_command_has_help(run: Run, command: str) -> None:
 def test_help_is_quick() -> None:
     """Processor time, which other work on the machine leaves alone: importing PyTorch alone takes two seconds."""
     script = "import sys, time, trtswap.cli; print(time.process_time(), 'torch' in sys.modules)"
-    seconds, torch_is_in = subprocess.check_output([sys.executable, "-c", script], text=True).split()
+    seconds, torch_is_in = subprocess.check_output([sys.executable, "-P", "-c", script], text=True).split()
     assert torch_is_in == "False"
     assert float(seconds) < 0.5
 

@@ -119,7 +119,7 @@ def test_verify_of_a_missing_checkpoint(source, tmp_path):
 
 @pytest.mark.parametrize(("answer", "code"), [("y", 0), ("n", 1)])
 def test_licence_is_asked_on_a_terminal(data, tmp_path, answer, code):
-    command = [sys.executable, "-c", "from trtswap.cli.weights import app; app()", "pull", "yunet_n"]
+    command = [sys.executable, "-P", "-c", "from trtswap.cli.weights import app; app()", "pull", "yunet_n"]
     terminal, end = pty.openpty()
     process = subprocess.Popen(
         [*command, "--from", str(data), "--into", str(tmp_path)], stdin=end, stdout=end, stderr=end

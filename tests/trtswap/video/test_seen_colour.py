@@ -61,12 +61,15 @@ def test_a_pasted_patch_is_seen_in_its_colour(
     expected = matrix or ("bt709" if height >= 720 else "bt601")
     with av.open(str(target)) as container:
         frame = next(container.decode(video=0))
-        rgb = frame.reformat(
-            format="gbrpf32le",  # float: swscale's 8-bit output of 10-bit input is up to 3 levels too dark
-            src_colorspace=SWSCALE[expected],
-            src_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
-            dst_color_range=ColorRange.JPEG,
-        ).to_ndarray() * 255
+        rgb = (
+            frame.reformat(
+                format="gbrpf32le",  # float: swscale's 8-bit output of 10-bit input is up to 3 levels too dark
+                src_colorspace=SWSCALE[expected],
+                src_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
+                dst_color_range=ColorRange.JPEG,
+            ).to_ndarray()
+            * 255
+        )
     assert np.abs(rgb[30:58, 36:64] - COLOUR).max() <= 2
     assert np.abs(rgb[80:, :20] - rgb[90, 5]).max() <= 1  # the rest is grey still
     assert np.abs(np.diff(rgb[90, 5])).max() <= 1
