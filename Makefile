@@ -34,7 +34,7 @@ $(DEMO_VENV)/.ready: constraints.txt dist/.built
 	touch $@
 
 test: $(TEST_VENV)/.ready dist/.built
-	start=$$SECONDS
+	@start=$$SECONDS
 	$(TEST_VENV)/bin/pip install -q --disable-pip-version-check --no-deps --force-reinstall dist/*.whl
 	$(TEST_VENV)/bin/ruff check .
 	$(TEST_VENV)/bin/ruff format --check .
@@ -45,7 +45,7 @@ test: $(TEST_VENV)/.ready dist/.built
 	echo "make test took $$((SECONDS - start)) s, the virtual environment aside"
 
 demo: $(DEMO_VENV)/.ready
-	start=$$SECONDS
+	@start=$$SECONDS
 	DEMO_VENV=$(DEMO_VENV) VIDEO="$(VIDEO)" SOURCE="$(SOURCE)" WEIGHTS="$(WEIGHTS)" bench/demo.sh
 	echo "make demo took $$((SECONDS - start)) s, the virtual environment aside"
 
