@@ -1,4 +1,4 @@
-"""A picture of a swap: source | target | result, for frames spread over the video.
+"""A picture of a swap: source | target | result around what changed, for frames spread over the video.
 
 python bench/contact_sheet.py SOURCE TARGET RESULT SHEET.jpg
 """
@@ -7,12 +7,12 @@ import sys
 from itertools import islice
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageChops
 
 from trtswap.video.images import read_image
 from trtswap.video.reader import VideoReader
 
-ROWS, HEIGHT = 5, 240
+ROWS, HEIGHT, NOISE = 5, 320, 24
 
 
 def spread_frames(video: Path, count: int) -> list[Image.Image]:
@@ -25,6 +25,15 @@ def spread_frames(video: Path, count: int) -> list[Image.Image]:
         return [Image.fromarray(f.rgb(0).numpy()) for i, f in enumerate(frames) if i in wanted]
 
 
+def changed_square(before: Image.Image, after: Image.Image) -> tuple[int, int, int, int]:
+    """A square around what differs by more than coding noise, twice as wide; the whole picture if nothing does."""
+    box = ImageChops.difference(before, after).convert("L").point(lambda v: 255 * (v > NOISE)).getbbox()
+    if box is None:
+        return (0, 0, *before.size)
+    x, y, half = (box[0] + box[2]) // 2, (box[1] + box[3]) // 2, max(box[2] - box[0], box[3] - box[1])
+    return (x - half, y - half, x + half, y + half)
+
+
 def fitted(image: Image.Image) -> Image.Image:
     return image.resize((round(image.width * HEIGHT / image.height), HEIGHT), Image.Resampling.LANCZOS)
 
@@ -32,11 +41,10 @@ def fitted(image: Image.Image) -> Image.Image:
 def main() -> None:
     source, target, result, sheet = map(Path, sys.argv[1:])
     left = fitted(Image.fromarray(read_image(source).numpy()))
-    rows = [
-        (left, fitted(before), fitted(after))
-        for before, after in zip(spread_frames(target, ROWS), spread_frames(result, ROWS), strict=True)
-    ]
-    width = sum(image.width for image in rows[0]) + 20
+    pairs = list(zip(spread_frames(target, ROWS), spread_frames(result, ROWS), strict=True))
+    boxes = [changed_square(before, after) for before, after in pairs]
+    rows = [(left, fitted(a.crop(box)), fitted(b.crop(box))) for (a, b), box in zip(pairs, boxes, strict=True)]
+    width = max(sum(image.width for image in row) for row in rows) + 20
     page = Image.new("RGB", (width, len(rows) * (HEIGHT + 10) - 10), "white")
     for y, row in enumerate(rows):
         x = 0
