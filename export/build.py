@@ -9,7 +9,8 @@ from torch import nn
 
 from trtswap.errors import ExportError
 from trtswap.export import checkpoints
-from trtswap.export.graph import Inputs, compare, export_graph, image_like
+from trtswap.export.compare import Inputs, compare, image_like
+from trtswap.export.graph import export_graph
 from trtswap.export.networks.yunet import YuNet
 from trtswap.export.recipes import Recipe, StageRecipe
 from trtswap.export.standin import drawn_faces

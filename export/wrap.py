@@ -20,7 +20,8 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort
 
 from trtswap.errors import ExportError, InputError
 from trtswap.export.build import example_inputs, strictest
-from trtswap.export.graph import LABEL_AGREEMENT, OPSET, checked, value_info
+from trtswap.export.compare import LABEL_AGREEMENT
+from trtswap.export.graph import OPSET, checked, value_info
 from trtswap.export.recipes import spec
 from trtswap.export.writer import PackWriter
 from trtswap.pack import Pack, StageSpec, contract, sha256_of

@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from trtswap.backends.engine import TensorSpec
 from trtswap.errors import ExportError
-from trtswap.export.graph import OPSET, Inputs, compare, export_graph, image_like
+from trtswap.export.compare import Inputs, compare, image_like
+from trtswap.export.graph import OPSET, export_graph
 
 F32, U8 = torch.float32, torch.uint8
 FACES = TensorSpec("faces", ("N", 3, 16, 16), F32)
