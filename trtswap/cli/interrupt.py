@@ -15,7 +15,7 @@ from typing import TypeVar
 from trtswap.errors import TrtswapError
 
 # How long the work may take to stop by itself, which cleans up best.
-GRACE_SECONDS = 0.3
+GRACE_SECONDS = 0.2
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 T = TypeVar("T")

@@ -329,8 +329,8 @@ class TestSignals:
         assert leftovers(folder) == []
 
     def test_while_the_encoder_finishes(self, data: Path, face: Path, paste_pack: Path, tmp_path: Path) -> None:
-        """x265 holds all 16 frames back and takes long for them once there are no more."""
-        clip = small_copy(data / "presenter.mp4", tmp_path / "clip.mp4", 16, (1920, 1080))
+        """x265 holds all frames back and takes long for them once there are no more."""
+        clip = small_copy(data / "presenter.mp4", tmp_path / "clip.mp4", 24, (960, 540))
         folder = tmp_path / "videos"
         folder.mkdir()
         slow = ("--codec", "libx265", "--preset", "placebo", "--pack", paste_pack)
