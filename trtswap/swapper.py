@@ -219,7 +219,7 @@ class Swapper:
                     writer.write(frames.to("cpu"))
             with clock.stage("encode"):
                 writer.close()
-            warnings = (*reader.warnings, *writer.warnings)
+            warnings = (*reader.warnings, *damage(reader), *writer.warnings)
         if not any(counts):
             warnings += (f"No face was found in {source}; the target is a copy.",)
         return SwapResult(len(counts), tuple(counts), clock.seconds, warnings, reader.loss)
@@ -278,6 +278,14 @@ class Swapper:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
         self.close()
+
+
+def damage(reader: VideoReader) -> tuple[str, ...]:
+    """What of a source was damaged, one sentence, or nothing."""
+    packets, frames = reader.damaged_packets, reader.corrupt_frames
+    if not packets and not frames:
+        return ()
+    return (f"The source is damaged: {packets} packets were skipped, {frames} frames were decoded with errors.",)
 
 
 def expected_frames(info: VideoInfo, start: float | None, end: float | None) -> int | None:

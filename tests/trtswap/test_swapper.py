@@ -193,6 +193,18 @@ def looped(data: Path, path: Path, frames: int) -> Path:
     return path
 
 
+def test_damage_is_reported_and_does_not_stop_a_swap(swapper: Swapper, data: Path, tmp_path: Path) -> None:
+    clip = looped(data, tmp_path / "clip.mp4", 60)
+    content = bytearray(clip.read_bytes())
+    noise = np.random.default_rng(0)
+    for start in range(len(content) // 4, len(content) // 2, 1500):
+        content[start : start + 200] = noise.bytes(200)
+    clip.write_bytes(content)
+    result = swapper.swap_video(clip, tmp_path / "out.mp4", swapper.identity(data / "astronaut.png"))
+    assert result.frames > 20
+    assert any("The source is damaged" in warning for warning in result.warnings)
+
+
 MEMORY_OF_TWO_SWAPS = """
 import re, sys
 from trtswap import Swapper
