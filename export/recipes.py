@@ -132,6 +132,16 @@ def simswap_stages(
     )
 
 
+def thumbnail(side: int) -> StageRecipe:
+    """An identity that is the source's picture itself, ``side`` pixels wide."""
+    return StageRecipe(spec("identify", size=112, templates=FRONTAL, latent=3 * side**2), partial(Thumbnail, side))
+
+
+def fixed_labels(canvas: int) -> StageRecipe:
+    """The same labels for every face on a canvas of that size."""
+    return StageRecipe(spec("parse", size=canvas, templates=FFHQ), partial(FixedLabels, canvas, FFHQ[0]))
+
+
 def paste(*, size: int = 224, canvas: int = 512) -> Recipe:
     """The stand-in for a trained swap network; only the detector has weights."""
     side = 112
@@ -140,11 +150,11 @@ def paste(*, size: int = 224, canvas: int = 512) -> Recipe:
         "Pastes the source's own face, aligned and colour-matched; nothing is learned but the face detector.",
         (
             detect("yunet_n"),
-            StageRecipe(spec("identify", size=112, templates=FRONTAL, latent=3 * side**2), partial(Thumbnail, side)),
+            thumbnail(side),
             StageRecipe(
                 spec("swap", size=size, templates=FRONTAL, latent=3 * side**2), partial(Paste, side, size, FRONTAL[0])
             ),
-            StageRecipe(spec("parse", size=canvas, templates=FFHQ), partial(FixedLabels, canvas, FFHQ[0])),
+            fixed_labels(canvas),
         ),
     )
 
@@ -157,9 +167,9 @@ def identity(*, size: int = 512, canvas: int = 512) -> Recipe:
         "Changes nothing: the swap and restore graphs are a single Identity node. For tests and measurements.",
         (
             detect("yunet_n"),
-            StageRecipe(spec("identify", size=112, templates=FRONTAL, latent=3 * side**2), partial(Thumbnail, side)),
+            thumbnail(side),
             StageRecipe(spec("swap", size=size, templates=FFHQ, latent=3 * side**2), Unchanged),
-            StageRecipe(spec("parse", size=canvas, templates=FFHQ), partial(FixedLabels, canvas, FFHQ[0])),
+            fixed_labels(canvas),
             StageRecipe(spec("restore", size=canvas, templates=FFHQ), Unchanged),
         ),
     )

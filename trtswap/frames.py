@@ -4,7 +4,7 @@ Convention: geometry's (x right, y down, pixel centres at integers). *Coded* pix
 *displayed* pixels are what a viewer sees after rotation and sample aspect ratio.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trtswap.geometry import compose, invert
+from trtswap.geometry import compose, identity_transform, invert
 from trtswap.video.color import PixelFormat, planes_from_rgb, rgb_from_planes
 from trtswap.warp import bounds, shifted, started, warp
 
@@ -65,10 +65,11 @@ class Frames:
         """
         crops = torch.empty(len(frame_index), 3, size, size, device=self.device)
         matrix, offset = rgb_from_planes(self.format, self.device)
-        to_coded = invert(compose(transforms, self.to_display))
+        to_coded, grids = invert(compose(transforms, self.to_display)), self._grids()
         for crop, frame, transform in zip(crops, frame_index.tolist(), to_coded, strict=True):
             values = torch.cat([
-                self._cut(group, frame, compose(to_plane, transform), size) for group, to_plane in self._groups()
+                self._cut(planes, frame, compose(to_plane, transform), size)
+                for _, planes, to_plane in grids
             ])  # fmt: skip
             torch.addmm(offset[:, None], matrix, values.flatten(1), out=crop.view(3, -1))
         return crops
@@ -93,15 +94,15 @@ class Frames:
             boxes: x0, y0, x1, y1 in canvas pixels, half open; outside of them nothing of the canvas is seen.
         """
         matrix, offset = planes_from_rgb(self.format, self.device)
-        to_canvas = compose(transforms, self.to_display)
+        to_canvas, grids = compose(transforms, self.to_display), self._grids()
         for i, frame in enumerate(frame_index.tolist()):
             x0, y0, x1, y1 = boxes[i]
             a, picture = alphas[i], canvas[i, :, y0:y1, x0:x1]
             # Premultiplied, so that a filtered edge never mixes in colour from where alpha is 0.
             code = torch.addmm(offset[:, None], matrix, picture.flatten(1)).view_as(picture).mul_(a)
-            for channels, (planes, to_plane) in zip(self._channel_groups(), self._groups(), strict=True):
+            for channels, planes, to_plane in grids:
                 to_layers = shifted(compose(to_canvas[i], invert(to_plane)), x0, y0)
-                self._blend(planes, frame, to_layers, torch.cat([code[channels[0] : channels[-1] + 1], a]))
+                self._blend(planes, frame, to_layers, torch.cat([code[channels], a]))
 
     def resized(self, size: int) -> tuple[Tensor, Tensor]:
         """All frames upright, scaled down so that the longer side is at most ``size``, and letterboxed.
@@ -130,8 +131,13 @@ class Frames:
         width, height = self.display_size
         transform = invert(self.to_display)
         values = [
-            warp(torch.stack([p[frame] for p in group]).float(), compose(to_plane, transform), height, width)
-            for group, to_plane in self._groups()
+            warp(
+                torch.stack([p[frame] for p in planes]).float(),
+                compose(to_plane, transform),
+                height,
+                width,
+            )
+            for _, planes, to_plane in self._grids()
         ]
         matrix, offset = rgb_from_planes(self.format, self.device)
         out = (matrix @ torch.cat(values).flatten(1) + offset[:, None]).view(3, height, width)
@@ -145,17 +151,15 @@ class Frames:
         return Frames((y, u, v), self.format, self.to_display, self.display_size, self.pts, self.durations,
                       self.time_base)  # fmt: skip
 
-    def _channel_groups(self) -> tuple[tuple[int, ...], ...]:
-        """Planes that share one sampling grid."""
-        return ((0, 1, 2),) if self.format.chroma_shift == (0, 0) else ((0,), (1, 2))
-
-    def _groups(self) -> Iterator[tuple[list[Tensor], Tensor]]:
-        """For each group its planes and the transform from coded luma pixels to its own pixels."""
+    def _grids(self) -> list[tuple[slice, list[Tensor], Tensor]]:
+        """What shares a sampling grid: channels, their planes, and the transform from coded luma to plane pixels."""
         (shift_x, shift_y), (dx, dy) = self.format.chroma_shift, self.format.chroma_offset
-        for channels in self._channel_groups():
-            kx, ky = (1.0, 1.0) if 0 in channels else (0.5**shift_x, 0.5**shift_y)
-            ox, oy = (0.0, 0.0) if 0 in channels else (dx, dy)
-            yield [self.planes[c] for c in channels], torch.tensor([[kx, 0.0, -ox * kx], [0.0, ky, -oy * ky]])
+        luma, (y, u, v) = identity_transform(), self.planes
+        if (shift_x, shift_y) == (0, 0):
+            return [(slice(0, 3), [y, u, v], luma)]
+        kx, ky = 0.5**shift_x, 0.5**shift_y
+        chroma = torch.tensor([[kx, 0.0, -dx * kx], [0.0, ky, -dy * ky]])
+        return [(slice(0, 1), [y], luma), (slice(1, 3), [u, v], chroma)]
 
     @staticmethod
     def _cut(planes: list[Tensor], frame: int, to_plane: Tensor, size: int) -> Tensor:
