@@ -31,6 +31,8 @@ class Material(IntEnum):
     HAT = 9
     HAND = 10
     MICROPHONE = 11
+    EARRING = 12
+    NECKLACE = 13
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Field:
     props: Props
 
     def parts(self, p: Points) -> Tensor:
-        """Distance to each material: float32 [12, B, K]; absent ones are far away."""
+        """Distance to each material: float32 [14, B, K]; absent ones are far away."""
         cranium = self.skull.cranium(p)
         face = self.skull.distance(p, cranium)
         face = self.mouth.join_to(self.eyes.join_to(self.nose.join_to(face, p), p), p)
@@ -69,6 +71,8 @@ class Field:
             self.props.hat(p, cranium) if hatted else far,
             self.props.hand(p) if wears("hand") else far,
             self.props.microphone(p) if wears("microphone") else far,
+            self.props.earrings(p) if wears("earrings") else far,
+            self.props.necklace(bare, body) if wears("necklace") else far,
         ])  # fmt: skip
 
     def distance(self, p: Points) -> Tensor:

@@ -26,6 +26,8 @@ PLAIN = {
     Material.HAT: "hat",
     Material.HAND: "background",
     Material.MICROPHONE: "background",
+    Material.EARRING: "earring",
+    Material.NECKLACE: "necklace",
 }
 
 

@@ -149,3 +149,8 @@ def to_picture(linear: Tensor, exposure: Tensor) -> Tensor:
         exposure: [B, 1].
     """
     return (1 - torch.exp(-1.15 * linear.clamp(min=0) * exposure[..., None, None])) ** (1 / 2.2)
+
+
+def from_picture(display: Tensor, exposure: Tensor) -> Tensor:
+    """The inverse of :func:`to_picture`."""
+    return -torch.log1p(-(display.clamp(0, 0.995) ** 2.2)) / (1.15 * exposure[..., None, None])

@@ -64,7 +64,7 @@ class Mouth:
         u2 = (x / self.half_width()) ** 2
         inside = 1 - u2
         round_ = inside.clamp(min=0)
-        corner = 0.26 * d["smile"] + d["smile_side"] * torch.sign(x) - 0.42 * self.gap()
+        corner = 0.26 * d["smile"] + d["smile_side"] * torch.sign(x) - 0.34 * self.gap()
         line = y + corner * u2.clamp(max=1.3) + w["cupid_bow"] * 0.4 * (u2 * (1 - u2) * 2 - 0.2)
         gap = self.gap() * torch.sqrt(round_ + 1e-6) * (0.4 + 0.6 * round_) - 0.004
         thin = 1 - 0.22 * d["smile"].clamp(min=0)

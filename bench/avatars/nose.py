@@ -23,9 +23,8 @@ class Nose:
         return torch.zeros_like(y), y, 10.33 + w["nose_projection"]
 
     def landmark(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The middle of the tip as it is seen from any side: a little in front of the ball's centre."""
-        x, y, z = self.tip()
-        return x, y, z + 0.3 * self.who["nose_tip_size"]
+        """The middle of the tip as it is seen from any side: the ball's centre."""
+        return self.tip()
 
     def join_to(self, head: Tensor, p: Points) -> Tensor:
         """The head's distance [B, K] with the nose."""

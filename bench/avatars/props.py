@@ -1,4 +1,4 @@
-"""What people wear and hold: glasses, hats, a hand or a microphone before the face."""
+"""What people wear and hold: glasses, hats, jewellery, a hand or a microphone before the face."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .eyes import BALL
 from .parameters import Parameter, Values, sample
-from .primitives import Points, capsule, ellipsoid, join, length, overlap
+from .primitives import Points, capsule, ellipsoid, join, length, overlap, sphere
 
 TABLE = (
     Parameter("glasses", 0, 1),
@@ -29,12 +29,19 @@ TABLE = (
     Parameter("hand_side", -1, 1),
     Parameter("microphone_x", -2.5, 2.5),
     Parameter("microphone_y", -11.5, -9.0),
+    Parameter("earrings", 0, 1),
+    Parameter("earring_size", 0.28, 0.55),
+    Parameter("necklace", 0, 1),
+    Parameter("necklace_drop", 0.0, 2.0),
+    Parameter("metal_hue", 0.05, 0.2),
+    Parameter("metal_warmth", 0.0, 0.6),
 )
 
-KINDS = ("glasses", "beanie", "cap", "hand", "microphone")
+KINDS = ("glasses", "beanie", "cap", "hand", "microphone", "earrings", "necklace")
 
 # Shares of the avatars that wear or hold each.
 GLASSES, BEANIE, CAP, HAND, MICROPHONE = 0.16, 0.05, 0.1, 0.05, 0.11
+EARRINGS, NECKLACE = 0.15, 0.15
 
 
 def sample_props(seeds: Sequence[int]) -> Values:
@@ -47,6 +54,8 @@ def sample_props(seeds: Sequence[int]) -> Values:
         "cap": ((hat >= BEANIE) & (hat < CAP)).float(),
         "hand": (occluder < HAND).float(),
         "microphone": ((occluder >= HAND) & (occluder < MICROPHONE)).float(),
+        "earrings": (v["earrings"] < EARRINGS).float(),
+        "necklace": (v["necklace"] < NECKLACE).float(),
     }
 
 
@@ -146,3 +155,23 @@ class Props:
         head = ellipsoid(p, (x, y, 13.0), (2.1, 2.3, 2.1))
         handle = capsule(p, (x, y - 1.5, 13.3), (x * 2.0, y - 18.0, 17.0), 1.2, 0.95)
         return hidden_unless(w["microphone"], torch.minimum(head, handle))
+
+    def earrings(self, p: Points) -> Tensor:
+        """A bead below each ear's lobe."""
+        who, m = self.who, p.mirrored()
+        y = -2.1 - 2.75 * who["ear_size"] - self.wears["earring_size"]
+        z = -0.3 + 0.5 * who["ear_size"]
+        x = 7.0 - 0.45 * (z + 0.6) * (0.6 + who["ear_out"])
+        return hidden_unless(self.wears["earrings"], sphere(m, x, y, z, self.wears["earring_size"]))
+
+    def necklace(self, skin: Tensor, body: Points) -> Tensor:
+        """A string of beads around the neck.
+
+        Args:
+            skin: distance to the bare neck.
+            body: the points in the trunk's frame.
+        """
+        line = -15.2 - self.wears["necklace_drop"] - 0.45 * (body.z + 3.0)
+        around = torch.atan2(body.x, body.z + 3.5)
+        bead = 0.17 + 0.07 * torch.cos(around * 30)
+        return hidden_unless(self.wears["necklace"], 0.8 * (length(skin - 0.05, 0.85 * (body.y - line)) - bead))

@@ -18,7 +18,7 @@ from .field import Field, Material
 from .hair import Hair
 from .labels import LABEL, boxes, downsample, landmark_points
 from .labels import labels as labels_of
-from .light import Light, to_picture
+from .light import Light, from_picture, to_picture
 from .march import Rays, march, normals, openness, packed, put, sunlight, take
 from .mouth import Mouth
 from .noise import Noise
@@ -30,7 +30,8 @@ from .skull import Skull
 from .surfaces import Painter
 
 COARSE = 4  # samples of a cone in the first pass
-STEPS = (40, 32)  # of the first and second pass
+SHADE = 2  # samples and axis that share one look at sky and lamp, which vary slowly over a picture
+STEPS = (40, 40)  # of the first and second pass
 BODY_SHARE = (0.35, 0.1, 0.15)  # of the head's yaw, pitch and roll that the trunk follows
 
 
@@ -78,21 +79,26 @@ class Renderer:
             )
 
     @torch.inference_mode()
-    def render(self, scene: Scene) -> Avatars:
-        """Pictures and truths of all scenes, on the device of the renderer's noise."""
+    def render(self, scene: Scene, behind: Tensor | None = None) -> Avatars:
+        """Pictures and truths of all scenes, on the device of the renderer's noise.
+
+        Args:
+            behind: float32 RGB [B, 3, H, W], 0..1: what is seen behind the heads instead of a backdrop.
+        """
         device = self.noise.volume.device
-        pieces = [self._piece(scene[i : i + self.piece].to(device)) for i in range(0, len(scene), self.piece)]
+        rows = [slice(i, i + self.piece) for i in range(0, len(scene), self.piece)]
+        pieces = [self._piece(scene[r].to(device), None if behind is None else behind[r].to(device)) for r in rows]
         return Avatars(
             *(torch.cat([getattr(p, f) for p in pieces]) for f in ("images", "boxes", "landmarks", "labels"))
         )
 
-    def _piece(self, scene: Scene) -> Avatars:
+    def _piece(self, scene: Scene, behind: Tensor | None) -> Avatars:
         turn = rotation(scene.pose)
         camera = Camera(scene.view, turn, self.height, self.width)
         # A compiled field computes all props: cheaper than to compile it anew for every combination of them.
         kinds = kinds_in(scene.props) if self.distance is Field.distance else frozenset(KINDS)
         field = build_field(scene, turn, kinds)
-        picture = _Picture(self, scene, camera, field, Light(scene.light, turn.mT))
+        picture = _Picture(self, scene, camera, field, Light(scene.light, turn.mT), behind)
         image, found = picture.draw()
         return Avatars(image, boxes(field, camera), camera.project(landmark_points(field)), found)
 
@@ -128,6 +134,7 @@ class _Picture:
     camera: Camera
     field: Field
     light: Light
+    behind: Tensor | None
 
     def draw(self) -> tuple[Tensor, Tensor]:
         """Images [B, 3, H, W] and labels uint8 [B, H, W]."""
@@ -136,7 +143,7 @@ class _Picture:
         x, y = _grid(high, wide, 1 / r.samples, self.camera.turn.device)
         rays = Rays(self.camera.origin(), self.camera.rays(x, y))
         t, met = self._trace(rays, high, wide)
-        colour = backdrop(self.scene.backdrop, r.noise, x / r.height, y / r.height)
+        colour = self._backdrop(x, y)
         found = torch.full_like(met, 0, dtype=torch.int64)
         index = packed(met)
         if index.shape[1]:
@@ -146,6 +153,14 @@ class _Picture:
         colour, found = self._lenses(rays, t, met, colour, found)
         linear = colour.mT.view(-1, 3, high, wide)
         return self._develop(linear), downsample(found.view(-1, high, wide), r.samples)
+
+    def _backdrop(self, x: Tensor, y: Tensor) -> Tensor:
+        """Linear RGB [B, K, 3] behind the heads, at pixels x, y [K]."""
+        r = self.renderer
+        if self.behind is None:
+            return backdrop(self.scene.backdrop, r.noise, x / r.height, y / r.height)
+        large = F.interpolate(self.behind, scale_factor=float(r.samples), mode="nearest")
+        return from_picture(large, self.scene.light["exposure"]).flatten(2).mT.contiguous()
 
     def _distance(self, p: Points) -> Tensor:
         return self.renderer.distance(self.field, p)
@@ -185,9 +200,8 @@ class _Picture:
         return light, labels_of(self.field, p, nearest.indices, painted.masks)
 
     def _arriving(self, p: Points, normal: Tensor, index: Tensor, wide: int) -> tuple[Tensor, Tensor]:
-        """Shares of sky and key light [B, K]. They vary slowly: computed for one sample of each pixel."""
-        s = self.renderer.samples
-        first = (index % wide % s == 0) & (index // wide % s == 0)
+        """Shares of sky and key light [B, K], computed for one of SHADE x SHADE samples."""
+        first = (index % wide % SHADE == 0) & (index // wide % SHADE == 0)
         some = packed(first)
         q, n = points_of(take(p.stacked(), some)), take(normal, some)
         open_ = openness(self._distance, q, n)
@@ -196,14 +210,13 @@ class _Picture:
 
     def _spread(self, values: Tensor, at: Tensor, to: Tensor, valid: Tensor, wide: int) -> Tensor:
         """Values at some samples [B, J], blurred a little over the picture and read at others [B, K]."""
-        s = self.renderer.samples
-        high, small = self.renderer.height, self.renderer.width
-        cell = (at // wide // s) * small + at % wide // s
+        high, small = self.renderer.height * self.renderer.samples // SHADE, wide // SHADE
+        cell = (at // wide // SHADE) * small + at % wide // SHADE
         plane = torch.zeros(len(values), high * small, device=values.device)
         weight = put(plane, cell, torch.ones_like(values), valid).view(-1, 1, high, small)
         value = put(plane, cell, values, valid).view(-1, 1, high, small)
-        blurred = F.avg_pool2d(value, 5, 1, 2) / F.avg_pool2d(weight, 5, 1, 2).clamp(min=1e-3)
-        large = F.interpolate(blurred, scale_factor=s, mode="bilinear")
+        blurred = F.avg_pool2d(value, 3, 1, 1) / F.avg_pool2d(weight, 3, 1, 1).clamp(min=1e-3)
+        large = F.interpolate(blurred, scale_factor=SHADE, mode="bilinear")
         return large.flatten(1).gather(1, to).clamp(0, 1)
 
     def _lenses(self, rays: Rays, t: Tensor, met: Tensor, colour: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:

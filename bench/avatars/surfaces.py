@@ -50,7 +50,7 @@ class Painter:
             ((Material.TEETH, Material.TONGUE), self._mouth),
             ((Material.HAIR,), self._hair),
             ((Material.CLOTH, Material.HAT), self._textile),
-            ((Material.GLASSES, Material.MICROPHONE), self._hard),
+            ((Material.GLASSES, Material.MICROPHONE, Material.EARRING, Material.NECKLACE), self._hard),
         )
         for materials, brush in brushes:
             mask = torch.isin(material, torch.tensor(materials, device=material.device))
@@ -163,6 +163,9 @@ class Painter:
             p.y, w["microphone_y"] - 1.6, w["microphone_y"] - 1.4
         )
         albedo = mix(frame, mesh[..., None].expand_as(normal), microphone)
+        jewel = ((material == Material.EARRING) | (material == Material.NECKLACE)).float()
+        metal = from_hue(w["metal_hue"], w["metal_warmth"], torch.full_like(w["metal_hue"], 0.85))
+        albedo = mix(albedo, metal.expand_as(normal), jewel)
         return _plain(albedo, normal, 0.9, 0.22)
 
     def _bumpy(self, p: Points, normal: Tensor, frequency: float, height: float) -> Tensor:

@@ -1,0 +1,57 @@
+"""Trains the face parser on the renderer's own labels.
+
+python -m export.avatar.parse DATA WEIGHTS [--seed 0]
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from trtswap.stages.parse import CLASSES
+
+from . import data, narrow, training
+from .crops import canvas_transforms, cut, noisy, pictures, recoloured
+from .identify import normalised
+
+BATCH = 16
+
+
+def class_weights(labels: Tensor) -> Tensor:
+    """Rare classes count more, by the root of their rarity: float32 [19]."""
+    share = torch.bincount(labels.flatten().int(), minlength=len(CLASSES)).float() / labels.numel()
+    return (share.clamp(min=1e-5) ** -0.4 / 4).clamp(0.3, 6)
+
+
+def overlap_loss(scores: Tensor, labels: Tensor) -> Tensor:
+    """One minus the soft intersection over union, mean over the classes that the batch shows."""
+    shares = scores.softmax(1)
+    truth = F.one_hot(labels, len(CLASSES)).movedim(-1, 1).float()
+    both = (shares * truth).sum((0, 2, 3))
+    either = (shares + truth).sum((0, 2, 3)) - both
+    present = truth.sum((0, 2, 3)) > 0
+    return 1 - (both[present] / either[present].clamp(min=1)).mean()
+
+
+def main() -> None:
+    options = training.parser(__doc__ or "", steps=1300).parse_args()
+    generator = training.start(options)
+    renders = data.load(options.data)
+    images, landmarks = renders.images.flatten(0, 1), renders.landmarks.flatten(0, 1)
+    labels = renders.labels.flatten(0, 1)
+    weights = class_weights(labels[::7])
+    network = narrow.parser()
+
+    def step(number: int) -> dict[str, Tensor]:
+        rows = torch.randint(len(images), (BATCH,), generator=generator)
+        transforms = canvas_transforms(noisy(landmarks[rows], generator), narrow.CANVAS)
+        faces = recoloured(cut(pictures(images[rows]), transforms, narrow.CANVAS), generator)
+        truth = cut(labels[rows, None].float(), transforms, narrow.CANVAS, mode="nearest")[:, 0].round().long()
+        main_, fine, coarse = network.heads(normalised(faces))
+        losses = [F.cross_entropy(s, truth, weight=weights) for s in (main_, fine, coarse)]
+        return {"main": losses[0], "aux": 0.2 * (losses[1] + losses[2]), "overlap": overlap_loss(main_, truth)}
+
+    training.descend(step, {"parse": network}, folder=options.weights, steps=options.steps, rate=4e-3)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""Trains the restorer on what the trained swap leaves on the canvas.
+
+    python -m export.avatar.restore DATA WEIGHTS [--seed 0]
+
+Needs ``swap.pt`` and ``identify_swap.pt``. The swapped crop is small; on the canvas it is soft, and has the swap's own
+mistakes. The truth is the rendered canvas, with the target's mouth, which the pipeline keeps.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from trtswap.geometry import compose, invert
+from trtswap.stages.parse import MOUTH
+
+from . import data, narrow, training
+from .crops import canvas_transforms, cut, noisy, pictures, swap_transforms
+from .identify import normalised
+from .pairs import Pairs, PairSampler
+from .swap import face_weight, pixel_losses, source_faces
+
+BATCH = 8
+PLAIN = 0.15  # share of canvases without a swap: what is good already must stay as it is
+
+
+def border_ramp(size: int) -> Tensor:
+    """1 in the middle of a crop, 0 at its border: float32 [1, 1, size, size]."""
+    distance = torch.minimum(torch.arange(size), size - 1 - torch.arange(size)) / (0.06 * size)
+    edge = distance.clamp(0, 1)
+    return (edge[:, None] * edge[None])[None, None]
+
+
+def mouth_mask(labels: Tensor) -> Tensor:
+    """Soft mask of the mouth: float32 [N, 1, H, W] of labels [N, H, W]."""
+    mouth = torch.isin(labels, torch.tensor(MOUTH, dtype=labels.dtype)).float()[:, None]
+    return (F.avg_pool2d(mouth, 9, 1, 4) * 2).clamp(0, 1)
+
+
+class Canvases:
+    """Blended canvases as the pipeline makes them, and what they should be."""
+
+    def __init__(self, pairs: PairSampler, swapper: torch.nn.Module, identifier: torch.nn.Module) -> None:
+        self.pairs, self.swapper, self.identifier = pairs, swapper, identifier
+
+    @torch.no_grad()
+    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Blended and true canvases [N, 3, C, C], and the weights of their pixels [N, 1, C, C]."""
+        batch = self.pairs.draw(count)
+        landmarks = noisy(batch.landmarks, generator)
+        to_swap = swap_transforms(landmarks, narrow.SWAP)
+        to_canvas = canvas_transforms(landmarks, narrow.CANVAS)
+        target = pictures(batch.target)
+        latents = F.normalize(self.identifier(normalised(source_faces(batch, generator))))
+        swapped = self.swapper(cut(target, to_swap, narrow.SWAP, oversample=2), latents).clamp(0, 1)
+        layers = torch.cat([swapped, border_ramp(narrow.SWAP).expand(count, -1, -1, -1)], 1)
+        layers = cut(layers, compose(to_canvas, invert(to_swap)), narrow.CANVAS)
+        stack = torch.cat(
+            [target, pictures(batch.truth), face_weight(batch.labels, batch.truth_labels), mouth_mask(batch.labels)], 1
+        )
+        original, truth, weight, mouth = cut(stack, to_canvas, narrow.CANVAS).split([3, 3, 1, 1], 1)
+        blended = torch.lerp(original, layers[:, :3], layers[:, 3:] * (1 - mouth))
+        plain = (torch.rand(count, generator=generator) < PLAIN).float()[:, None, None, None]
+        truth = torch.lerp(truth, original, torch.maximum(mouth, plain))
+        return torch.lerp(blended, original, plain), truth, weight
+
+
+def main() -> None:
+    options = training.parser(__doc__ or "", steps=1200).parse_args()
+    generator = training.start(options)
+    canvases = Canvases(
+        PairSampler(data.load(options.data), generator),
+        narrow.trained(narrow.swapper(), options.weights, "swap"),
+        narrow.trained(narrow.identifier(), options.weights, "identify_swap"),
+    )
+    network = narrow.restorer()
+    noise_weights = [m.weight for m in (network.stylegan_decoder.style_conv1, *network.stylegan_decoder.style_convs)]
+    for weight in noise_weights:
+        weight.requires_grad_(False)
+
+    def step(number: int) -> dict[str, Tensor]:
+        blended, truth, weight = canvases.draw(BATCH, generator)
+        made = (network(blended * 2 - 1) + 1) / 2
+        return pixel_losses(made, truth, weight)
+
+    training.descend(step, {"restore": network}, folder=options.weights, steps=options.steps, rate=3e-3)
+
+
+if __name__ == "__main__":
+    main()

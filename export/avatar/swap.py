@@ -1,0 +1,120 @@
+"""Trains the swap network against the rendered truth, and the identity network along with it.
+
+    python -m export.avatar.swap DATA WEIGHTS [--seed 0]
+
+Needs ``identify.pt`` and ``identify_heads.pt``. The identity network goes on learning, because what a latent holds is
+what the swap has to work with; its own losses stay, so that it still tells people apart.
+"""
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trtswap.export.networks.arcface import ArcFace
+from trtswap.stages.parse import FACE
+
+from . import data, narrow, training
+from .crops import cut, noisy, pictures, recoloured, swap_transforms
+from .identify import Heads, features, normalised
+from .pairs import Pairs, PairSampler
+
+BATCH = 16
+SURROUNDINGS = 0.25  # weight of pixels that are not the face's
+
+
+def face_weight(labels: Tensor, truth_labels: Tensor) -> Tensor:
+    """1 where either picture shows the face, SURROUNDINGS elsewhere: float32 [N, 1, H, W]."""
+    table = torch.full((256,), SURROUNDINGS)
+    table[list(FACE)] = 1.0
+    return torch.maximum(table[labels.int()], table[truth_labels.int()])[:, None]
+
+
+def edges(x: Tensor) -> tuple[Tensor, Tensor]:
+    return x[..., :, 1:] - x[..., :, :-1], x[..., 1:, :] - x[..., :-1, :]
+
+
+def pixel_losses(made: Tensor, truth: Tensor, weight: Tensor) -> dict[str, Tensor]:
+    """Differences of colours and of their slopes, weighted means."""
+    norm = weight.mean()
+    slopes = [
+        ((a - b).abs() * w).mean()
+        for a, b, w in zip(edges(made), edges(truth), (weight[..., 1:], weight[..., 1:, :]), strict=True)
+    ]
+    return {
+        "colour": ((made - truth).abs() * weight).mean() / norm * 4,
+        "squared": ((made - truth).square() * weight).mean() / norm * 10,
+        "slope": torch.stack(slopes).sum() / norm * 2,
+    }
+
+
+class Critic(nn.Module):
+    """Compares faces by a fixed identity network: its first features and its latent."""
+
+    def __init__(self, network: ArcFace) -> None:
+        super().__init__()
+        self.network = copy.deepcopy(network).eval().requires_grad_(False)
+
+    def look(self, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        n = self.network
+        small = F.interpolate(faces, (narrow.IDENTIFY,) * 2, mode="bilinear", antialias=True)
+        fine = n.layer1(n.maxpool(n.prelu(n.bn1(n.conv1(normalised(small))))))
+        middle = n.layer2(fine)
+        deep = n.bn2(n.layer4(n.layer3(middle)))
+        return fine, middle, F.normalize(n.bn3(n.fc(deep.flatten(1))))
+
+    def forward(self, made: Tensor, truth: Tensor) -> dict[str, Tensor]:
+        with torch.no_grad():
+            wanted = self.look(truth)
+        fine, middle, latent = self.look(made)
+        return {
+            "features": 0.15 * (F.l1_loss(fine, wanted[0]) + F.l1_loss(middle, wanted[1])),
+            "likeness": 0.3 * (1 - (latent * wanted[2]).sum(1)).mean(),
+        }
+
+
+def swap_crops(pairs: Pairs, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Target crops, true crops [N, 3, S, S] and their weight [N, 1, S, S]."""
+    transforms = swap_transforms(noisy(pairs.landmarks, generator), narrow.SWAP)
+    weight = face_weight(pairs.labels, pairs.truth_labels)
+    stack = torch.cat([pictures(pairs.target), pictures(pairs.truth), weight], 1)
+    crops = cut(stack, transforms, narrow.SWAP, oversample=2)
+    return crops[:, :3], crops[:, 3:6], crops[:, 6:]
+
+
+def source_faces(pairs: Pairs, generator: torch.Generator) -> Tensor:
+    """Identify crops of the sources [N, 3, 112, 112]."""
+    transforms = swap_transforms(noisy(pairs.source_landmarks, generator), narrow.IDENTIFY)
+    return cut(pictures(pairs.source), transforms, narrow.IDENTIFY, oversample=2)
+
+
+def main() -> None:
+    options = training.parser(__doc__ or "", steps=3600).parse_args()
+    generator = training.start(options)
+    pairs = PairSampler(data.load(options.data), generator)
+    wanted = features()
+    identifier = narrow.identifier()
+    identifier.load_state_dict(torch.load(options.weights / "identify.pt", weights_only=True))
+    heads = Heads(narrow.LATENT, wanted.shape[1])
+    heads.load_state_dict(torch.load(options.weights / "identify_heads.pt", weights_only=True))
+    critic, network = Critic(identifier), narrow.swapper()
+
+    def step(number: int) -> dict[str, Tensor]:
+        batch = pairs.draw(BATCH)
+        target, truth, weight = swap_crops(batch, generator)
+        sources = recoloured(source_faces(batch, generator), generator, 0.03)
+        latents = F.normalize(identifier(normalised(sources)))
+        made = (network(target, latents)).clamp(0, 1)
+        logits, guessed = heads(latents, batch.people)
+        return pixel_losses(made, truth, weight) | critic(made, truth) | {
+            "who": 0.02 * F.cross_entropy(logits, batch.people),
+            "read": 0.1 * F.mse_loss(guessed, wanted[batch.people]),
+        }  # fmt: skip
+
+    networks = {"swap": network, "identify_swap": identifier, "swap_heads": heads}
+    training.descend(step, networks, folder=options.weights, steps=options.steps, rate=2e-3, frozen=("swap_heads",))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""The loop that every network of the pack is trained in: Adam, one cycle of the learning rate, checkpoints."""
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+LOG_SECONDS, SAVE_SECONDS = 20.0, 120.0
+
+# Takes the number of the step, gives named losses; their sum is descended.
+Step = Callable[[int], dict[str, Tensor]]
+
+
+def parser(description: str, *, steps: int) -> argparse.ArgumentParser:
+    """Options that all training scripts share."""
+    options = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("data", type=Path, help="folder of export.avatar.data")
+    options.add_argument("weights", type=Path, help="folder for the trained networks")
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--steps", type=int, default=steps)
+    options.add_argument("--threads", type=int, default=1)
+    return options
+
+
+def start(options: argparse.Namespace) -> torch.Generator:
+    """Seed everything; the generator draws batches and noise."""
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+    options.weights.mkdir(parents=True, exist_ok=True)
+    return torch.Generator().manual_seed(options.seed)
+
+
+def descend(
+    step: Step, networks: dict[str, nn.Module], *, folder: Path, steps: int, rate: float, decay: float = 0.01,
+    frozen: Sequence[str] = (),
+) -> None:  # fmt: skip
+    """Train networks together and save each as ``folder/NAME.pt``.
+
+    A run that was stopped goes on from ``folder/NAMES.state``, which is removed at the end.
+
+    Args:
+        rate: the highest learning rate.
+        frozen: names of networks that are not saved (helpers of the loss).
+    """
+    parameters = [p for network in networks.values() for p in network.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=decay, betas=(0.9, 0.99))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.08)
+    state = folder / f"{'-'.join(networks)}.state"
+    first = _resume(state, networks, optimiser, schedule)
+    means: dict[str, float] = {}
+    logged = saved = time.monotonic()
+    for number in range(first, steps):
+        losses = step(number)
+        optimiser.zero_grad(set_to_none=True)
+        torch.stack(list(losses.values())).sum().backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimiser.step()
+        schedule.step()
+        for name, loss in losses.items():
+            value = float(loss.detach())
+            means[name] = 0.98 * means.get(name, value) + 0.02 * value
+        now = time.monotonic()
+        if now - logged > LOG_SECONDS or number == steps - 1:
+            logged = now
+            print(f"{number + 1}/{steps}", *(f"{k} {v:.4f}" for k, v in means.items()), flush=True)
+        if now - saved > SAVE_SECONDS:
+            saved = now
+            torch.save(_state(number + 1, networks, optimiser, schedule), state)
+    for name, network in networks.items():
+        if name not in frozen:
+            torch.save(network.eval().state_dict(), folder / f"{name}.pt")
+    state.unlink(missing_ok=True)
+
+
+def _state(number: int, networks: dict[str, nn.Module], *parts: Any) -> dict[str, Any]:
+    return {
+        "step": number,
+        "networks": {k: v.state_dict() for k, v in networks.items()},
+        "parts": [p.state_dict() for p in parts],
+    }
+
+
+def _resume(state: Path, networks: dict[str, nn.Module], *parts: Any) -> int:
+    if not state.exists():
+        return 0
+    saved = torch.load(state, weights_only=True)
+    for name, network in networks.items():
+        network.load_state_dict(saved["networks"][name])
+    for part, values in zip(parts, saved["parts"], strict=True):
+        part.load_state_dict(values)
+    return int(saved["step"])
