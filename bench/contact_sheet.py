@@ -1,6 +1,6 @@
-"""A picture of a swap: source | target | result around what changed, for frames spread over the video.
+"""A picture of a swap: source | target | result | truth around what changed, for frames spread over the video.
 
-python bench/contact_sheet.py SOURCE TARGET RESULT SHEET.jpg
+python bench/contact_sheet.py SOURCE TARGET RESULT SHEET.jpg [TRUTH]
 """
 
 import sys
@@ -39,11 +39,13 @@ def fitted(image: Image.Image) -> Image.Image:
 
 
 def main() -> None:
-    source, target, result, sheet = map(Path, sys.argv[1:])
+    source, target, result, sheet, *truth = map(Path, sys.argv[1:])
     left = fitted(Image.fromarray(read_image(source).numpy()))
-    pairs = list(zip(spread_frames(target, ROWS), spread_frames(result, ROWS), strict=True))
-    boxes = [changed_square(before, after) for before, after in pairs]
-    rows = [(left, fitted(a.crop(box)), fitted(b.crop(box))) for (a, b), box in zip(pairs, boxes, strict=True)]
+    videos = [spread_frames(video, ROWS) for video in (target, result, *truth)]
+    rows = []
+    for frames in zip(*videos, strict=True):
+        box = changed_square(frames[0], frames[1])
+        rows.append((left, *(fitted(frame.crop(box)) for frame in frames)))
     width = max(sum(image.width for image in row) for row in rows) + 20
     page = Image.new("RGB", (width, len(rows) * (HEIGHT + 10) - 10), "white")
     for y, row in enumerate(rows):

@@ -23,12 +23,15 @@ from PIL import Image
 from torch import Tensor
 
 from .backdrop import backdrop
+from .camera import Camera
+from .expression import rotation
 from .identity import sample_identity
+from .labels import landmark_points
 from .light import to_picture
 from .noise import Noise
 from .parameters import Values
-from .props import without_props
-from .render import Renderer, compiled_distance
+from .props import kinds_in, without_props
+from .render import Renderer, build_field, compiled_distance
 from .scene import Scene, sample_scene
 
 WIDTH, HEIGHT, RATE, FRAMES = 1280, 720, 25, 160
@@ -101,7 +104,8 @@ def front_scene(seed: int) -> Scene:
     loud = torch.from_numpy(loudness()).float()[:, None]
     shut = sum(pulse(t, 0.055) for t in (0.9, 2.6, 4.9, 6.0)).clamp(max=1)  # type: ignore[union-attr]
     expression = filled(
-        scene.expression, jaw_open=0.5 * loud**1.3, lips_part=(1.5 * loud).clamp(max=1), pucker=0.3 * curve((1, 0.7, 0)) * loud,
+        scene.expression, jaw_open=0.5 * loud**1.3, lips_part=(1.5 * loud).clamp(max=1),
+        pucker=0.3 * curve((1, 0.7, 0)) * loud,
         smile=0.3 + 0.35 * pulse(5.9, 0.5) + curve((0.08, 2.3, 0.2)), lid_left=shut, lid_right=shut,
         brow_raise=0.1 + curve((0.25, 2.9, 0.1)), gaze_yaw=curve((0.18, 3.3, 0.4)), gaze_pitch=curve((0.06, 2.1, 0.0)),
     )  # fmt: skip
@@ -127,6 +131,15 @@ def passer_scene(seed: int) -> Scene:
     view = filled(scene.view, distance=130.0, zoom=0.54, shift_y=-0.14, defocus=1.0)
     clothes = sample_scene([SCENE + 4] * FRAMES).clothes
     return replace(scene, expression=expression, pose=pose, view=view, clothes=clothes)
+
+
+def true_landmarks() -> Tensor:
+    """Of the avatar that talks, in every frame: float32 [FRAMES, 5, 2], pixels of the clip."""
+    scene = front_scene(MAIN)
+    turn = rotation(scene.pose)
+    left, top, wide, high = FRONT
+    field = build_field(scene, turn, kinds_in(scene.props))
+    return Camera(scene.view, turn, high, wide).project(landmark_points(field)) + torch.tensor([left, top])
 
 
 def passer_left(frame: int) -> int:
@@ -195,7 +208,8 @@ def sample_pictures(folder: Path) -> None:
     for number, seed in enumerate(SOURCES):
         scene = still(seed)[0:1]
         calm = replace(
-            scene, expression=filled(scene.expression, smile=0.35), pose=filled(scene.pose, yaw_degrees=0.0, pitch_degrees=0.0, roll_degrees=0.0),
+            scene, expression=filled(scene.expression, smile=0.35),
+            pose=filled(scene.pose, yaw_degrees=0.0, pitch_degrees=0.0, roll_degrees=0.0),
             view=filled(scene.view, distance=95.0, zoom=1.0, shift_y=-0.02),
         )  # fmt: skip
         pixels = (renderer.render(calm).images[0] * 255).round().byte().movedim(0, -1).numpy()

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
+
 from bench.avatars.identity import sample_identity
 from bench.avatars.noise import Noise
 from bench.avatars.render import Avatars, Renderer, compiled_distance
 from bench.avatars.scene import Scene, sample_scene
-from torch import Tensor
 
 SIZE = 192  # side of the pictures, pixels
 CHUNK = 20  # scenes in a file

@@ -8,8 +8,9 @@ parameters off the latent, so that a latent holds what a swap needs rather than 
 
 import torch
 import torch.nn.functional as F
-from bench.avatars.identity import FACE, sample_identity
 from torch import Tensor, nn
+
+from bench.avatars.identity import FACE, sample_identity
 
 from . import data, narrow, training
 from .crops import cut, noisy, pictures, recoloured, swap_transforms

@@ -16,7 +16,7 @@ from trtswap.stages.parse import MOUTH
 from . import data, narrow, training
 from .crops import canvas_transforms, cut, noisy, pictures, swap_transforms
 from .identify import normalised
-from .pairs import Pairs, PairSampler
+from .pairs import PairSampler
 from .swap import face_weight, pixel_losses, source_faces
 
 BATCH = 8

@@ -125,6 +125,8 @@ def _work(job: Job, console: Console, display: Display, switch: StopSwitch, quie
         switch.check()
         if not quiet:
             say(console, in_one_line(swapper), style="dim")
+            if job.people.sample:
+                say(console, f"No -s FACE.png was given: showing the pack's sample {job.people.sources[0].name}.")
         display.stage("identity")
         who = job.people.who(swapper)
         return job.run(swapper, who, [_StopObserver(switch), display])

@@ -1,12 +1,13 @@
 """Who is swapped for whom, as the command line says it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import typer
 
 from trtswap.errors import SourceError
+from trtswap.packs import sample_sources
 from trtswap.stages.identify import Identity, Who
 from trtswap.swapper import Swapper
 
@@ -20,12 +21,24 @@ class People:
         references: only faces like one of these get the source.
         pairs: (reference, source) of each further person.
         pick: which face of a picture is meant.
+        sample: nobody was given, so ``sources`` holds a sample that came with the pack.
     """
 
     sources: tuple[Path, ...]
     references: tuple[Path, ...]
     pairs: tuple[tuple[Path, Path], ...]
     pick: str | int
+    sample: bool = False
+
+    def or_sample(self, pack: str) -> "People":
+        """The same people; where nobody is given, the first sample source of the pack, if it has one.
+
+        Raises:
+            PackError: there is no such pack.
+        """
+        if self.sources or self.pairs or self.references:
+            return self
+        return replace(self, sources=sample_sources(pack)[:1], sample=True)
 
     def check(self) -> None:
         """Find what can be found before anything is loaded.
@@ -35,7 +48,9 @@ class People:
             SourceError: a picture does not exist.
         """
         if not self.sources and not self.pairs:
-            raise typer.BadParameter("give a picture of the face to show: -s FACE.png (or --map REFERENCE=SOURCE).")
+            raise typer.BadParameter(
+                "give a picture of the face to show: -s FACE.png (or --map REFERENCE=SOURCE); this pack has no sample."
+            )
         if self.references and not self.sources:
             raise typer.BadParameter("--reference says whom to replace; by whom has to be said with -s FACE.png.")
         if self.sources and self.pairs and not self.references:

@@ -79,7 +79,7 @@ def swap(
         "source": input_,
         "target": output or input_.with_name(f"{input_.stem}-swapped{input_.suffix}"),
         "overwrite": overwrite,
-        "people": People(tuple(source or ()), tuple(reference or ()), pairs, pick),
+        "people": People(tuple(source or ()), tuple(reference or ()), pairs, pick).or_sample(pack),
         "runtime": Runtime(pack, backend, device, threads),
         "options": choices,
     }

@@ -25,6 +25,15 @@ def installed_packs() -> dict[str, Path]:
     return found
 
 
+def sample_sources(pack: str | Path) -> tuple[Path, ...]:
+    """Pictures of faces that come with a pack, ``samples/source_*.png``, in their order; empty where it has none.
+
+    Raises:
+        PackError: there is no such pack.
+    """
+    return tuple(sorted((find_pack(pack) / "samples").glob("source_*.png")))
+
+
 def find_pack(pack: str | Path) -> Path:
     """Folder of a pack given by name or by path.
 

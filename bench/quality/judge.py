@@ -1,0 +1,73 @@
+"""The judge: an identity network that no training of a pack has used.
+
+    python -m bench.quality.judge DATA FOLDER [--seed 77]        # trains it, on export.avatar.data's renders
+
+Another architecture and seed than the pack's identity network, and no parameters of the renderer to read off: it has
+only learned to tell people apart. Its weights are ``bench/quality/judge.onnx``.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from export.avatar import data, training
+from export.avatar.crops import cut, noisy, pictures, recoloured, swap_transforms
+from export.avatar.identify import Heads, normalised
+from trtswap.export.contract import IMAGENET, Identify
+from trtswap.export.networks.arcface import ArcFace
+
+WEIGHTS = Path(__file__).with_name("judge.onnx")
+LATENT, SIZE, BATCH = 64, 96, 48
+
+
+def network() -> ArcFace:
+    return ArcFace(LATENT, layers=(1, 2, 2, 1), width=0.2, size=SIZE)
+
+
+class Judge:
+    """Latents of faces by the trained judge."""
+
+    def __init__(self) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        self.session = onnxruntime.InferenceSession(str(WEIGHTS), options, providers=["CPUExecutionProvider"])
+
+    def __call__(self, images: Tensor, landmarks: Tensor) -> Tensor:
+        """Unit latents [N, LATENT] of pictures float32 [N, 3, H, W], 0..1, by true landmarks [N, 5, 2]."""
+        faces = cut(images, swap_transforms(landmarks, SIZE), SIZE, oversample=2).clamp(0, 1)
+        found: np.ndarray = self.session.run(None, {"faces": faces.numpy()})[0]
+        return torch.from_numpy(found)
+
+
+def main() -> None:
+    options = training.parser(__doc__ or "", steps=900).parse_args()
+    generator = training.start(options)
+    renders = data.load(options.data)
+    images, landmarks = renders.images.flatten(0, 1), renders.landmarks.flatten(0, 1)
+    people = renders.people.flatten()
+    judge, heads = network(), Heads(LATENT, 1)
+
+    def step(number: int) -> dict[str, Tensor]:
+        rows = torch.randint(len(images), (BATCH,), generator=generator)
+        transforms = swap_transforms(noisy(landmarks[rows], generator), SIZE)
+        faces = recoloured(cut(pictures(images[rows]), transforms, SIZE, oversample=2), generator, 0.08)
+        logits, unused = heads(F.normalize(judge(normalised(faces))), people[rows])
+        return {"who": F.cross_entropy(logits, people[rows]), "none": 0 * unused.sum()}
+
+    training.descend(
+        step, {"judge": judge, "judge_heads": heads}, folder=options.weights, steps=options.steps, rate=3e-3
+    )
+    graph = Identify(judge, takes=IMAGENET).eval()
+    faces = {"faces": torch.rand(2, 3, SIZE, SIZE)}
+    torch.onnx.export(
+        graph, (faces["faces"],), str(WEIGHTS), input_names=["faces"], output_names=["latents"], opset_version=19,
+        dynamic_shapes=({0: torch.export.Dim("N")},), external_data=False,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

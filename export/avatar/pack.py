@@ -1,0 +1,77 @@
+"""Trained networks to the pack ``avatar``: python -m export.avatar.pack WEIGHTS trtswap/packs/avatar"""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from torch import nn
+
+from trtswap.export.build import Weights, export_pack
+from trtswap.export.contract import IMAGENET, PLAIN, SYMMETRIC, Identify, Parse, Restore, Swap
+from trtswap.export.detect import DetectGraph
+from trtswap.export.recipes import FFHQ, FRONTAL, Recipe, StageRecipe, spec
+from trtswap.pack import StageSpec
+
+from . import narrow
+
+Make = Callable[[], nn.Module]
+DETECT_THRESHOLD = 0.6
+SIMILARITY = 0.35  # cosine above which two pictures show the same avatar
+MAX_FACES = 32
+DESCRIPTION = (
+    "Small networks trained from scratch on rendered avatars, which have no likeness to anybody. "
+    "For trying, testing and measuring trtswap; it does not know real faces."
+)
+
+
+def recipe(weights: Path) -> Recipe:
+    """All five stages with the weights in a folder."""
+
+    def stage(
+        found: StageSpec, make: Callable[[], nn.Module], graph: Callable[..., nn.Module], name: str
+    ) -> StageRecipe:
+        return StageRecipe(found, lambda: narrow.trained(make(), weights, name), graph)
+
+    return Recipe(
+        "avatar",
+        DESCRIPTION,
+        (
+            stage(
+                replace(spec("detect", size=narrow.DETECT), threshold=DETECT_THRESHOLD, max_faces=MAX_FACES),
+                narrow.detector, partial(DetectGraph, max_faces=MAX_FACES, candidates=128), "detect",
+            ),
+            stage(
+                replace(
+                    spec("identify", size=narrow.IDENTIFY, templates=FRONTAL, latent=narrow.LATENT),
+                    threshold=SIMILARITY,
+                ),
+                narrow.identifier, partial(Identify, takes=IMAGENET), "identify_swap",
+            ),
+            stage(
+                spec("swap", size=narrow.SWAP, templates=FRONTAL, latent=narrow.LATENT),
+                narrow.swapper, partial(Swap, takes=PLAIN, gives=PLAIN), "swap",
+            ),
+            stage(
+                spec("parse", size=narrow.CANVAS, templates=FFHQ),
+                narrow.parser, partial(Parse, takes=IMAGENET), "parse",
+            ),
+            stage(
+                spec("restore", size=narrow.CANVAS, templates=FFHQ),
+                narrow.restorer, partial(Restore, takes=SYMMETRIC, gives=SYMMETRIC), "restore",
+            ),
+        ),
+    )  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("weights", type=Path)
+    parser.add_argument("target", type=Path)
+    options = parser.parse_args()
+    export_pack(recipe(options.weights), options.target, Weights(None), overwrite=True, report=print)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""What the networks are trained on is what the runtime will show them."""
+
+import torch
+
+from export.avatar.crops import cut, noisy, swap_transforms
+from trtswap.geometry import TEMPLATES, transform_points
+from trtswap.video.images import frames_from_rgb
+
+FACE = torch.tensor([[[70.0, 80.0], [115.0, 76.0], [95.0, 105.0], [78.0, 130.0], [112.0, 127.0]]])
+
+
+def smooth_picture() -> torch.Tensor:
+    """uint8 [192, 192, 3] without fine detail, so that all ways to resample agree."""
+    coarse = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    large = torch.nn.functional.interpolate(coarse, (192, 192), mode="bicubic").clamp(0, 1)
+    return (large[0] * 255).round().byte().movedim(0, -1)
+
+
+def test_crops_are_those_of_the_runtime() -> None:
+    picture = smooth_picture()
+    transforms = swap_transforms(FACE, 64)
+    frames = frames_from_rgb(picture[None])
+    theirs = frames.sample(torch.zeros(1, dtype=torch.int64), transforms, 64)
+    ours = cut(picture.movedim(-1, 0)[None].float() / 255, transforms, 64, oversample=2)
+    assert float((ours - theirs).abs().max()) < 0.02
+
+
+def test_landmarks_meet_the_template() -> None:
+    placed = transform_points(swap_transforms(FACE, 112), FACE)[0]
+    assert float((placed - TEMPLATES["arcface_112_v1"].scaled(112)).norm(dim=-1).mean()) < 4
+
+
+def test_noise_goes_with_the_size_of_the_face() -> None:
+    many = FACE.expand(4000, -1, -1)
+    off = noisy(many, torch.Generator().manual_seed(1), 0.05) - many
+    eyes = float((FACE[0, 1] - FACE[0, 0]).norm())
+    assert abs(float(off.std()) / eyes - 0.05) < 0.002
