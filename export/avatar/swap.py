@@ -99,17 +99,19 @@ def main() -> None:
     heads = Heads(narrow.LATENT, wanted.shape[1])
     heads.load_state_dict(torch.load(options.weights / "identify_heads.pt", weights_only=True))
     critic, network = Critic(identifier), narrow.swapper()
+    for part in (identifier, critic, network):
+        training.channels_last(part)
 
     def step(number: int) -> dict[str, Tensor]:
         batch = pairs.draw(BATCH)
         target, truth, weight = swap_crops(batch, generator)
         sources = recoloured(source_faces(batch, generator), generator, 0.03)
         latents = F.normalize(identifier(normalised(sources)))
-        made = (network(target, latents)).clamp(0, 1)
+        made = network(target.contiguous(memory_format=torch.channels_last), latents)
         logits, guessed = heads(latents, batch.people)
         return pixel_losses(made, truth, weight) | critic(made, truth) | {
-            "who": 0.02 * F.cross_entropy(logits, batch.people),
-            "read": 0.1 * F.mse_loss(guessed, wanted[batch.people]),
+            "who": 0.04 * F.cross_entropy(logits, batch.people),
+            "read": 0.3 * F.mse_loss(guessed, wanted[batch.people]),
         }  # fmt: skip
 
     networks = {"swap": network, "identify_swap": identifier, "swap_heads": heads}

@@ -65,8 +65,8 @@ class TestSources:
         assert ran.code == 1
         assert str(source) in ran.said
 
-    def test_nobody(self, run: Run, clips: Path) -> None:
-        ran = run("swap", clips / "one.mp4")
+    def test_nobody(self, swap: Run, clips: Path) -> None:
+        ran = swap(clips / "one.mp4")
         assert ran.code == 2
         assert "-s FACE.png" in ran.said
 

@@ -14,6 +14,7 @@ from PIL import Image
 from trtswap.cli.runtime import Runtime
 from trtswap.errors import TrtswapError
 from trtswap.options import SwapOptions
+from trtswap.packs import find_pack
 from trtswap.swapper import Swapper
 
 from .conftest import Run, frames_in
@@ -260,3 +261,14 @@ def test_report(swap: Run, clips: Path, face: Path, tmp_path: Path) -> None:
     assert all(f'<th scope="row">{stage}</th>' in page for stage in facts["stage_seconds"])
     assert "trtswap swap --pack" in page
     assert "Pack paste 1, onnxruntime on the CPU" in page
+
+
+class TestSampleSource:
+    """`trtswap swap in.mp4` alone shows the pack's own sample, and says so."""
+
+    def test_the_sample_is_used_and_named(self, run: Run, tmp_path: Path) -> None:
+        clip = find_pack("avatar") / "samples" / "clip.mp4"
+        ran = run("swap", clip, "-o", tmp_path / "out.mp4", "--end", "0.2", "--preset", "ultrafast")
+        assert ran.code == 0
+        assert "the pack's sample source_1.png" in ran.said
+        assert (tmp_path / "out.mp4").is_file()
