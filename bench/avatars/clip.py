@@ -37,10 +37,7 @@ from .scene import Scene, sample_scene
 WIDTH, HEIGHT, RATE, FRAMES = 1280, 720, 25, 160
 MAIN, PASSER, SOURCES = 9_463, 9_424, (9_421, 9_434, 9_444)  # identities; the first source is the default one
 SCENE = 9_500
-TEXT = (
-    "Hello! I am an avatar. Nobody has ever had this face, and in a moment somebody else will wear it. "
-    "Watch my mouth, watch my eyes, and try to find the seam."
-)
+TEXT = "Hello! I am an avatar. Nobody has ever had this face, and now somebody else will wear it."
 # Windows of the picture that the two heads are rendered in: left, top, width, height.
 FRONT, BEHIND = (240, 0, 920, 720), (0, 60, 640, 660)
 
