@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trtswap.export.networks.yunet import STRIDES, Level
+from trtswap.export.networks.yunet import STRIDES, Level, YuNet
 
 from . import data, narrow, training
 from .crops import pictures, recoloured
@@ -128,7 +128,7 @@ def losses_of(levels: list[Level], boxes: list[Tensor], landmarks: list[Tensor])
                 total["bbox"].append((1 - overlap).sum() + 0.2 * F.l1_loss(found, exact, reduction="sum"))
                 true = (points.flatten() / stride - at.repeat(1, 5)) * (stride / size.mean())
                 off = level.kps[i, :, y, x].T * (stride / size.mean())
-                total["kps"].append(2 * F.smooth_l1_loss(off, true, beta=0.02, reduction="sum"))
+                total["kps"].append(6 * F.smooth_l1_loss(off, true, beta=0.02, reduction="sum"))
                 count += len(at)
         total["cls"].append(F.binary_cross_entropy_with_logits(level.cls[:, 0], wanted, reduction="sum"))
         total["obj"].append(F.binary_cross_entropy_with_logits(level.obj[:, 0], fit, reduction="sum"))
@@ -148,14 +148,24 @@ def _overlap(boxes: Tensor, box: Tensor) -> Tensor:
     return inner / union - (outer - union) / outer
 
 
+def doubtful(network: YuNet) -> None:
+    """Most cells see no face: begin with that."""
+    for level in (network.bbox_head.multi_level_cls, network.bbox_head.multi_level_obj):
+        for branch in level:
+            torch.nn.init.constant_(branch.conv2.bias, -4.0)
+
+
 def main() -> None:
-    options = training.parser(__doc__ or "", steps=3000).parse_args()
+    parser = training.parser(__doc__ or "", steps=3000)
+    parser.add_argument("--go-on", action="store_true", help="start another cycle from WEIGHTS/detect.pt")
+    options = parser.parse_args()
     generator = training.start(options)
     collages = Collages(data.load(options.data), generator)
     network = narrow.detector()
-    for level in network.bbox_head.multi_level_cls, network.bbox_head.multi_level_obj:
-        for branch in level:
-            torch.nn.init.constant_(branch.conv2.bias, -4.0)  # most cells see no face
+    if options.go_on:
+        narrow.trained(network, options.weights, "detect").train()
+    else:
+        doubtful(network)
 
     def step(number: int) -> dict[str, Tensor]:
         made = [collages.draw() for _ in range(BATCH)]
