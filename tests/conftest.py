@@ -1,11 +1,14 @@
 """Fixtures that several test packages share, and the rule for GPU tests."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from filelock import FileLock
+
+from .trt_emulator.machine import HostGpu, Machine
 
 DATA = Path(os.environ.get("TRTSWAP_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
@@ -19,6 +22,20 @@ def data() -> Path:
     if os.environ.get("CI") == "true":
         pytest.fail(message)
     pytest.skip(message)
+
+
+@pytest.fixture
+def emulator(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
+    """TensorRT and a GPU are here, as far as trtswap can see; engines are kept in a folder of the test."""
+    from .trt_emulator import api
+
+    machine = Machine()
+    gpu = HostGpu(machine)
+    monkeypatch.setattr(api, "machine", machine)
+    monkeypatch.setitem(sys.modules, "tensorrt", api)
+    monkeypatch.setattr("trtswap.backends.gpu.find_gpu", lambda device=None: gpu)
+    monkeypatch.setenv("TRTSWAP_ENGINES", str(tmp_path / "engines"))
+    return machine
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

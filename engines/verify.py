@@ -1,0 +1,164 @@
+"""The proof of an engine: what it gives on example inputs against the FP32 graph on the CPU."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from trtswap.backends.engine import Engine
+from trtswap.errors import EngineBuildError
+from trtswap.pack import StageSpec
+
+BATCHES = (1, 3)
+# What PSNR says of pictures that are equal: 8 bits and more cannot show a difference.
+EQUAL_DB = 120.0
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far an engine may be from its reference.
+
+    Attributes:
+        picture_db: lowest PSNR of pictures, peak 1, in dB.
+        cosine: lowest cosine of two latents.
+        labels: lowest share of equal labels.
+        landmarks: most that a landmark may move, as a share of the face's size.
+        score: most that the score of a face may change.
+    """
+
+    picture_db: float = 45.0
+    cosine: float = 0.9999
+    labels: float = 0.995
+    landmarks: float = 0.02
+    score: float = 0.03
+
+
+Figures = dict[str, float]
+
+
+def compare(stage: StageSpec, engine: Engine, reference: Engine, *, seed: int = 0) -> Figures:
+    """Run both on example inputs and measure; the worst of all batches and inputs counts.
+
+    Args:
+        stage: of the pack.
+        engine: what is to be proven.
+        reference: the pack's own graph on the CPU.
+        seed: of the random inputs.
+
+    Returns:
+        ``finite`` (1 or 0), and what :class:`Tolerance` has limits for, as far as the stage has it.
+    """
+    worst: Figures = {}
+    for inputs in example_inputs(stage, seed):
+        most = max(t.shape[0] for t in inputs.values())
+        for batch in sorted({min(batch, most) for batch in BATCHES}):
+            given = {name: t[:batch].contiguous() for name, t in inputs.items()}
+            wanted = {name: t.clone() for name, t in reference(**given).items()}
+            found = engine(**{name: t.to(engine.device) for name, t in given.items()})
+            for name, value in _figures(stage, {n: t.cpu() for n, t in found.items()}, wanted).items():
+                worst[name] = _worse(name, worst.get(name, value), value)
+    return worst
+
+
+def _worse(name: str, one: float, other: float) -> float:
+    return max(one, other) if name in ("landmarks", "score") else min(one, other)
+
+
+def check(stage: StageSpec, figures: Mapping[str, float], tolerance: Tolerance) -> None:
+    """Refuse an engine that is too far from its reference.
+
+    Raises:
+        EngineBuildError: with each figure and its limit.
+    """
+    limits = {"finite": 1.0, **{name: getattr(tolerance, name) for name in Tolerance.__dataclass_fields__}}
+    wrong = [
+        f"{name} is {value:.6g}, expected {'at most' if name in ('landmarks', 'score') else 'at least'} {limits[name]:g}"
+        for name, value in figures.items()
+        if not (value <= limits[name] if name in ("landmarks", "score") else value >= limits[name])
+    ]
+    if wrong:
+        raise EngineBuildError(
+            f"the engine of graph {stage.name} differs from its FP32 reference: {'; '.join(wrong)}. It is refused and not "
+            "kept. Build it with --precision fp32, or calibrate the pack with a clip that resembles what it is used for."
+        )
+
+
+def _figures(stage: StageSpec, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Figures:
+    finite = all(bool(t.isfinite().all()) for t in found.values() if t.is_floating_point())
+    figures = {"finite": float(finite)}
+    if not finite:
+        return figures
+    if stage.name == "detect":
+        return figures | _faces(stage, found, wanted)
+    ((name, expected),) = wanted.items()
+    if stage.name == "identify":
+        return figures | {"cosine": float(F.cosine_similarity(found[name].double(), expected.double(), dim=1).min())}
+    if stage.name == "parse":
+        return figures | {"labels": float((found[name] == expected).double().mean())}
+    return figures | {"picture_db": psnr(found[name], expected)}
+
+
+def psnr(found: Tensor, wanted: Tensor) -> float:
+    """Peak signal-to-noise ratio of the worst picture of a batch [N, 3, H, W], peak 1, in dB; at most ``EQUAL_DB``."""
+    error = float((found.double() - wanted.double()).square().flatten(1).mean(1).max())
+    return min(EQUAL_DB, -10 * math.log10(error)) if error > 0 else EQUAL_DB
+
+
+def _faces(stage: StageSpec, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Figures:
+    """Each face of the reference against the nearest one found; none of them may be missing or new.
+
+    Faces whose score is so near to the threshold that the tolerance of scores decides may come and go.
+    """
+    margin = Tolerance().score
+    figures = {"landmarks": 0.0, "score": 0.0}
+    for one, other, limit in (
+        (wanted, found, stage.threshold + margin),
+        (found, wanted, stage.threshold + 2 * margin),
+    ):
+        for frame in range(len(one["scores"])):
+            rows = (one["scores"][frame] >= limit).nonzero().flatten().tolist()
+            for row in rows:
+                size = (one["boxes"][frame, row, 2:] - one["boxes"][frame, row, :2]).clamp(min=1).prod().sqrt()
+                apart = (other["landmarks"][frame] - one["landmarks"][frame, row]).square().sum(-1).sqrt().amax(-1)
+                nearest = int(apart.argmin())
+                figures["landmarks"] = max(figures["landmarks"], float(apart[nearest] / size))
+                change = (other["scores"][frame, nearest] - one["scores"][frame, row]).abs()
+                figures["score"] = max(figures["score"], float(change))
+    return figures
+
+
+def example_inputs(stage: StageSpec, seed: int = 0) -> list[dict[str, Tensor]]:
+    """Inputs that try a stage: pictures that resemble photos, and black, white, noise and saturated ones.
+
+    Returns:
+        Named inputs as the pack contract has them, on the CPU, three rows each; pictures for detection with drawn faces.
+    """
+    rows = max(BATCHES)
+    generator = torch.Generator().manual_seed(seed)
+    if stage.name == "detect":
+        return [{"images": picture} for picture in _detect_pictures(stage, rows, generator)]
+    shape = (rows, 3, stage.size, stage.size)
+    coarse = torch.rand(rows, 3, 7, 7, generator=generator)
+    smooth = F.interpolate(coarse, shape[2:], mode="bicubic", align_corners=False)
+    noise = torch.rand(shape, generator=generator)
+    pictures = [
+        (smooth + 0.05 * (noise - 0.5)).clamp(0, 1),
+        torch.tensor([0.0, 1.0, 0.5]).view(rows, 1, 1, 1).expand(shape).contiguous(),
+        torch.cat([noise[:1], (noise[1:2] > 0.5).float(), smooth[2:].mul(4).sub(1.5).clamp(0, 1)]),
+    ]
+    inputs = [{"faces": picture} for picture in pictures]
+    if stage.name == "swap":
+        for given in inputs:
+            given["latents"] = F.normalize(torch.randn(rows, stage.latent, generator=generator))
+    return inputs
+
+
+def _detect_pictures(stage: StageSpec, rows: int, generator: torch.Generator) -> list[Tensor]:
+    from trtswap.export.standin import drawn_faces  # noqa: PLC0415 - export's, needed here alone
+
+    long, short = stage.size, -(-stage.size * 9 // 16 // 32) * 32
+    noise = torch.rand(rows, 3, short, long, generator=generator)
+    return [drawn_faces((rows, 3, short, long), generator), drawn_faces((rows, 3, long, short), generator), noise]
