@@ -62,6 +62,7 @@ class Options:
     Attributes:
         precision: ``fp16``: float16 where the calibration allows it; ``fp32``: as the pack is.
         calibration: table that says what may be float16; the pack's own where None.
+        video: clip to make such a table with first, in place of one that is there.
         overrides: what differs from the default recipes.
         compiler: one of ``COMPILERS``.
         tolerance: how far an engine may be from the FP32 graph.
@@ -71,6 +72,7 @@ class Options:
 
     precision: str = "fp16"
     calibration: Path | None = None
+    video: Path | None = None
     overrides: Overrides = field(default_factory=Overrides.none)
     compiler: str = "onnx-parser"
     tolerance: Tolerance = field(default_factory=Tolerance)
@@ -130,7 +132,7 @@ def build_engines(
     with ExitStack() as kept:
         convert = options.precision == "fp16" and any(s.precision == "fp32" for s in wanted.values())
         temporary = Path(kept.enter_context(TemporaryDirectory(prefix="trtswap-half-"))) if convert else None
-        compiled = half_pack(pack, options.calibration, temporary) if temporary is not None else pack
+        compiled = half_pack(pack, temporary, table=options.calibration, video=options.video) if temporary is not None else pack
         return [
             _Job(pack, stage, compiled.stages[name], gpu, place, options, folder).run(listener or SilentListener())
             for name, stage in wanted.items()

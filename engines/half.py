@@ -8,29 +8,31 @@ from trtswap.pack import Pack
 TABLE = "calibration.json"
 
 
-def half_pack(pack: Pack, table: Path | None, folder: Path) -> Pack:
+def half_pack(pack: Pack, folder: Path, *, table: Path | None = None, video: Path | None = None) -> Pack:
     """Convert a pack to float16 with float32 where its calibration says so.
 
     Args:
         pack: in FP32.
+        folder: exists; the converted pack is written into it.
         table: calibration table; the one inside the pack where None.
-        folder: where the converted pack is written; must not exist, or be empty.
+        video: clip to measure ranges with, in place of a table.
 
     Raises:
         PackError: there is no table, or it does not belong to the pack.
     """
     file = table or pack.path / TABLE
-    if not file.is_file():
+    if video is None and not file.is_file():
         raise PackError(
             f"{file} does not exist: without measured ranges nobody knows which parts of pack {pack.name} have to stay in "
             "FP32. Give a table with --calibration FILE or a clip to measure them with --video CLIP, or build with "
             "--precision fp32, which is slower."
         )
     try:
-        from trtswap.calibration import CalibrationTable, to_half  # noqa: PLC0415 - heavy, and an extra
+        from trtswap import calibration  # noqa: PLC0415 - heavy, and an extra
     except ImportError as e:
         raise PackError(
             f'Conversion to FP16 needs the calibration tools: {e}. pip install "trtswap[tensorrt]", or build with '
             "--precision fp32."
         ) from e
-    return to_half(pack, CalibrationTable.load(file), folder / "half")
+    ranges = calibration.CalibrationTable.load(file) if video is None else calibration.calibrate(pack, video)
+    return calibration.to_half(pack, ranges, folder / "half")

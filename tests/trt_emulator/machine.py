@@ -49,10 +49,10 @@ class Machine:
 
     def owns(self, address: int, size: int) -> bool:
         """Whether a range is inside device memory that is alive."""
-        for start, (length, storage) in self.memory.items():
-            if start <= address and address + size <= start + length:
-                return storage() is not None
-        return False
+        return any(
+            start <= address and address + size <= start + length and storage() is not None
+            for start, (length, storage) in self.memory.items()
+        )
 
 
 class HostStream:

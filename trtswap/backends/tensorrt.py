@@ -52,7 +52,7 @@ class TensorRtEngine(GraphEngine):
         )
         self.record = record
         self._gpu = gpu
-        self._lanes = Lanes(gpu) if beside is None else beside._lanes
+        self._lanes: Lanes = Lanes(gpu) if beside is None else beside._lanes
         self._contexts: dict[tuple[Lane, int], PlanContext] = {}
         self._plan = LoadedPlan(data, name=file.name, host_code=record.version_compatible)
         self._bound = self._check_tensors()
