@@ -3,10 +3,9 @@
 import hashlib
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Protocol
 
 import torch
@@ -28,7 +27,7 @@ from trtswap.backends.tensorrt_plans import (
     write_plan,
 )
 from trtswap.engines.compiler import compile_graph
-from trtswap.engines.half import half_pack
+from trtswap.engines.half import Graphs, graphs_of
 from trtswap.engines.progress import BuildListener, Silent
 from trtswap.engines.recipe import Overrides, Recipe, default_recipe
 from trtswap.engines.timing_cache import TimingCache
@@ -65,7 +64,6 @@ class Options:
         video: clip to make such a table with first, in place of one that is there.
         overrides: what differs from the default recipes.
         compiler: one of ``COMPILERS``.
-        tolerance: how far an engine may be from the FP32 graph.
         rebuild: build even what is in the cache.
         stages: names of the stages to build; all where empty.
     """
@@ -75,7 +73,6 @@ class Options:
     video: Path | None = None
     overrides: Overrides = field(default_factory=Overrides.none)
     compiler: str = "onnx-parser"
-    tolerance: Tolerance = field(default_factory=Tolerance)
     rebuild: bool = False
     stages: tuple[str, ...] = ()
 
@@ -128,15 +125,10 @@ def build_engines(
         raise InputError(f"pack {pack.name} has no stage {', '.join(sorted(unknown))}; it has {', '.join(pack.stages)}.")
     place = place_of(gpu)
     folder = folder or plans_folder()
-    wanted = {name: pack.stages[name] for name in options.stages or pack.stages}
-    with ExitStack() as kept:
-        convert = options.precision == "fp16" and any(s.precision == "fp32" for s in wanted.values())
-        temporary = Path(kept.enter_context(TemporaryDirectory(prefix="trtswap-half-"))) if convert else None
-        compiled = half_pack(pack, temporary, table=options.calibration, video=options.video) if temporary is not None else pack
-        return [
-            _Job(pack, stage, compiled.stages[name], gpu, place, options, folder).run(listener or SilentListener())
-            for name, stage in wanted.items()
-        ]
+    wanted = [pack.stages[name] for name in options.stages or pack.stages]
+    with graphs_of(pack, options.precision, table=options.calibration, video=options.video) as graphs:
+        jobs = [_Job(pack, stage, graphs, gpu, place, options, folder) for stage in wanted]
+        return [job.run(listener or SilentListener()) for job in jobs]
 
 
 @dataclass(frozen=True)
@@ -145,16 +137,25 @@ class _Job:
 
     Attributes:
         source: the stage of the pack that the runtime will ask for.
-        graph: the stage that is compiled: the source, or the source in lower precision.
+        graphs: what is compiled: the pack's graphs, or the same in lower precision.
     """
 
     pack: Pack
     source: StageSpec
-    graph: StageSpec
+    graphs: Graphs
     gpu: Gpu
     place: Place
     options: Options
     folder: Path
+
+    @property
+    def compiler(self) -> str:
+        """Shapes of the detect graph are computed from those of its input, which torch-tensorrt cannot follow."""
+        return COMPILERS[0] if self.source.name == "detect" else self.options.compiler
+
+    @property
+    def precision(self) -> str:
+        return self.graphs.precision(self.source.name)
 
     def run(self, listener: Listener) -> Built:
         recipe = self.options.overrides.apply(default_recipe(self.source, self.gpu.facts), self.source.name)
@@ -166,19 +167,19 @@ class _Job:
                 plan = next(p for p in found if p.record.key == key)
                 plan.prefer()
                 return Built(self.source.name, plan, None)
-            listener.engine(self.source.name, reason)
+            listener.engine(self.source.name, f"{reason}; compiler: {self.compiler}")
             return Built(self.source.name, self._build(key, recipe, listener), reason)
 
     def _key(self, recipe: Recipe) -> str:
-        """Design, section 5: graph, TensorRT, GPU, precision and profile, and all else that the recipe decides."""
+        """Design, section 5: graph, TensorRT, GPU, precision and profile, and all else that decides what comes out."""
         place = [self.place.tensorrt, self.place.gpu, self.place.compute_capability]
         parts = {
-            "source": self.source.sha256,
-            "graph": self.graph.sha256,
+            "graph": self.source.sha256,
+            "conversion": self.graphs.conversion,
             "place": place,
-            "precision": self.graph.precision,
+            "precision": self.precision,
             "recipe": recipe.as_table(),
-            "compiler": self.options.compiler,
+            "compiler": self.compiler,
         }
         return plan_key(parts)
 
@@ -194,9 +195,9 @@ class _Job:
                 return f"stale: {e}"
             return None
         if not found:
-            before = [p.record for p in stored_plans(self.folder) if p.record.stage == self.source.name]
-            others = any(r.pack == self.pack.name for r in before)
-            return "stale: the pack's graph has changed" if others else "not built yet"
+            others = (p.record for p in stored_plans(self.folder) if p.record.stage == self.source.name)
+            changed = any(record.pack == self.pack.name for record in others)
+            return "stale: the pack's graph has changed" if changed else "not built yet"
         reasons = [self._difference(p.record, recipe) for p in found]
         return f"stale: {min(reasons, key=len)}"
 
@@ -204,11 +205,11 @@ class _Job:
         """What differs between an engine that is there and the one that is wanted."""
         if misfit := record.misfit(self.place):
             return misfit
-        if record.precision != self.graph.precision:
-            return f"the one that is there is {record.precision}, wanted is {self.graph.precision}"
-        if record.graph_sha256 != self.graph.sha256:
-            return "the graph is converted otherwise: another calibration or version"
-        if record.compiler != self.options.compiler:
+        if record.precision != self.precision:
+            return f"the one that is there is {record.precision}, wanted is {self.precision}"
+        if record.conversion != self.graphs.conversion:
+            return "the graph is converted otherwise: with another calibration or another version of trtswap"
+        if record.compiler != self.compiler:
             return f"the one that is there was made by {record.compiler}"
         table = recipe.as_table()
         changed = [k for k in table if record.recipe.get(k) != table[k]]
@@ -216,39 +217,48 @@ class _Job:
         return changes or f"it was built with TensorRT {record.place.tensorrt} on {record.place.gpu}"
 
     def _build(self, key: str, recipe: Recipe, listener: Listener) -> StoredPlan:
-        started = time.monotonic()
-        with OnnxRuntimeEngine(self.source.path, device=CPU, precision="fp32") as reference:
+        graph = self.graphs.stage(self.source.name)
+        with OnnxRuntimeEngine(self.source.path, device=CPU, precision=self.source.precision) as reference:
             inputs, outputs = tensors_of(reference)
-            data, inputs, outputs = self._compile(recipe, inputs, outputs, listener)
-            record = self._record(key, recipe, data, inputs, outputs, time.monotonic() - started)
+            started = time.monotonic()
+            data, inputs, outputs = self._compile(graph, recipe, inputs, outputs, listener)
+            record = self._record(graph, key, recipe, data, inputs, outputs, time.monotonic() - started)
             with TensorRtEngine(self.source.path, record, data, gpu=self.gpu) as engine:
                 figures = compare(self.source, engine, reference)
-                check(self.source, figures, self.options.tolerance)
+                check(self.source, figures, Tolerance.of(self.pack, self.precision))
                 record = replace(record, difference=figures, device_memory_bytes=engine.device_memory_bytes)
         return write_plan(record, data, self.folder)
 
     def _compile(
-        self, recipe: Recipe, inputs: Tensors, outputs: Tensors, listener: Listener
+        self, graph: StageSpec, recipe: Recipe, inputs: Tensors, outputs: Tensors, listener: Listener
     ) -> tuple[bytes, Tensors, Tensors]:
-        if self.options.compiler == "torch-tensorrt":
+        if self.compiler == "torch-tensorrt":
             from trtswap.engines.torch_tensorrt import compile_with_torch  # noqa: PLC0415 - an extra of its own
 
-            return compile_with_torch(self.graph.path, inputs, outputs, recipe)
+            return compile_with_torch(graph.path, inputs, outputs, recipe, device=self.gpu.device)
         cache = TimingCache(self.folder, self.place)
         specs = [t.spec for t in inputs]
-        return compile_graph(self.graph.path, specs, recipe, cache=cache, listener=listener), inputs, outputs
+        return compile_graph(graph.path, specs, recipe, cache=cache, listener=listener), inputs, outputs
 
     def _record(
-        self, key: str, recipe: Recipe, data: bytes, inputs: Tensors, outputs: Tensors, seconds: float
+        self,
+        graph: StageSpec,
+        key: str,
+        recipe: Recipe,
+        data: bytes,
+        inputs: Tensors,
+        outputs: Tensors,
+        seconds: float,
     ) -> PlanRecord:
         return PlanRecord(
             key=key,
             pack=self.pack.name,
             stage=self.source.name,
             source_sha256=self.source.sha256,
-            graph_sha256=self.graph.sha256,
-            precision=self.graph.precision,
-            compiler=self.options.compiler,
+            graph_sha256=graph.sha256,
+            conversion=self.graphs.conversion,
+            precision=graph.precision,
+            compiler=self.compiler,
             recipe=recipe.as_table(),
             inputs=inputs,
             outputs=outputs,

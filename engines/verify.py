@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from trtswap.backends.engine import Engine
 from trtswap.errors import EngineBuildError
-from trtswap.pack import StageSpec
+from trtswap.pack import Pack, StageSpec
 
 BATCHES = (1, 3)
 # What PSNR says of pictures that are equal: 8 bits and more cannot show a difference.
@@ -22,19 +22,30 @@ class Tolerance:
     """How far an engine may be from its reference.
 
     Attributes:
-        picture_db: lowest PSNR of pictures, peak 1, in dB.
-        cosine: lowest cosine of two latents.
-        labels: lowest share of equal labels.
-        landmarks: most that a landmark may move, as a share of the face's size.
+        picture_db: lowest PSNR of a picture, peak 1, in dB.
+        latent_cosine: lowest cosine of two latents.
+        label_agreement: lowest share of equal labels.
+        landmark_pixels: most that a landmark may move, pixels of the picture that is searched.
         score: most that the score of a face may change.
     """
 
     picture_db: float = 45.0
-    cosine: float = 0.9999
-    labels: float = 0.995
-    landmarks: float = 0.02
+    latent_cosine: float = 0.9999
+    label_agreement: float = 0.995
+    landmark_pixels: float = 0.5
     score: float = 0.03
 
+    @staticmethod
+    def of(pack: Pack, precision: str) -> "Tolerance":
+        """What ``[tolerance.PRECISION]`` of a pack asks for; where it says nothing, what suits the precision."""
+        default = _INT8 if precision == "int8" else Tolerance()
+        asked = getattr(pack, "tolerance", {}).get(precision, {})
+        return replace(default, **{key: value for key, value in asked.items() if key in _LIMITS})
+
+
+_INT8 = Tolerance(picture_db=30.0, latent_cosine=0.98, label_agreement=0.97, landmark_pixels=2.0, score=0.1)
+_LIMITS = tuple(f.name for f in fields(Tolerance))
+_LOW_IS_GOOD = ("landmark_pixels", "score")
 
 Figures = dict[str, float]
 
@@ -64,7 +75,7 @@ def compare(stage: StageSpec, engine: Engine, reference: Engine, *, seed: int = 
 
 
 def _worse(name: str, one: float, other: float) -> float:
-    return max(one, other) if name in ("landmarks", "score") else min(one, other)
+    return max(one, other) if name in _LOW_IS_GOOD else min(one, other)
 
 
 def check(stage: StageSpec, figures: Mapping[str, float], tolerance: Tolerance) -> None:
@@ -73,12 +84,12 @@ def check(stage: StageSpec, figures: Mapping[str, float], tolerance: Tolerance) 
     Raises:
         EngineBuildError: with each figure and its limit.
     """
-    limits = {"finite": 1.0, **{name: getattr(tolerance, name) for name in Tolerance.__dataclass_fields__}}
-    wrong = [
-        f"{name} is {value:.6g}, expected {'at most' if name in ('landmarks', 'score') else 'at least'} {limits[name]:g}"
-        for name, value in figures.items()
-        if not (value <= limits[name] if name in ("landmarks", "score") else value >= limits[name])
-    ]
+    wrong = []
+    for name, value in figures.items():
+        limit = 1.0 if name == "finite" else getattr(tolerance, name)
+        low_is_good = name in _LOW_IS_GOOD
+        if not (value <= limit if low_is_good else value >= limit):
+            wrong.append(f"{name} is {value:.6g}, expected at {'most' if low_is_good else 'least'} {limit:g}")
     if wrong:
         raise EngineBuildError(
             f"the engine of graph {stage.name} differs from its FP32 reference: {'; '.join(wrong)}. It is refused and not "
@@ -97,9 +108,9 @@ def _figures(stage: StageSpec, found: Mapping[str, Tensor], wanted: Mapping[str,
     if stage.name == "identify":
         # The cosine of unit vectors; two zeros, which a graph may give for a picture without content, agree.
         apart = (found[name].double() - expected.double()).square().sum(1)
-        return figures | {"cosine": float(1 - apart.max() / 2)}
+        return figures | {"latent_cosine": float(1 - apart.max() / 2)}
     if stage.name == "parse":
-        return figures | {"labels": float((found[name] == expected).double().mean())}
+        return figures | {"label_agreement": float((found[name] == expected).double().mean())}
     return figures | {"picture_db": psnr(found[name], expected)}
 
 
@@ -115,20 +126,15 @@ def _faces(stage: StageSpec, found: Mapping[str, Tensor], wanted: Mapping[str, T
     Faces whose score is so near to the threshold that the tolerance of scores decides may come and go.
     """
     margin = Tolerance().score
-    figures = {"landmarks": 0.0, "score": 0.0}
-    for one, other, limit in (
-        (wanted, found, stage.threshold + margin),
-        (found, wanted, stage.threshold + 2 * margin),
-    ):
-        for frame in range(len(one["scores"])):
-            rows = (one["scores"][frame] >= limit).nonzero().flatten().tolist()
-            for row in rows:
-                size = (one["boxes"][frame, row, 2:] - one["boxes"][frame, row, :2]).clamp(min=1).prod().sqrt()
-                apart = (other["landmarks"][frame] - one["landmarks"][frame, row]).square().sum(-1).sqrt().amax(-1)
-                nearest = int(apart.argmin())
-                figures["landmarks"] = max(figures["landmarks"], float(apart[nearest] / size))
-                change = (other["scores"][frame, nearest] - one["scores"][frame, row]).abs()
-                figures["score"] = max(figures["score"], float(change))
+    figures = {"landmark_pixels": 0.0, "score": 0.0}
+    pairs = ((wanted, found, stage.threshold + margin), (found, wanted, stage.threshold + 2 * margin))
+    for one, other, limit in pairs:
+        for frame, row in (one["scores"] >= limit).nonzero().tolist():
+            moved = (other["landmarks"][frame] - one["landmarks"][frame, row]).square().sum(-1).sqrt().amax(-1)
+            nearest = int(moved.argmin())
+            change = (other["scores"][frame, nearest] - one["scores"][frame, row]).abs()
+            figures["landmark_pixels"] = max(figures["landmark_pixels"], float(moved[nearest]))
+            figures["score"] = max(figures["score"], float(change))
     return figures
 
 

@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import torch
@@ -18,10 +19,14 @@ def data() -> Path:
     """Folder of the real test data; tests that need it are skipped without it, and fail under CI."""
     if (DATA / "presenter.mp4").is_file():
         return DATA
-    message = f"the real test data is not at {DATA}; set TRTSWAP_TEST_DATA to its folder"
+    unavailable(f"the real test data is not at {DATA}; set TRTSWAP_TEST_DATA to its folder")
+
+
+def unavailable(what: str) -> NoReturn:
+    """Something that a test needs is not here: the test is skipped, and fails under CI."""
     if os.environ.get("CI") == "true":
-        pytest.fail(message)
-    pytest.skip(message)
+        pytest.fail(what)
+    pytest.skip(what)
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from .machine import ALIGNMENT, Machine
 
 machine = Machine()
 
+NEWEST_OPSET = 24
 MAGIC = b"EMULATED-PLAN\0"
 
 
@@ -220,8 +221,6 @@ class ParserError:
 
 
 class OnnxParser(_Made):
-    NEWEST_OPSET = 24
-
     def __init__(self, network: INetworkDefinition, logger: ILogger) -> None:
         super().__init__()
         self._network = network
@@ -245,7 +244,7 @@ class OnnxParser(_Made):
             if not onnx.defs.has(node.op_type, max_inclusive_version=opset) or "parse" in machine.faults:
                 desc = f"no importer registered for op: {node.op_type} (opset {opset})"
                 self._found.append(ParserError(ErrorCode.UNSUPPORTED_NODE, desc, index, node.name, node.op_type))
-        if opset > self.NEWEST_OPSET:
+        if opset > NEWEST_OPSET:
             self._found.append(ParserError(ErrorCode.INVALID_NODE, f"opset {opset} is not supported", -1, "", ""))
         self._network._model = proto
         return not self._found

@@ -2,7 +2,7 @@
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -172,10 +172,10 @@ class PlanContext:
             shapes.append(shape)
         return tuple(shapes)
 
-    def _view(self, tensor: PlanTensor, shape: Sequence[int]) -> Tensor:
-        dtype = tensor.spec.dtype
-        size = prod(shape) * dtype.itemsize
-        return self._buffers[tensor.name][:size].view(dtype).view(tuple(shape))
+    def _view(self, tensor: PlanTensor, shape: Iterable[int]) -> Tensor:
+        lengths, dtype = tuple(shape), tensor.spec.dtype
+        size = prod(lengths) * dtype.itemsize
+        return self._buffers[tensor.name][:size].view(dtype).view(lengths)
 
     def _first_run(self, shapes: Shapes) -> _Shape:
         self._enqueue(shapes)

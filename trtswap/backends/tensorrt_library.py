@@ -102,3 +102,10 @@ class LoadedPlan:
         """Release the engine, then the runtime it came from."""
         del self.engine
         del self._runtime
+
+
+def tensor_names(engine: trt.ICudaEngine) -> tuple[list[str], list[str]]:
+    """Names of a plan's inputs and outputs, in its order."""
+    names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
+    inputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
+    return inputs, [name for name in names if name not in inputs]

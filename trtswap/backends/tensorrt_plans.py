@@ -59,7 +59,8 @@ class PlanRecord:
         pack, stage: where the graph is from, for people.
         source_sha256: hash of the pack's graph, by which the runtime finds the plan.
         graph_sha256: hash of the graph that was compiled: the source, or the source in lower precision.
-        precision: ``fp32``, ``fp16+fp32`` ...
+        conversion: how the one was made of the other; None where they are the same.
+        precision: ``fp32``, ``fp16`` ...
         compiler: ``onnx-parser`` or ``torch-tensorrt``.
         recipe: profiles, limits and levels of the build, as the recipe has them.
         inputs, outputs: of the graph.
@@ -76,6 +77,7 @@ class PlanRecord:
     stage: str
     source_sha256: str
     graph_sha256: str
+    conversion: str | None = None
     precision: str
     compiler: str
     recipe: Mapping[str, Any]
