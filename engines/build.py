@@ -122,7 +122,9 @@ def build_engines(
     """
     unknown = set(options.stages) - set(pack.stages)
     if unknown:
-        raise InputError(f"pack {pack.name} has no stage {', '.join(sorted(unknown))}; it has {', '.join(pack.stages)}.")
+        raise InputError(
+            f"pack {pack.name} has no stage {', '.join(sorted(unknown))}; it has {', '.join(pack.stages)}."
+        )
     place = place_of(gpu)
     folder = folder or plans_folder()
     wanted = [pack.stages[name] for name in options.stages or pack.stages]

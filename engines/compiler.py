@@ -49,7 +49,9 @@ def compile_graph(
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, logger)
     if not parser.parse_from_file(str(graph)):
-        raise EngineBuildError(f"{graph} cannot be loaded by TensorRT {trt.__version__}: {_parse_errors(parser, logger)}")
+        raise EngineBuildError(
+            f"{graph} cannot be loaded by TensorRT {trt.__version__}: {_parse_errors(parser, logger)}"
+        )
     config = _config(builder, network, inputs, recipe, logger)
     if cache is not None:
         cache.attach(config)

@@ -45,9 +45,7 @@ class GraphModule(nn.Module):
         return tuple(self.plan.run(dict(zip(self.names, tensors, strict=True))).values())
 
 
-def export_program(
-    engine: TorchEngine, shapes: Sequence[tuple[tuple[int, ...], ...]]
-) -> torch.export.ExportedProgram:
+def export_program(engine: TorchEngine, shapes: Sequence[tuple[tuple[int, ...], ...]]) -> torch.export.ExportedProgram:
     """A graph as PyTorch exports it, with every dimension dynamic that is so in the graph.
 
     Args:
@@ -68,13 +66,15 @@ def export_program(
     )
     # Of a dimension of length 1 PyTorch would take it for granted that it stays 1.
     example = tuple(
-        torch.zeros([max(b, min(2, m)) for b, m in zip(best, most, strict=True)], dtype=spec.dtype, device=engine.device)
+        torch.zeros(
+            [max(b, min(2, m)) for b, m in zip(best, most, strict=True)], dtype=spec.dtype, device=engine.device
+        )
         for spec, (_, best, most) in zip(engine.inputs.values(), shapes, strict=True)
     )
     try:
         with torch.no_grad():
             return torch.export.export(GraphModule(engine), example, dynamic_shapes=(dynamic,), strict=False)
-    except Exception as e:  # noqa: BLE001 - PyTorch raises many kinds
+    except Exception as e:
         raise EngineBuildError(
             f"{engine.file} cannot be exported for torch-tensorrt: {type(e).__name__}: {str(e).splitlines()[0]}. Use "
             "--compiler onnx-parser for this graph."
@@ -114,7 +114,7 @@ def compile_with_torch(
         convert = torch_tensorrt.dynamo.convert_exported_program_to_serialized_trt_engine
         try:
             data = bytes(convert(program, arg_inputs=given, **_settings(convert, recipe, device)))
-        except Exception as e:  # noqa: BLE001 - torch-tensorrt raises many kinds
+        except Exception as e:
             raise EngineBuildError(f"{graph.name}: torch-tensorrt built no engine: {type(e).__name__}: {e}") from e
     return data, *renamed(data, graph.name, inputs, outputs)
 

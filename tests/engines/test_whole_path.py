@@ -5,7 +5,6 @@ from pathlib import Path
 
 import av
 import numpy as np
-import pytest
 
 from ..trt_emulator.machine import Machine
 from ..trtswap.cli.conftest import Run, clips, pictures, run  # noqa: F401 - fixtures
@@ -16,7 +15,9 @@ def frames(path: Path) -> np.ndarray:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)])
 
 
-def test_build_and_swap(run: Run, emulator: Machine, paste_pack: Path, clips: Path, pictures: Path, tmp_path: Path) -> None:  # noqa: F811, E501
+def test_build_and_swap(
+    run: Run, emulator: Machine, paste_pack: Path, clips: Path, pictures: Path, tmp_path: Path
+) -> None:  # noqa: F811, E501
     built = run("build-engines", paste_pack, "--precision", "fp32", "--json")
     assert built.code == 0, built.err
     stages = {row["stage"]: row for row in json.loads(built.out)}

@@ -18,11 +18,17 @@ from typing import Any
 WHEELS = {"10.16": "10.16.1.11", "11.4": "11.4.0.106"}
 Surface = dict[str, Any]
 
-_SYMBOLS = (
-    "createInferBuilder_INTERNAL createInferRuntime_INTERNAL createInferRefitter_INTERNAL getBuilderPluginRegistry "
-    "getPluginRegistry createNvOnnxParser_INTERNAL createNvOnnxParserRefitter_INTERNAL getNvOnnxParserVersion "
-    "initLibNvInferPlugins"
-).split()
+_SYMBOLS = [
+    "createInferBuilder_INTERNAL",
+    "createInferRuntime_INTERNAL",
+    "createInferRefitter_INTERNAL",
+    "getBuilderPluginRegistry",
+    "getPluginRegistry",
+    "createNvOnnxParser_INTERNAL",
+    "createNvOnnxParserRefitter_INTERNAL",
+    "getNvOnnxParserVersion",
+    "initLibNvInferPlugins",
+]
 
 # Runs beside the bindings and prints their surface.
 _DUMP = r"""
@@ -201,4 +207,9 @@ def _type(text: str, surface: Surface, *, taken: bool) -> str:
     names = set(re.findall(r"[A-Za-z_]\w*", text)) - known
     if not all(n in surface["classes"] or n in surface["enums"] or n == "Severity" for n in names):
         return "Any"
-    return {"list": "list[Any]", "tuple": "tuple[Any, ...]", "dict": "dict[Any, Any]", "Callable": "Callable[..., Any]"}.get(text, text)
+    return {
+        "list": "list[Any]",
+        "tuple": "tuple[Any, ...]",
+        "dict": "dict[Any, Any]",
+        "Callable": "Callable[..., Any]",
+    }.get(text, text)

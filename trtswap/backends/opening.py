@@ -28,9 +28,7 @@ class Choice:
     reason: str
 
 
-def choose(
-    backend: str = "auto", device: str | torch.device = "auto", *, graphs: "Sequence[StageSpec]" = ()
-) -> Choice:
+def choose(backend: str = "auto", device: str | torch.device = "auto", *, graphs: "Sequence[StageSpec]" = ()) -> Choice:
     """Decide which backend runs where.
 
     ``auto`` takes TensorRT where there is a GPU and an engine of every graph, else PyTorch on a GPU that is present,
@@ -110,9 +108,7 @@ def open_engine(
     return OnnxRuntimeEngine(file, device=choice.device, precision=precision, threads=threads)
 
 
-def _open_tensorrt(
-    file: Path, graph: "Path | str | StageSpec", device: torch.device, beside: Engine | None
-) -> Engine:
+def _open_tensorrt(file: Path, graph: "Path | str | StageSpec", device: torch.device, beside: Engine | None) -> Engine:
     from trtswap.backends.tensorrt import TensorRtEngine  # noqa: PLC0415 - imports tensorrt
     from trtswap.pack import sha256_of  # noqa: PLC0415 - imports this package
 

@@ -97,7 +97,9 @@ class TensorRtEngine(GraphEngine):
                 )
         bound = tuple(t for t in self.record.inputs if t.binding in found)
         if not bound:
-            raise PlanError(f"{self.file.name}: the engine has none of its inputs: nothing in the graph depends on them.")
+            raise PlanError(
+                f"{self.file.name}: the engine has none of its inputs: nothing in the graph depends on them."
+            )
         return bound
 
     def _profile(self, index: int) -> Profile:

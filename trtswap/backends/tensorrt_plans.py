@@ -238,9 +238,7 @@ def write_plan(record: PlanRecord, plan: bytes, folder: Path | None = None) -> S
         write_whole(stored.path, plan)
         write_whole(stored.sidecar, text.encode())
     except OSError as e:
-        raise PlanError(
-            f"{folder} cannot be written to: {e.strerror}. Give another folder in $TRTSWAP_ENGINES."
-        ) from e
+        raise PlanError(f"{folder} cannot be written to: {e.strerror}. Give another folder in $TRTSWAP_ENGINES.") from e
     return stored
 
 

@@ -20,7 +20,6 @@ GRACE_SECONDS = 10.0
 RECIPE, CALIBRATION = "Recipe", "Precision"
 
 
-
 def build_engines(
     pack: Annotated[
         str, typer.Argument(metavar="PACK", envvar="TRTSWAP_PACK", help="Name of an installed pack, or a folder.")
@@ -33,14 +32,19 @@ def build_engines(
     calibration: Annotated[
         Path | None,
         typer.Option(
-            help="Calibration table; the pack's own if not given.", exists=True, dir_okay=False,
+            help="Calibration table; the pack's own if not given.",
+            exists=True,
+            dir_okay=False,
             rich_help_panel=CALIBRATION,
         ),
     ] = None,
     video: Annotated[
         Path | None,
         typer.Option(
-            metavar="CLIP", help="Calibrate with this clip first.", exists=True, dir_okay=False,
+            metavar="CLIP",
+            help="Calibrate with this clip first.",
+            exists=True,
+            dir_okay=False,
             rich_help_panel=CALIBRATION,
         ),
     ] = None,
@@ -57,7 +61,8 @@ def build_engines(
         int | None, typer.Option(metavar="MIB", min=1, help="Most scratch memory of a kernel.", rich_help_panel=RECIPE)
     ] = None,
     optimisation_level: Annotated[
-        int | None, typer.Option(min=0, max=5, help="0: fast build, 5: long search. [default: 3]", rich_help_panel=RECIPE)
+        int | None,
+        typer.Option(min=0, max=5, help="0: fast build, 5: long search. [default: 3]", rich_help_panel=RECIPE),
     ] = None,
     hardware_compatibility: Annotated[
         Literal["none", "same-capability", "ampere-plus"] | None,
@@ -70,8 +75,11 @@ def build_engines(
     recipe: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE.toml", help="Any of these for all graphs, or in tables [detect] ... for single ones.",
-            exists=True, dir_okay=False, rich_help_panel=RECIPE,
+            metavar="FILE.toml",
+            help="Any of these for all graphs, or in tables [detect] ... for single ones.",
+            exists=True,
+            dir_okay=False,
+            rich_help_panel=RECIPE,
         ),
     ] = None,
     compiler: Annotated[Literal["onnx-parser", "torch-tensorrt"], typer.Option(help="What compiles.")] = "onnx-parser",
