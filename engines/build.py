@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from filelock import FileLock
@@ -26,13 +26,13 @@ from trtswap.backends.tensorrt_plans import (
     stored_plans,
     write_plan,
 )
-from trtswap.engines.compiler import compile_graph
+from trtswap.engines.compiler import BuildCancelled, compile_graph
 from trtswap.engines.half import Graphs, graphs_of
 from trtswap.engines.progress import BuildListener, Silent
 from trtswap.engines.recipe import Overrides, Recipe, default_recipe
 from trtswap.engines.timing_cache import TimingCache
 from trtswap.engines.verify import Tolerance, check, compare
-from trtswap.errors import InputError, PlanError
+from trtswap.errors import InputError, PlanError, TrtswapError
 from trtswap.pack import Pack, StageSpec
 
 CPU = torch.device("cpu")
@@ -99,7 +99,13 @@ class Built:
 
 
 def build_engines(
-    pack: Pack, gpu: Gpu, options: Options, *, listener: Listener | None = None, folder: Path | None = None
+    pack: Pack,
+    gpu: Gpu,
+    options: Options,
+    *,
+    listener: Listener | None = None,
+    folder: Path | None = None,
+    refused: dict[str, TrtswapError] | None = None,
 ) -> list[Built]:
     """Have a proven engine of every graph of a pack.
 
@@ -112,6 +118,7 @@ def build_engines(
         options: how.
         listener: is told how far it is.
         folder: of the cache; :func:`~trtswap.backends.tensorrt_plans.plans_folder` where None.
+        refused: takes the error of a stage that has none, and the others are built; where None, it is raised.
 
     Raises:
         EngineBuildError: a graph does not compile, or its engine is too far from its reference.
@@ -130,7 +137,19 @@ def build_engines(
     wanted = [pack.stages[name] for name in options.stages or pack.stages]
     with graphs_of(pack, options.precision, table=options.calibration, video=options.video) as graphs:
         jobs = [_Job(pack, stage, graphs, gpu, place, options, folder) for stage in wanted]
-        return [job.run(listener or SilentListener()) for job in jobs]
+        return [built for job in jobs if (built := _run(job, listener or SilentListener(), refused)) is not None]
+
+
+def _run(job: "_Job", listener: Listener, refused: dict[str, TrtswapError] | None) -> Built | None:
+    try:
+        return job.run(listener)
+    except BuildCancelled:
+        raise
+    except TrtswapError as e:
+        if refused is None:
+            raise
+        refused[job.source.name] = e
+        return None
 
 
 @dataclass(frozen=True)
@@ -224,9 +243,10 @@ class _Job:
             inputs, outputs = tensors_of(reference)
             started = time.monotonic()
             data, inputs, outputs = self._compile(graph, recipe, inputs, outputs, listener)
-            record = self._record(graph, key, recipe, data, inputs, outputs, time.monotonic() - started)
+            seconds = round(time.monotonic() - started, 3)
+            record = self._record(graph, recipe, data, key=key, inputs=inputs, outputs=outputs, build_seconds=seconds)
             with TensorRtEngine(self.source.path, record, data, gpu=self.gpu) as engine:
-                figures = compare(self.source, engine, reference)
+                figures = compare(self.source, engine, reference, recipe)
                 check(self.source, figures, Tolerance.of(self.pack, self.precision))
                 record = replace(record, difference=figures, device_memory_bytes=engine.device_memory_bytes)
         return write_plan(record, data, self.folder)
@@ -242,18 +262,9 @@ class _Job:
         specs = [t.spec for t in inputs]
         return compile_graph(graph.path, specs, recipe, cache=cache, listener=listener), inputs, outputs
 
-    def _record(
-        self,
-        graph: StageSpec,
-        key: str,
-        recipe: Recipe,
-        data: bytes,
-        inputs: Tensors,
-        outputs: Tensors,
-        seconds: float,
-    ) -> PlanRecord:
+    def _record(self, graph: StageSpec, recipe: Recipe, data: bytes, **known: Any) -> PlanRecord:
+        """The record of a plan; ``known`` has what is known of it beside."""
         return PlanRecord(
-            key=key,
             pack=self.pack.name,
             stage=self.source.name,
             source_sha256=self.source.sha256,
@@ -262,16 +273,14 @@ class _Job:
             precision=graph.precision,
             compiler=self.compiler,
             recipe=recipe.as_table(),
-            inputs=inputs,
-            outputs=outputs,
             place=self.place,
             cuda=self.gpu.facts.cuda,
             driver=self.gpu.facts.driver,
             plan_sha256=hashlib.sha256(data).hexdigest(),
             plan_bytes=len(data),
             device_memory_bytes=0,
-            build_seconds=round(seconds, 3),
             trtswap=trtswap.__version__,
+            **known,
         )
 
 

@@ -111,8 +111,8 @@ def _failure(graph: Path, monitor: Monitor, errors: str) -> EngineBuildError | D
         return BuildCancelled(f"{graph.name}: the build was stopped.")
     if "out of memory" in errors.lower() or "outofmemory" in errors.lower():
         return DeviceMemoryError(
-            f"{graph.name}: the GPU's memory did not suffice for the build: {errors}. Close other programs that use it, "
-            "limit --workspace, or build for fewer --faces and a smaller --batch."
+            f"{graph.name}: the GPU's memory did not suffice for the build: {errors}. Close other programs that use "
+            "it, limit --workspace, or build for fewer --faces and a smaller --batch."
         )
     return EngineBuildError(
         f"{graph.name}: TensorRT {trt.__version__} built no engine: {errors}. Run it again with --verbose for its log."

@@ -94,6 +94,12 @@ class Recipe:
         table["profiles"] = [{dim: [r.least, r.best, r.most] for dim, r in p.items()} for p in self.profiles]
         return table
 
+    @staticmethod
+    def from_table(table: Mapping[str, Any]) -> "Recipe":
+        """The recipe that a plan's record tells of."""
+        profiles = tuple({dim: Range(*numbers) for dim, numbers in p.items()} for p in table["profiles"])
+        return Recipe(**{**table, "profiles": profiles})
+
     def shapes(self, profile: Profile, spec: TensorSpec) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
         """Smallest, best and largest shape of an input.
 
@@ -103,8 +109,8 @@ class Recipe:
         missing = [dim for dim in spec.shape if isinstance(dim, str) and dim not in profile]
         if missing:
             raise EngineBuildError(
-                f"input {spec} has no range for {', '.join(missing)}; the recipe has {', '.join(profile) or 'none'}. Give "
-                "one in the recipe: profiles = [{ N = [1, 4, 16] }]."
+                f"input {spec} has no range for {', '.join(missing)}; the recipe has {', '.join(profile) or 'none'}. "
+                "Give one in the recipe: profiles = [{ N = [1, 4, 16] }]."
             )
         ranges = [Range(d, d, d) if isinstance(d, int) else profile[d] for d in spec.shape]
         return tuple(r.least for r in ranges), tuple(r.best for r in ranges), tuple(r.most for r in ranges)
@@ -138,6 +144,12 @@ class Overrides:
 
     everywhere: Mapping[str, Any]
     stages: Mapping[str, Mapping[str, Any]]
+
+    def __post_init__(self) -> None:
+        for table in (self.everywhere, *self.stages.values()):
+            for key in ("batch", "faces"):
+                if key in table:
+                    Range.parse(table[key], key)
 
     @staticmethod
     def none() -> "Overrides":

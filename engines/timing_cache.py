@@ -29,7 +29,7 @@ class TimingCache:
         self.path = folder / "timing" / f"{re.sub(r'[^A-Za-z0-9.]+', '-', name)}.cache"
 
     def attach(self, config: trt.IBuilderConfig) -> None:
-        """Give what is known to a build. A file that TensorRT does not take is passed over; the build is only slower."""
+        """Give what is known to a build; of a file that TensorRT does not take, nothing is, and the build is slower."""
         cache = self._from_disk(config)
         config.set_timing_cache(cache, ignore_mismatch=False)
 

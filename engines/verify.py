@@ -9,10 +9,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from trtswap.backends.engine import Engine
+from trtswap.engines.recipe import Recipe
 from trtswap.errors import EngineBuildError
 from trtswap.pack import Pack, StageSpec
 
-BATCHES = (1, 3)
+ROWS = 3
+DRAWN_SIDE = 192  # pixels; the drawn faces are up to 128
 # What PSNR says of pictures that are equal: 8 bits and more cannot show a difference.
 EQUAL_DB = 120.0
 
@@ -50,22 +52,23 @@ _LOW_IS_GOOD = ("landmark_pixels", "score")
 Figures = dict[str, float]
 
 
-def compare(stage: StageSpec, engine: Engine, reference: Engine, *, seed: int = 0) -> Figures:
+def compare(stage: StageSpec, engine: Engine, reference: Engine, recipe: Recipe, *, seed: int = 0) -> Figures:
     """Run both on example inputs and measure; the worst of all batches and inputs counts.
 
     Args:
         stage: of the pack.
         engine: what is to be proven.
         reference: the pack's own graph on the CPU.
+        recipe: of the engine: the shapes that it takes.
         seed: of the random inputs.
 
     Returns:
         ``finite`` (1 or 0), and what :class:`Tolerance` has limits for, as far as the stage has it.
     """
     worst: Figures = {}
-    for inputs in example_inputs(stage, seed):
-        most = max(t.shape[0] for t in inputs.values())
-        for batch in sorted({min(batch, most) for batch in BATCHES}):
+    for inputs in example_inputs(stage, recipe, seed):
+        rows = len(next(iter(inputs.values())))
+        for batch in sorted({1, rows}):
             given = {name: t[:batch].contiguous() for name, t in inputs.items()}
             wanted = {name: t.clone() for name, t in reference(**given).items()}
             found = engine(**{name: t.to(engine.device) for name, t in given.items()})
@@ -92,8 +95,8 @@ def check(stage: StageSpec, figures: Mapping[str, float], tolerance: Tolerance) 
             wrong.append(f"{name} is {value:.6g}, expected at {'most' if low_is_good else 'least'} {limit:g}")
     if wrong:
         raise EngineBuildError(
-            f"the engine of graph {stage.name} differs from its FP32 reference: {'; '.join(wrong)}. It is refused and not "
-            "kept. Build it with --precision fp32, or calibrate the pack with a clip that resembles what it is used for."
+            f"the engine of graph {stage.name} differs from its FP32 reference: {'; '.join(wrong)}. It is refused and "
+            "not kept. Build it with --precision fp32, or calibrate the pack with a clip like those it is used for."
         )
 
 
@@ -138,35 +141,41 @@ def _faces(stage: StageSpec, found: Mapping[str, Tensor], wanted: Mapping[str, T
     return figures
 
 
-def example_inputs(stage: StageSpec, seed: int = 0) -> list[dict[str, Tensor]]:
+def example_inputs(stage: StageSpec, recipe: Recipe, seed: int = 0) -> list[dict[str, Tensor]]:
     """Inputs that try a stage: pictures that resemble photos, and black, white, noise and saturated ones.
 
     Returns:
-        Named inputs as the pack contract has them, on the CPU, three rows each; pictures for detection with drawn faces.
+        Named inputs as the pack contract has them, on the CPU, of at most ``ROWS`` rows; for detection one of the best
+        shape of each profile, with drawn faces where there is room for them.
     """
-    rows = max(BATCHES)
+    rows = min(ROWS, *(profile[dim].most for profile in recipe.profiles for dim in ("B", "N") if dim in profile))
     generator = torch.Generator().manual_seed(seed)
     if stage.name == "detect":
-        return [{"images": picture} for picture in _detect_pictures(stage, rows, generator)]
-    shape = (rows, 3, stage.size, stage.size)
-    coarse = torch.rand(rows, 3, 7, 7, generator=generator)
-    smooth = F.interpolate(coarse, shape[2:], mode="bicubic", align_corners=False)
-    noise = torch.rand(shape, generator=generator)
+        sides = [(profile["H"].best, profile["W"].best) for profile in recipe.profiles]
+        return [{"images": picture} for side in sides for picture in _detect_pictures(rows, side, generator)]
+    shape = (ROWS, 3, stage.size, stage.size)
+    smooth, noise = _smooth(shape, generator), torch.rand(shape, generator=generator)
     pictures = [
         (smooth + 0.05 * (noise - 0.5)).clamp(0, 1),
-        torch.tensor([0.0, 1.0, 0.5]).view(rows, 1, 1, 1).expand(shape).contiguous(),
+        torch.tensor([0.0, 1.0, 0.5]).view(ROWS, 1, 1, 1).expand(shape),
         torch.cat([noise[:1], (noise[1:2] > 0.5).float(), smooth[2:].mul(4).sub(1.5).clamp(0, 1)]),
     ]
-    inputs = [{"faces": picture} for picture in pictures]
+    inputs = [{"faces": picture[:rows]} for picture in pictures]
     if stage.name == "swap":
         for given in inputs:
             given["latents"] = F.normalize(torch.randn(rows, stage.latent, generator=generator))
     return inputs
 
 
-def _detect_pictures(stage: StageSpec, rows: int, generator: torch.Generator) -> list[Tensor]:
+def _smooth(shape: tuple[int, int, int, int], generator: torch.Generator) -> Tensor:
+    """Colour fields without details, float32, about 0..1."""
+    coarse = torch.rand(*shape[:2], 7, 7, generator=generator)
+    return F.interpolate(coarse, shape[2:], mode="bicubic", align_corners=False)
+
+
+def _detect_pictures(rows: int, sides: tuple[int, int], generator: torch.Generator) -> list[Tensor]:
     from trtswap.export.standin import drawn_faces  # noqa: PLC0415 - export's, needed here alone
 
-    long, short = stage.size, -(-stage.size * 9 // 16 // 32) * 32
-    noise = torch.rand(rows, 3, short, long, generator=generator)
-    return [drawn_faces((rows, 3, short, long), generator), drawn_faces((rows, 3, long, short), generator), noise]
+    shape = (rows, 3, *sides)
+    pictures = [torch.rand(shape, generator=generator), _smooth(shape, generator).clamp(0, 1)]
+    return [*pictures, drawn_faces(shape, generator)] if min(sides) >= DRAWN_SIDE else pictures

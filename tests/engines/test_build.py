@@ -130,7 +130,11 @@ def test_a_damaged_plan_is_built_anew(hand: Pack) -> None:
         ("swap", "not finite", r"finite is 0, expected at least 1\."),
         ("identify", "inexact", r"latent_cosine is 0\.99\d+, expected at least 0\.9999\."),
         ("parse", "inexact", r"label_agreement is 0, expected at least 0\.995\."),
-        ("detect", "inexact", r"landmark_pixels is \d\.\d+, expected at most 0\.5; score is 0\.04\d*, .* at most 0\.03\."),
+        (
+            "detect",
+            "inexact",
+            r"landmark_pixels is \d\.\d+, expected at most 0\.5; score is 0\.04\d*, .* at most 0\.03\.",
+        ),
     ],
 )
 def test_an_engine_that_differs_is_refused_with_the_numbers(
@@ -175,9 +179,7 @@ def test_wrong_choices_are_named(hand: Pack) -> None:
         build(hand, compiler="gcc")
 
 
-def test_a_folder_that_cannot_be_written_is_named(
-    hand: Pack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_folder_that_cannot_be_written_is_named(hand: Pack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("TRTSWAP_ENGINES", str(tmp_path / "file" / "engines"))
     with pytest.raises(PlanError, match=r"engines cannot be written to: .*\$TRTSWAP_ENGINES"):

@@ -42,9 +42,9 @@ def test_flags_win_over_the_file_and_tables_over_its_top(tmp_path: Path, hand: P
 
     file = tmp_path / "recipe.toml"
     file.write_text(
-        'optimisation_level = 1\nworkspace_mib = 512\nfaces = [1, 2, 4]\n'
+        "optimisation_level = 1\nworkspace_mib = 512\nfaces = [1, 2, 4]\n"
         "[swap]\noptimisation_level = 5\ntf32 = true\nversion_compatible = true\n"
-        "[detect]\nprofiles = [{ B = 1, H = [32, 64, 96], W = \"32,64,96\" }]\nbatch = \"1,2,2\"\n"
+        '[detect]\nprofiles = [{ B = 1, H = [32, 64, 96], W = "32,64,96" }]\nbatch = "1,2,2"\n'
     )
     given = Overrides.load(file)
     swap = given.apply(default_recipe(hand.stages["swap"], GPU), "swap")

@@ -367,6 +367,12 @@ class IBuilderConfig(_Made):
         return self._cache
 
 
+_BUILD_FAULTS = {
+    "build": "could not find any implementation for node /Conv",
+    "build memory": "out of memory: requested 1073741824 bytes",
+}
+
+
 class Builder(_Made):
     def __init__(self, logger: ILogger) -> None:
         super().__init__()
@@ -403,10 +409,9 @@ class Builder(_Made):
         return IHostMemory(MAGIC + hashlib.sha256(body).digest() + body)
 
     def _problem(self, network: INetworkDefinition, config: IBuilderConfig) -> str | None:
-        if "build" in machine.faults:
-            return "could not find any implementation for node /Conv"
-        if "build memory" in machine.faults:
-            return "out of memory: requested 1073741824 bytes"
+        for fault, message in _BUILD_FAULTS.items():
+            if fault in machine.faults:
+                return message
         if not network._strong:
             return "the network is weakly typed, which TensorRT 11 has no more"
         if config.max_aux_streams != 0:

@@ -82,9 +82,8 @@ def from_wheel(version: str, folder: Path) -> Surface:
         raise OSError("no C compiler for the libraries that stand in for TensorRT's")
     target = folder / f"bindings-{version}"
     install = ["pip", "install", "-q", "--disable-pip-version-check", "--no-deps", "--target", str(target)]
-    ran = subprocess.run(
-        [sys.executable, "-m", *install, f"tensorrt-cu13-bindings=={WHEELS[version]}"], capture_output=True, text=True
-    )
+    command = [sys.executable, "-m", *install, f"tensorrt-cu13-bindings=={WHEELS[version]}"]
+    ran = subprocess.run(command, check=False, capture_output=True, text=True)
     if ran.returncode:
         raise OSError(f"the wheel of the bindings {WHEELS[version]} cannot be installed: {ran.stderr[-500:]}")
     source = folder / "standin.c"
@@ -163,7 +162,7 @@ def _class(name: str, members: Mapping[str, Any], surface: Surface) -> list[str]
             lines += [line.replace("SupportsInt", "int") for line in made] if callback else made
         else:
             lines.append(f"    {member}: Any")
-    return lines + ["    ..."]
+    return [*lines, "    ..."]
 
 
 def _function(name: str, signatures: list[str], surface: Surface, indent: str, *, method: bool) -> list[str]:

@@ -1,4 +1,4 @@
-"""The GPU as the TensorRT backend needs it: what it is, its memory, its streams, and work that is recorded and replayed.
+"""The GPU as the TensorRT backend needs it: what it is, its memory, its streams, and recorded work.
 
 This is the one place that CUDA is reached through. The protocols say all that the backend asks of a device;
 :func:`find_gpu` gives the one that PyTorch sees.
@@ -170,9 +170,21 @@ def driver_version() -> str | None:
     return next((w for w in words if w[0].isdigit() and w.count(".") >= 1), None)
 
 
+def driver_cuda_version() -> str | None:
+    """Newest CUDA that the driver runs, such as ``13.0``; None without cuda-bindings or without a driver."""
+    try:
+        from cuda.bindings import runtime  # noqa: PLC0415 - part of the tensorrt extra
+    except ImportError:
+        return None
+    error, number = runtime.cudaDriverGetVersion()
+    # CUDA counts 1000 for the major and 10 for the minor version, and gives 0 where there is no driver.
+    return f"{number // 1000}.{number % 1000 // 10}" if int(error) == 0 and number else None
+
+
 def out_of_memory(size: int, free: int, total: int, name: str) -> DeviceMemoryError:
     """An error that says what was wanted and what is there, all in bytes."""
     return DeviceMemoryError(
-        f"{name} has no memory for {size / 2**20:.0f} MiB: {free / 2**20:.0f} of {total / 2**20:.0f} MiB are free. Close "
-        "other programs that use it, or build engines for fewer faces: `trtswap build-engines --faces 1,2,4 --batch 1,4,8`."
+        f"{name} has no memory for {size / 2**20:.0f} MiB: {free / 2**20:.0f} of {total / 2**20:.0f} MiB are free. "
+        "Close other programs that use it, or build engines for fewer faces: "
+        "`trtswap build-engines --faces 1,2,4 --batch 1,4,8`."
     )

@@ -58,7 +58,7 @@ class TensorRtEngine(GraphEngine):
         self._bound = self._check_tensors()
         self.profiles = [self._profile(i) for i in range(self._plan.engine.num_optimization_profiles)]
         first = [t.shape[0] if t.shape else None for t in self._bound]
-        self._batched = isinstance(first[0], str) and len(set(first)) == 1
+        self._batch = first[0] if isinstance(first[0], str) and len(set(first)) == 1 else None
 
     @classmethod
     def open(cls, file: Path, sha256: str, *, gpu: Gpu, beside: "TensorRtEngine | None" = None) -> Self:
@@ -124,11 +124,17 @@ class TensorRtEngine(GraphEngine):
             return context.run(tensors)
 
     def _profile_for(self, sizes: Mapping[str, int]) -> int:
-        """The profile that holds the sizes; of several, the one that allows the least beyond them."""
+        """The profile that holds the sizes; of several, the one that allows the least beyond them.
+
+        A batch that is too small is none: it is padded.
+        """
         fitting = [
             i
             for i, profile in enumerate(self.profiles)
-            if all(least <= sizes[dim] <= most for dim, (least, most) in profile.items())
+            if all(
+                (least <= sizes[dim] or dim == self._batch) and sizes[dim] <= most
+                for dim, (least, most) in profile.items()
+            )
         ]
         if not fitting:
             given = ", ".join(f"{dim}={size}" for dim, size in sizes.items())
@@ -137,8 +143,8 @@ class TensorRtEngine(GraphEngine):
                 for profile in self.profiles
             )
             raise InputError(
-                f"{self.file.name}: {given} is outside of what the engine was built for: {allowed}. Use a smaller batch "
-                "or piece, or build engines for these sizes: `trtswap build-engines --batch 1,8,N --faces 1,4,N`."
+                f"{self.file.name}: {given} is outside of what the engine was built for: {allowed}. Use a smaller "
+                "batch or piece, or build engines for these sizes: `trtswap build-engines --batch 1,8,N --faces 1,4,N`."
             )
         return min(fitting, key=lambda i: [most for _, most in self.profiles[i].values()])
 
@@ -151,7 +157,7 @@ class TensorRtEngine(GraphEngine):
             inputs=self._bound,
             outputs=self.record.outputs,
             profile=profile,
-            batched=self._batched,
+            batched=self._batch is not None,
         )
 
     @property

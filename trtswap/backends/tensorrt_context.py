@@ -23,15 +23,16 @@ MOST_SHAPES = 32
 Shapes = tuple[tuple[int, ...], ...]
 
 
-def bucket(rows: int, most: int) -> int:
-    """The batch size that runs for so many rows, at most ``most``: 1, 2, 3, 4, 6, 8, 12, 16, 24, 32 ...
+def bucket(rows: int, least: int, most: int) -> int:
+    """The batch size that runs for so many rows, from ``least`` to ``most``: 1, 2, 3, 4, 6, 8, 12, 16, 24, 32 ...
 
-    Rows up to it are padding. Fewer sizes mean fewer recordings; no more than a third of the rows is ever padding.
+    Rows up to it are padding. Fewer sizes mean fewer recordings; above ``least`` no more than a third of the rows is
+    ever padding.
     """
     size = 1
     while size < rows:
         size += 1 << max(0, size.bit_length() - 2)
-    return min(size, most)
+    return min(max(size, least), most)
 
 
 @dataclass
@@ -46,8 +47,8 @@ class PlanContext:
     """A context with buffers of its own for inputs and outputs, bound by address once and for all.
 
     Inputs are copied into the buffers, on the device, which gives every address the alignment that TensorRT wants and
-    lets recorded work be replayed. Outputs are views of the buffers. The first call with new shapes runs as it is and is
-    recorded; later ones replay.
+    lets recorded work be replayed. Outputs are views of the buffers. The first call with new shapes runs as it is and
+    is recorded; later ones replay.
 
     Args:
         plan: what runs; stays the caller's.
@@ -77,7 +78,8 @@ class PlanContext:
         self._given: Shapes | None = None
         self._scratch: Tensor | None = None
         self._context = self._create()
-        self._most_rows = self._most_shape(inputs[0])[0] if batched else 0
+        low, _, high = plan.engine.get_tensor_profile_shape(inputs[0].binding, profile)
+        self._rows_allowed = (low[0], high[0]) if batched else (0, 0)
         self._scratch_bytes = max(1, plan.engine.get_device_memory_size_for_profile_v2(profile))
         self._use_scratch()
         # Made inside inference mode they could not be written to outside of it.
@@ -103,17 +105,15 @@ class PlanContext:
     def _most_bytes(self, tensor: PlanTensor) -> int:
         """Size of a tensor's buffer: what the largest shapes of the profile need."""
         if tensor in self._inputs:
-            return prod(self._most_shape(tensor)) * tensor.spec.dtype.itemsize
+            most = self._plan.engine.get_tensor_profile_shape(tensor.binding, self._profile)[2]
+            return prod(most) * tensor.spec.dtype.itemsize
         size = self._context.get_max_output_size(tensor.binding)
         if size <= 0:
             raise BackendError(
-                f"{self._name}: TensorRT knows no largest size of output {tensor.name}: its size depends on data, which "
-                "no graph of a pack may do."
+                f"{self._name}: TensorRT knows no largest size of output {tensor.name}: its size depends on data, "
+                "which no graph of a pack may do."
             )
         return size
-
-    def _most_shape(self, tensor: PlanTensor) -> tuple[int, ...]:
-        return tuple(self._plan.engine.get_tensor_profile_shape(tensor.binding, self._profile)[2])
 
     def _bind(self, tensor: PlanTensor) -> None:
         if not self._context.set_tensor_address(tensor.binding, self._buffers[tensor.name].data_ptr()):
@@ -166,7 +166,7 @@ class PlanContext:
             value = tensors[tensor.name]
             shape = tuple(value.shape)
             if self._batched:
-                shape = (bucket(shape[0], self._most_rows), *shape[1:])
+                shape = (bucket(shape[0], *self._rows_allowed), *shape[1:])
             with torch.no_grad():
                 self._view(tensor, shape)[: value.shape[0]].copy_(value)
             shapes.append(shape)

@@ -64,7 +64,8 @@ def check_version() -> str:
     numbers = tuple(int(part) for part in trt.__version__.split(".")[:2])
     if not OLDEST <= numbers < TOO_NEW:
         raise BackendError(
-            f'TensorRT {trt.__version__} is installed, expected 10.13 or newer and below 12: pip install "trtswap[tensorrt]".'
+            f"TensorRT {trt.__version__} is installed, expected 10.13 or newer and below 12: "
+            'pip install "trtswap[tensorrt]".'
         )
     return str(trt.__version__)
 

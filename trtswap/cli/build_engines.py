@@ -69,9 +69,8 @@ def build_engines(
         typer.Option(help="Other GPUs that the engines shall run on; slower.", rich_help_panel=RECIPE),
     ] = None,
     version_compatible: Annotated[
-        bool | None,
-        typer.Option(" /--version-compatible", help="Run on newer TensorRT, too; slower.", rich_help_panel=RECIPE),
-    ] = None,
+        bool, typer.Option("--version-compatible", help="Run on newer TensorRT, too; slower.", rich_help_panel=RECIPE)
+    ] = False,
     recipe: Annotated[
         Path | None,
         typer.Option(
@@ -101,7 +100,7 @@ def build_engines(
     with as_usage_error():
         overrides = (Overrides.none() if recipe is None else Overrides.load(recipe)).also(
             batch=batch, faces=faces, workspace_mib=workspace, optimisation_level=optimisation_level,
-            hardware_compatibility=hardware_compatibility, version_compatible=version_compatible,
+            hardware_compatibility=hardware_compatibility, version_compatible=version_compatible or None,
         )  # fmt: skip
         wanted = Options(
             precision=precision, calibration=calibration, video=video, overrides=overrides, compiler=compiler,

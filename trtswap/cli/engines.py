@@ -24,8 +24,8 @@ def list_(*, as_json: AsJson = False) -> None:
     """Every engine in the cache, and whether it can run here."""
     from trtswap.backends.tensorrt_plans import plans_folder, stored_plans  # noqa: PLC0415 - heavy, imported on use
 
-    here = _here()
-    rows = [_row(plan, here) for plan in stored_plans()]
+    here = here_for_plans()
+    rows = [plan_row(plan, here) for plan in stored_plans()]
     if as_json:
         print_json({"folder": str(plans_folder()), "engines": rows})
         return
@@ -52,7 +52,7 @@ def remove(
 
     if not (keys or pack or stale or everything):
         raise typer.BadParameter("say which: KEY, --pack NAME, --stale or --all.")
-    here = _here() if stale else None
+    here = here_for_plans() if stale else None
     if stale and here is None:
         raise InputError("--stale: there is no TensorRT or no GPU here to hold engines against. Give keys, or --all.")
     plans = stored_plans()
@@ -108,7 +108,7 @@ def one(key: str) -> "StoredPlan":
     return found[0]
 
 
-def _here() -> "Place | None":
+def here_for_plans() -> "Place | None":
     """What engines have to fit; None where there is no TensorRT or no GPU."""
     from trtswap.backends import choose  # noqa: PLC0415 - heavy, imported on use
     from trtswap.backends import gpu as gpus  # noqa: PLC0415 - heavy, imported on use
@@ -122,7 +122,8 @@ def _here() -> "Place | None":
     return place_of(gpus.find_gpu(choice.device))
 
 
-def _row(plan: "StoredPlan", here: "Place | None") -> dict[str, Any]:
+def plan_row(plan: "StoredPlan", here: "Place | None") -> dict[str, Any]:
+    """An engine for a list: what it is, and whether it can run in a place."""
     record = plan.record
     misfit = record.misfit(here) if here is not None else "no TensorRT or no GPU here to run it"
     size = plan.path.stat().st_size if plan.path.is_file() else None

@@ -70,7 +70,7 @@ def test_driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(gpus, "_DRIVER", tmp_path / "version")
     assert gpus.driver_version() is None
     (tmp_path / "version").write_text(
-        "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release Build  (dvs-builder@x)\nGCC version: 12\n"
+        "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release Build\nGCC version: 12\n"
     )
     assert gpus.driver_version() == "580.95.05"
 

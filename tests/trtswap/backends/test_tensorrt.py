@@ -66,10 +66,11 @@ class Watched(TorchDispatchMode):
 def test_bucket_sizes() -> None:
     from trtswap.backends.tensorrt_context import bucket
 
-    sizes = sorted({bucket(n, 32) for n in range(1, 33)})
+    sizes = sorted({bucket(n, 1, 32) for n in range(1, 33)})
     assert sizes == [1, 2, 3, 4, 6, 8, 12, 16, 24, 32]
-    assert all(n <= bucket(n, 32) <= max(n + 1, n * 3 // 2) for n in range(1, 33))
-    assert bucket(7, 7) == 7
+    assert all(n <= bucket(n, 1, 32) <= max(n + 1, n * 3 // 2) for n in range(1, 33))
+    assert bucket(7, 1, 7) == 7
+    assert bucket(1, 4, 8) == 4
 
 
 def test_ragged_batches_in_any_order(opened: Callable[..., Any], graph: Graph, emulator: Machine) -> None:
@@ -157,14 +158,24 @@ def test_the_tightest_profile_is_taken(opened: Callable[..., Any], graph: Graph)
             found = engine(**adain(batch))["swapped"]
             torch.testing.assert_close(found, reference(graph("adain"), adain(batch)), rtol=1e-6, atol=1e-6)
         assert sorted(profile for _, profile in engine._contexts) == [0, 1]
-        message = r"adain\.onnx: N=9 is outside of what the engine was built for: N=1..8 or N=1..2\. Use a smaller batch"
+        message = (
+            r"adain\.onnx: N=9 is outside of what the engine was built for: N=1..8 or N=1..2\. Use a smaller batch"
+        )
         with pytest.raises(InputError, match=message):
             engine(**adain(9))
 
 
-def test_only_the_latest_shapes_are_remembered(
-    opened: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_batch_below_the_profile_is_padded(opened: Callable[..., Any], graph: Graph) -> None:
+    from trtswap.engines.recipe import Range
+
+    with opened("adain", {"N": Range(4, 4, 4)}) as engine:
+        for batch in (1, 3, 4):
+            found = engine(**adain(batch))["swapped"]
+            torch.testing.assert_close(found, reference(graph("adain"), adain(batch)), rtol=1e-6, atol=1e-6)
+        assert engine.recordings == (1, 1)
+
+
+def test_only_the_latest_shapes_are_remembered(opened: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     with opened("rows") as engine:
         monkeypatch.setattr("trtswap.backends.tensorrt_context.MOST_SHAPES", 3)
         for width in (4, 5, 6, 4, 7, 5):
@@ -335,9 +346,7 @@ def test_a_write_that_fails_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_plan_that_cannot_be_written_is_named(
-    opened: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_plan_that_cannot_be_written_is_named(opened: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(PlanError, match=r"engines cannot be written to: No space left on device\. .*TRTSWAP_ENGINES"):
         opened()

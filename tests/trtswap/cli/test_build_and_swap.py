@@ -6,8 +6,8 @@ from pathlib import Path
 import av
 import numpy as np
 
-from ..trt_emulator.machine import Machine
-from ..trtswap.cli.conftest import Run, clips, pictures, run  # noqa: F401 - fixtures
+from ...trt_emulator.machine import Machine
+from .conftest import Run
 
 
 def frames(path: Path) -> np.ndarray:
@@ -17,7 +17,7 @@ def frames(path: Path) -> np.ndarray:
 
 def test_build_and_swap(
     run: Run, emulator: Machine, paste_pack: Path, clips: Path, pictures: Path, tmp_path: Path
-) -> None:  # noqa: F811, E501
+) -> None:
     built = run("build-engines", paste_pack, "--precision", "fp32", "--json")
     assert built.code == 0, built.err
     stages = {row["stage"]: row for row in json.loads(built.out)}
