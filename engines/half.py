@@ -54,8 +54,8 @@ class HalfGraphs(Graphs):
         if video is None and not self._table.is_file():
             raise PackError(
                 f"{self._table} does not exist: without measured ranges nobody knows which parts of "
-                f"pack {pack.name} have to stay in FP32. Give a table with --calibration FILE or a clip to measure them "
-                "with --video CLIP, or build with --precision fp32, which is slower."
+                f"pack {pack.name} have to stay in FP32. Give a table with --calibration FILE or a clip to measure "
+                "them with --video CLIP, or build with --precision fp32, which is slower."
             )
         self.conversion = f"{trtswap.__version__} {sha256_of(video or self._table)}"
 

@@ -74,7 +74,9 @@ def test_the_packs_own_table_is_used(
         assert 0 < float((found - wanted).abs().max()) < 2e-3
 
 
-def test_another_table_makes_them_stale(hand: Pack, table: Path, emulator: Machine, frames: Any, tmp_path: Path) -> None:
+def test_another_table_makes_them_stale(
+    hand: Pack, table: Path, emulator: Machine, frames: Any, tmp_path: Path
+) -> None:
     build(hand, stages=("swap",))
     other = tmp_path / "other.json"
     calibration.calibrate(hand, frames, frames=3).save(other)
@@ -93,7 +95,7 @@ def test_a_table_of_another_pack_is_refused(hand: Pack, table: Path, emulator: M
     from .packs import GRAPHS
 
     other = write_pack(tmp_path / "other", swap=GRAPHS["swap"].replace("0.5", "0.25"))
-    with pytest.raises(TrtswapError, match="another pack|of pack"):
+    with pytest.raises(TrtswapError, match=r"another pack|of pack"):
         build(other, calibration=table)
     assert stored_plans() == []
 

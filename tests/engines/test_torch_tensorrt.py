@@ -23,7 +23,7 @@ from trtswap.pack import Pack
 from ..conftest import unavailable
 from ..trt_emulator.machine import Machine
 
-# The one for the torch that is pinned, and the last kind that has to be told about types; all of ``PAIRS`` were compared by hand.
+# The one for the torch that is pinned, and one that has to be told about types; all of ``PAIRS`` were compared by hand.
 RELEASES = {"2.11": "2.11.0", "2.13": "2.13.0"}
 
 
@@ -164,7 +164,7 @@ def test_what_goes_wrong_is_typed(hand: Pack, installed: dict[str, Any], monkeyp
     gpu, module = gpus.find_gpu(), sys.modules["torch_tensorrt"]
     chosen = options(stages=("swap",), overrides=overrides(hardware_compatibility="same-capability"))
     with pytest.raises(
-        EngineBuildError, match="torch-tensorrt knows one profile, .* the recipe has 1 profiles and same"
+        EngineBuildError, match=r"torch-tensorrt knows one profile, .* the recipe has 1 profiles and same"
     ):
         build_engines(hand, gpu, chosen)
 

@@ -36,6 +36,8 @@ def opened(request: pytest.FixtureRequest) -> Open:
             request.getfixturevalue("emulator")
         else:
             pytest.importorskip("tensorrt")
+            folder = request.getfixturevalue("tmp_path") / "engines"
+            request.getfixturevalue("monkeypatch").setenv("TRTSWAP_ENGINES", str(folder))
         return open_built
     if device == "cuda" and backend == "onnxruntime":
         import onnxruntime
