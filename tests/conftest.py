@@ -1,11 +1,15 @@
 """Fixtures that several test packages share, and the rule for GPU tests."""
 
 import os
+import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import torch
 from filelock import FileLock
+
+from .trt_emulator.machine import HostGpu, Machine
 
 DATA = Path(os.environ.get("TRTSWAP_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
@@ -15,10 +19,28 @@ def data() -> Path:
     """Folder of the real test data; tests that need it are skipped without it, and fail under CI."""
     if (DATA / "presenter.mp4").is_file():
         return DATA
-    message = f"the real test data is not at {DATA}; set TRTSWAP_TEST_DATA to its folder"
+    unavailable(f"the real test data is not at {DATA}; set TRTSWAP_TEST_DATA to its folder")
+
+
+def unavailable(what: str) -> NoReturn:
+    """Something that a test needs is not here: the test is skipped, and fails under CI."""
     if os.environ.get("CI") == "true":
-        pytest.fail(message)
-    pytest.skip(message)
+        pytest.fail(what)
+    pytest.skip(what)
+
+
+@pytest.fixture
+def emulator(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
+    """TensorRT and a GPU are here, as far as trtswap can see; engines are kept in a folder of the test."""
+    from .trt_emulator import api
+
+    machine = Machine()
+    gpu = HostGpu(machine)
+    monkeypatch.setattr(api, "machine", machine)
+    monkeypatch.setitem(sys.modules, "tensorrt", api)
+    monkeypatch.setattr("trtswap.backends.gpu.find_gpu", lambda device=None: gpu)
+    monkeypatch.setenv("TRTSWAP_ENGINES", str(tmp_path / "engines"))
+    return machine
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -25,6 +25,18 @@ class BackendError(TrtswapError):
     """A backend is not available here, or an engine failed to load or run."""
 
 
+class DeviceMemoryError(BackendError):
+    """The GPU has not enough free memory for an engine or its buffers."""
+
+
+class EngineBuildError(BackendError):
+    """A graph could not be compiled into an engine, or the engine differs too much from its reference."""
+
+
+class PlanError(BackendError):
+    """A compiled engine is missing, damaged, or was made for another GPU or another TensorRT."""
+
+
 class VideoError(TrtswapError):
     """A video could not be read or written."""
 

@@ -46,7 +46,13 @@ class Pipeline:
             for name, spec in pack.stages.items():
                 if name == "restore" and not options.restore:
                     continue
-                engine = open_engine(spec, backend=choice.backend, device=choice.device, threads=threads)
+                engine = open_engine(
+                    spec,
+                    backend=choice.backend,
+                    device=choice.device,
+                    threads=threads,
+                    beside=next(iter(self.engines.values()), None),
+                )
                 self.engines[name] = opened.enter_context(engine)
                 check_engine(spec, engine)
             self._opened = opened.pop_all()

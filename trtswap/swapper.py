@@ -75,7 +75,7 @@ class Swapper:
     """Swaps faces in videos and in batches of pictures.
 
     Args:
-        pack: the name of an installed pack, or a pack's folder.
+        pack: the name of an installed pack, a pack's folder, or a loaded pack.
         backend: ``auto``, ``onnxruntime``, ``torch`` or ``tensorrt``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         threads: CPU threads of each engine; the backend's default where None.
@@ -90,16 +90,16 @@ class Swapper:
 
     def __init__(
         self,
-        pack: str | Path = "avatar",
+        pack: str | Path | Pack = "avatar",
         *,
         backend: str = "auto",
         device: str = "auto",
         threads: int | None = None,
         options: SwapOptions | None = None,
     ):
-        self.pack = Pack.load(find_pack(pack))
+        self.pack = pack if isinstance(pack, Pack) else Pack.load(find_pack(pack))
         self.options = options or SwapOptions()
-        self.choice = choose(backend, device)
+        self.choice = choose(backend, device, graphs=tuple(self.pack.stages.values()))
         self._pipeline = Pipeline(self.pack, self.choice, self.options, threads=threads)
 
     @property

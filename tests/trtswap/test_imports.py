@@ -19,8 +19,13 @@ EXTRAS = (
 ON_USE = ("onnxruntime",)
 """Of the runtime's own dependencies, those that a backend imports when it is used."""
 
-# The one module that exists to read graphs with onnx; it is imported when an engine is opened.
-ALLOWED = {("backends/torch.py", "onnx")}
+# Modules that exist to use a library; they are imported when an engine is opened.
+ALLOWED = {
+    ("backends/torch.py", "onnx"),
+    ("backends/tensorrt.py", "tensorrt"),
+    ("backends/tensorrt_context.py", "tensorrt"),
+    ("backends/tensorrt_library.py", "tensorrt"),
+}
 
 SOURCES = sorted(
     p for p in ROOT.rglob("*.py") if p.relative_to(ROOT).parts[0] not in ("export", "engines", "calibration")

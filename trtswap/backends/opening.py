@@ -1,5 +1,6 @@
 """Which backend runs, and opening a graph with it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -7,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from trtswap.backends import gpu as gpus
 from trtswap.backends.engine import Engine
+from trtswap.backends.tensorrt_plans import missing_plans
 from trtswap.errors import BackendError, InputError
 
 if TYPE_CHECKING:
@@ -25,15 +28,16 @@ class Choice:
     reason: str
 
 
-def choose(backend: str = "auto", device: str | torch.device = "auto") -> Choice:
+def choose(backend: str = "auto", device: str | torch.device = "auto", *, graphs: "Sequence[StageSpec]" = ()) -> Choice:
     """Decide which backend runs where.
 
-    ``auto`` takes PyTorch on a GPU that is present, else ONNX Runtime on the CPU. What is asked for by name is
-    taken or refused, never replaced.
+    ``auto`` takes TensorRT where there is a GPU and an engine of every graph, else PyTorch on a GPU that is present,
+    else ONNX Runtime on the CPU. What is asked for by name is taken or refused, never replaced.
 
     Args:
         backend: one of ``BACKENDS``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        graphs: what is to run; TensorRT has to be compiled for each, so without them ``auto`` does not take it.
 
     Raises:
         InputError: no such backend or kind of device.
@@ -41,13 +45,13 @@ def choose(backend: str = "auto", device: str | torch.device = "auto") -> Choice
     """
     if backend not in BACKENDS:
         raise InputError(f"backend is {backend!r}, expected one of {', '.join(BACKENDS)}.")
-    if backend == "tensorrt":
-        raise BackendError(
-            "The tensorrt backend is not part of this version of trtswap; use backend='torch' on a GPU or 'auto'."
-        )
     place = None if device == "auto" else _explicit_device(device)
     if backend == "auto":
-        return _automatic(place)
+        return _automatic(place, graphs)
+    if backend == "tensorrt":
+        gpu = gpus.find_gpu(place)
+        require_tensorrt()
+        return Choice("tensorrt", gpu.device, f"tensorrt on {gpu.facts.name}, as asked for.")
     if backend == "torch":
         _require("onnx", "The torch backend reads graphs with onnx", 'pip install "trtswap[export]"')
         place = place or torch.device(
@@ -67,6 +71,7 @@ def open_engine(
     backend: str = "auto",
     device: str | torch.device = "auto",
     threads: int | None = None,
+    beside: Engine | None = None,
 ) -> Engine:
     """Load a graph.
 
@@ -75,15 +80,20 @@ def open_engine(
         backend, device: as :func:`choose` takes them.
         threads: CPU threads of an ONNX Runtime session; None lets it use every core. The torch backend shares
             the thread pool of its process and takes no number of its own.
+        beside: an engine that is used by the same thread and never at the same time; TensorRT's engines then share
+            scratch memory. Other backends have nothing to share.
 
     Raises:
         InputError: an argument has a value that nothing here takes.
         BackendError: the backend is not available, or cannot load the file.
+        PlanError: there is no TensorRT engine of the graph, or it is stale or damaged.
     """
-    choice = choose(backend, device)
+    choice = choose(backend, device, graphs=() if isinstance(graph, str | Path) else (graph,))
     file, precision = (
         (Path(graph), "as in the graph") if isinstance(graph, str | Path) else (graph.path, graph.precision)
     )
+    if choice.backend == "tensorrt":
+        return _open_tensorrt(file, graph, choice.device, beside)
     if choice.backend == "torch":
         if threads is not None:
             raise InputError(
@@ -98,19 +108,75 @@ def open_engine(
     return OnnxRuntimeEngine(file, device=choice.device, precision=precision, threads=threads)
 
 
-def _automatic(place: torch.device | None) -> Choice:
-    tensorrt = "TensorRT is not part of this version"
-    if place is None and torch.cuda.is_available() and find_spec("onnx") is None:
-        why = 'a GPU is here, but the torch backend that would use it needs: pip install "trtswap[export]"'
+def _open_tensorrt(file: Path, graph: "Path | str | StageSpec", device: torch.device, beside: Engine | None) -> Engine:
+    from trtswap.backends.tensorrt import TensorRtEngine  # noqa: PLC0415 - imports tensorrt
+    from trtswap.pack import sha256_of  # noqa: PLC0415 - imports this package
+
+    if isinstance(graph, str | Path):
+        if not file.is_file():
+            raise BackendError(f"{file} cannot be loaded: there is no such file.")
+        sha256 = sha256_of(file)
+    else:
+        sha256 = graph.sha256
+    other = beside if isinstance(beside, TensorRtEngine) else None
+    return TensorRtEngine.open(file, sha256, gpu=gpus.find_gpu(device), beside=other)
+
+
+def _automatic(place: torch.device | None, graphs: "Sequence[StageSpec]") -> Choice:
+    gpu = _gpu_if_any(place)
+    if gpu is None:
+        _require("onnxruntime", "The onnxruntime backend needs ONNX Runtime", "pip install onnxruntime")
+        why = "PyTorch sees no CUDA device" if place is None else "the device asked for"
         return Choice("onnxruntime", torch.device("cpu"), f"onnxruntime on the CPU: {why}.")
-    if place is None and torch.cuda.is_available():
-        place = torch.device("cuda", torch.cuda.current_device())
-    if place is not None and place.type == "cuda":
-        _require("onnx", "The torch backend reads graphs with onnx", 'pip install "trtswap[export]"')
-        return Choice("torch", place, f"torch on {torch.cuda.get_device_name(place)}: {tensorrt}.")
-    _require("onnxruntime", "The onnxruntime backend needs ONNX Runtime", "pip install onnxruntime")
-    why = "PyTorch sees no CUDA device" if place is None else "the device asked for"
-    return Choice("onnxruntime", torch.device("cpu"), f"onnxruntime on the CPU: {why}.")
+    against = _why_not_tensorrt(gpu, graphs)
+    if against is None:
+        return Choice("tensorrt", gpu.device, f"tensorrt on {gpu.facts.name}: its engines are built.")
+    if find_spec("onnx") is None:
+        remedy = 'pip install "trtswap[export]"'
+        if place is not None:
+            _require("onnx", f"TensorRT: {against}. The torch backend reads graphs with onnx", remedy)
+        why = f"a GPU is here, but the torch backend that would use it needs: {remedy}. TensorRT: {against}"
+        return Choice("onnxruntime", torch.device("cpu"), f"onnxruntime on the CPU: {why}.")
+    return Choice("torch", gpu.device, f"torch on {gpu.device}. TensorRT: {against}.")
+
+
+def _gpu_if_any(place: torch.device | None) -> gpus.Gpu | None:
+    try:
+        return gpus.find_gpu(place)
+    except BackendError:
+        return None
+
+
+def _why_not_tensorrt(gpu: gpus.Gpu, graphs: "Sequence[StageSpec]") -> str | None:
+    """What keeps ``auto`` from TensorRT; None where nothing does."""
+    if not graphs:
+        return "taken for a pack whose engines are built: `trtswap build-engines`"
+    try:
+        require_tensorrt()
+        from trtswap.backends.tensorrt_library import place_of  # noqa: PLC0415 - imports tensorrt
+
+        here = place_of(gpu)
+    except BackendError as e:
+        return str(e).rstrip(".")
+    missing = missing_plans([(g.name, g.sha256) for g in graphs], here)
+    if missing:
+        return f"no engine of {', '.join(missing)} for this GPU and TensorRT {here.tensorrt}; `trtswap build-engines`"
+    return None
+
+
+def require_tensorrt() -> None:
+    """Import TensorRT.
+
+    Raises:
+        BackendError: it is not installed, or its libraries cannot be loaded.
+    """
+    _require("tensorrt", "The tensorrt backend needs TensorRT", 'pip install "trtswap[tensorrt]"')
+    try:
+        import tensorrt  # noqa: F401, PLC0415 - a heavy library, imported on use
+    except (ImportError, OSError) as e:
+        raise BackendError(
+            f'TensorRT is installed but cannot be loaded: {e}. Install it again: pip install "trtswap[tensorrt]".'
+        ) from e
 
 
 def _explicit_device(device: str | torch.device) -> torch.device:

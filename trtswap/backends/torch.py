@@ -11,7 +11,7 @@ from torch import Tensor
 from trtswap.backends.engine import TensorSpec
 from trtswap.backends.graph_engine import GraphEngine
 from trtswap.backends.torch_ops import DTYPES, OPSETS, Operator, find
-from trtswap.backends.torch_plan import Node, StepError, make_plan
+from trtswap.backends.torch_plan import Node, Plan, StepError, make_plan
 from trtswap.errors import BackendError
 
 try:
@@ -60,6 +60,11 @@ class TorchEngine(GraphEngine):
                 device=device,
             )
         self._constants = {_memory(t) for t in self._plan.slots if t is not None}
+
+    @property
+    def plan(self) -> Plan:
+        """The graph as calls; stays the engine's own."""
+        return self._plan
 
     def _run(self, tensors: Mapping[str, Tensor], sizes: Mapping[str, int]) -> dict[str, Tensor]:
         with torch.no_grad(), _backend_errors(f"{self.file.name} failed to run"):

@@ -9,7 +9,8 @@ from typing import Annotated, NoReturn
 import typer
 
 import trtswap
-from trtswap.cli import export, pack, weights
+from trtswap.cli import engines, export, pack, weights
+from trtswap.cli.build_engines import build_engines
 from trtswap.cli.console import stderr
 from trtswap.cli.detect import detect
 from trtswap.cli.doctor import doctor
@@ -28,6 +29,8 @@ app = typer.Typer(
 app.command()(swap)
 app.command()(detect)
 app.command()(export.export)
+app.command()(build_engines)
+app.add_typer(engines.app, name="engines")
 app.add_typer(weights.app, name="weights")
 app.add_typer(pack.app, name="pack")
 app.command()(doctor)

@@ -42,20 +42,24 @@ class StopSwitch:
     def set(self) -> None:
         self._event.set()
 
+    def is_set(self) -> bool:
+        return self._event.is_set()
+
     def check(self) -> None:
         """Raise :class:`Stopped` if the work is to stop."""
         if self._event.is_set():
             raise Stopped("stopped by a signal")
 
 
-def interruptible(work: Callable[[StopSwitch], T]) -> T:
+def interruptible(work: Callable[[StopSwitch], T], *, grace: float = GRACE_SECONDS) -> T:
     """Run work in a thread; its result and its exceptions are those of this call.
 
     Args:
         work: gets a switch, which it is to ask often.
+        grace: seconds that the work may take to stop by itself.
 
     Raises:
-        Interrupted: a signal came. The work was given ``GRACE_SECONDS`` to stop.
+        Interrupted: a signal came, and the work was given time to stop.
     """
     switch = StopSwitch()
     outcome: Future[T] = Future()
@@ -74,7 +78,7 @@ def interruptible(work: Callable[[StopSwitch], T]) -> T:
         except Interrupted:
             _ignore_signals()
             switch.set()
-            thread.join(GRACE_SECONDS)
+            thread.join(grace)
             raise
 
 

@@ -1,7 +1,9 @@
 """Facts about this machine and installation, found by trying."""
 
+import io
 import os
 import platform
+from collections.abc import Sequence
 from fractions import Fraction
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -9,20 +11,47 @@ from typing import Any, cast
 
 import av
 import torch
+from av.codec.hwaccel import HWAccel
+from av.container import InputContainer
 from av.video.codeccontext import VideoCodecContext
 
 from trtswap.backends import choose
+from trtswap.backends import gpu as gpu_module
+from trtswap.backends.tensorrt_plans import stored_plans
+from trtswap.cli.engines import here_for_plans, plan_row
 from trtswap.errors import BackendError, PackError
-from trtswap.pack import Pack
+from trtswap.pack import Pack, StageSpec
 from trtswap.packs import installed_packs, user_folder
 from trtswap.video.fflog import captured_log
 
-PACKAGES = ("trtswap", "torch", "onnxruntime", "onnxruntime-gpu", "onnx", "tensorrt", "av", "kornia", "numpy")
+PACKAGES = (
+    "trtswap", "torch", "onnxruntime", "onnxruntime-gpu", "onnx", "tensorrt-cu13", "torch-tensorrt", "cuda-bindings",
+    "av", "kornia", "numpy",
+)  # fmt: skip
 ENCODERS = (
     "libx264", "libx265", "libsvtav1", "libvpx-vp9", "ffv1", "prores_ks", "h264_nvenc", "hevc_nvenc", "av1_nvenc"
 )  # fmt: skip
+# A decoder of the hardware is tried on a picture that this encoder makes.
+DECODERS = {"h264": "libx264", "hevc": "libx265", "av1": "libsvtav1"}
 _QUIET = {"libx265": {"x265-params": "log-level=none"}}  # it writes to stderr by itself
 _PIXEL_FORMATS = {"prores_ks": "yuv422p10le"}
+
+
+def facts() -> dict[str, Any]:
+    """Everything that ``trtswap doctor`` tells."""
+    return {
+        "versions": versions(),
+        "cpu": cpu(),
+        "gpus": gpus(),
+        "driver": gpu_module.driver_version(),
+        "cuda": {"torch": torch.version.cuda, "driver": gpu_module.driver_cuda_version()},
+        "tensorrt": tensorrt(),
+        "auto": automatic_choice(),
+        "packs": packs(),
+        "engines": engines(),
+        "decoders": decoders(),
+        "encoders": encoders(),
+    }
 
 
 def versions() -> dict[str, str | None]:
@@ -62,10 +91,24 @@ def gpus() -> list[dict[str, Any]]:
     ]
 
 
-def automatic_choice() -> dict[str, str | None]:
-    """What ``--backend auto`` would take."""
+def tensorrt() -> dict[str, str | None]:
+    """Whether the ``tensorrt`` backend can run here, and why not."""
     try:
-        choice = choose()
+        choice = choose("tensorrt")
+    except BackendError as error:
+        return {"version": None, "problem": str(error)}
+    from trtswap.backends.tensorrt_library import place_of  # noqa: PLC0415 - imports tensorrt
+
+    try:
+        return {"version": place_of(gpu_module.find_gpu(choice.device)).tensorrt, "problem": None}
+    except BackendError as error:
+        return {"version": None, "problem": str(error)}
+
+
+def automatic_choice(graphs: Sequence[StageSpec] = ()) -> dict[str, str | None]:
+    """What ``--backend auto`` would take, in general or for the graphs of a pack."""
+    try:
+        choice = choose(graphs=graphs)
     except BackendError as error:
         return {"backend": None, "device": None, "reason": str(error)}
     return {"backend": choice.backend, "device": str(choice.device), "reason": choice.reason}
@@ -80,8 +123,43 @@ def _pack(name: str, folder: Path) -> dict[str, Any]:
     try:
         pack = Pack.load(folder)
     except PackError as error:
-        return {"name": name, "folder": str(folder), "version": None, "licence": None, "problem": str(error)}
-    return {"name": name, "folder": str(folder), "version": pack.version, "licence": pack.licence, "problem": None}
+        known = {"name": name, "folder": str(folder), "version": None, "licence": None}
+        return known | {"problem": str(error), "auto": None}
+    auto = automatic_choice(tuple(pack.stages.values()))
+    known = {"name": name, "folder": str(folder), "version": pack.version, "licence": pack.licence}
+    return known | {"problem": None, "auto": auto}
+
+
+def engines() -> list[dict[str, Any]]:
+    """Compiled engines in the cache, and whether each can run here."""
+    here = here_for_plans()
+    return [plan_row(plan, here) for plan in stored_plans()]
+
+
+def decoders() -> list[dict[str, Any]]:
+    """Decoders of the GPU (NVDEC), each tried on one small picture."""
+    return [{"name": f"{codec} by NVDEC", "problem": _decode_on_gpu(encoder)} for codec, encoder in DECODERS.items()]
+
+
+def _decode_on_gpu(encoder: str) -> str | None:
+    """None if the GPU decodes a picture of this encoder, else what FFmpeg says."""
+    file = io.BytesIO()
+    with captured_log(av.logging.PANIC):
+        try:
+            with av.open(file, "w", format="matroska") as video:
+                stream = cast(av.VideoStream, video.add_stream(encoder, rate=25, options=_QUIET.get(encoder, {})))
+                stream.width, stream.height, stream.pix_fmt = 256, 256, "yuv420p"
+                frame = av.VideoFrame(256, 256, "yuv420p")
+                frame.pts = 0
+                video.mux(stream.encode(frame))
+                video.mux(stream.encode(None))
+            file.seek(0)
+            hardware = HWAccel(device_type="cuda", allow_software_fallback=False)
+            with cast(InputContainer, av.open(file, hwaccel=hardware)) as shown:
+                next(shown.decode(video=0))
+        except (av.error.FFmpegError, ValueError, OSError, RuntimeError, NotImplementedError, StopIteration) as error:
+            return str(getattr(error, "strerror", None) or error) or "it gave no picture"
+    return None
 
 
 def encoders() -> list[dict[str, Any]]:
@@ -110,13 +188,28 @@ def in_words(facts: dict[str, Any]) -> dict[str, list[str]]:
     return {
         "Versions": [f"{name} {number or 'not installed'}" for name, number in facts["versions"].items()],
         "Processor": [f"{found['name']}, {found['cores']} cores, {found['system']}"],
-        "CUDA devices": [
+        "GPU": [
             f"{gpu['name']}, compute capability {gpu['compute_capability']}, {gpu['memory_bytes'] / 2**30:.0f} GiB"
             for gpu in facts["gpus"]
         ]
         or ["none that PyTorch sees"],
+        "Driver": [f"{facts['driver'] or 'unknown'}, for CUDA up to {facts['cuda']['driver'] or 'unknown'}"],
+        "CUDA": [f"PyTorch is built for {facts['cuda']['torch'] or 'none'}"],
+        "TensorRT": [facts["tensorrt"]["problem"] or f"{facts['tensorrt']['version']}, can run"],
         "Backend": [auto["reason"]],
-        "Packs": [f"{pack['name']} {pack['problem'] or pack['version']} ({pack['folder']})" for pack in facts["packs"]]
+        "Packs": [line for pack in facts["packs"] for line in _pack_in_words(pack)]
         or [f"none; `trtswap export` makes them in {user_folder()}"],
+        "Engines": [
+            f"{e['key']} {e['pack']} {e['stage']} {e['precision']}, TensorRT {e['tensorrt']}, {e['gpu']}: {e['state']}"
+            for e in facts["engines"]
+        ]
+        or ["none; `trtswap build-engines` makes them"],
+        "Decoders": [f"{decoder['name']}: {decoder['problem'] or 'decodes'}" for decoder in facts["decoders"]],
         "Encoders": [f"{encoder['name']}: {encoder['problem'] or 'opens'}" for encoder in facts["encoders"]],
     }
+
+
+def _pack_in_words(pack: dict[str, Any]) -> list[str]:
+    """The pack, and what would run it."""
+    first = f"{pack['name']} {pack['problem'] or pack['version']} ({pack['folder']})"
+    return [first] if pack["auto"] is None else [first, f"  with it: {pack['auto']['reason']}"]

@@ -6,6 +6,8 @@ import torch
 
 from trtswap.backends import choose
 from trtswap.options import SwapOptions
+from trtswap.pack import Pack
+from trtswap.packs import find_pack
 from trtswap.swapper import Swapper
 
 
@@ -34,13 +36,14 @@ class Runtime:
         Raises:
             InputError, PackError, BackendError: see :class:`~trtswap.swapper.Swapper`.
         """
-        in_torch = choose(self.backend, self.device).backend == "torch"
+        pack = Pack.load(find_pack(self.pack))
+        in_torch = choose(self.backend, self.device, graphs=tuple(pack.stages.values())).backend == "torch"
         if not in_torch:
             torch.set_num_threads(1)
         elif self.threads is not None:
             torch.set_num_threads(self.threads)
         own = None if in_torch else self.threads
-        return Swapper(self.pack, backend=self.backend, device=self.device, threads=own, options=options)
+        return Swapper(pack, backend=self.backend, device=self.device, threads=own, options=options)
 
 
 def precisions(swapper: Swapper) -> str:

@@ -22,19 +22,37 @@ F32, U8 = torch.float32, torch.uint8
     params=[
         ("onnxruntime", "cpu"),
         ("torch", "cpu"),
+        ("tensorrt", "emulated"),
         pytest.param(("onnxruntime", "cuda"), marks=pytest.mark.gpu),
         pytest.param(("torch", "cuda"), marks=pytest.mark.gpu),
+        pytest.param(("tensorrt", "cuda"), marks=pytest.mark.gpu),
     ],
     ids="-".join,
 )
 def opened(request: pytest.FixtureRequest) -> Open:
     backend, device = request.param
+    if backend == "tensorrt":
+        if device == "emulated":
+            request.getfixturevalue("emulator")
+        else:
+            pytest.importorskip("tensorrt")
+            folder = request.getfixturevalue("tmp_path") / "engines"
+            request.getfixturevalue("monkeypatch").setenv("TRTSWAP_ENGINES", str(folder))
+        return open_built
     if device == "cuda" and backend == "onnxruntime":
         import onnxruntime
 
         if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
             pytest.skip("this build of ONNX Runtime has no CUDA provider")
     return partial(open_engine, backend=backend, device=device)
+
+
+def open_built(path: Path) -> Engine:
+    """Compile a graph, then open its engine by name, as it is done with those of packs."""
+    from ...engines.plans import build
+
+    build(path)
+    return open_engine(path, backend="tensorrt")
 
 
 def mix_inputs(engine: Engine, batch: int, seed: int = 0) -> dict[str, Tensor]:

@@ -9,6 +9,9 @@ import torch
 
 from trtswap.backends import choose, open_engine
 from trtswap.errors import BackendError, InputError
+from trtswap.pack import StageSpec, sha256_of
+
+from ...trt_emulator.machine import Machine
 
 
 @pytest.fixture
@@ -48,7 +51,33 @@ def test_auto_without_a_gpu_is_onnxruntime() -> None:
 def test_auto_with_a_gpu_is_torch_and_says_why_not_tensorrt() -> None:
     choice = choose()
     assert (choice.backend, choice.device) == ("torch", torch.device("cuda", 0))
-    assert "TensorRT is not part of this version" in choice.reason
+    assert "TensorRT: taken for a pack whose engines are built: `trtswap build-engines`" in choice.reason
+
+
+@pytest.mark.usefixtures("gpu")
+def test_auto_says_that_tensorrt_is_not_installed(without: Callable[[str], None], graph: Callable[[str], Path]) -> None:
+    without("tensorrt")
+    choice = choose(graphs=(StageSpec("swap", graph("adain"), "0"),))
+    assert choice.backend == "torch"
+    assert 'needs TensorRT, which is not installed: pip install "trtswap[tensorrt]"' in choice.reason
+
+
+def test_auto_takes_tensorrt_where_every_graph_has_an_engine(emulator: Machine, graph: Callable[[str], Path]) -> None:
+    from ...engines.plans import build
+
+    stages = [StageSpec(name, graph(name), sha256_of(graph(name))) for name in ("adain", "mix")]
+    build(stages[0].path)
+    choice = choose(graphs=stages)
+    assert choice.backend == "torch"
+    assert "TensorRT: no engine of mix for this GPU and TensorRT 11.4.0.106; `trtswap build-engines`" in choice.reason
+    build(stages[1].path)
+    choice = choose(graphs=stages)
+    assert (choice.backend, choice.reason) == ("tensorrt", "tensorrt on Emulated GPU: its engines are built.")
+    assert choose("tensorrt").reason == "tensorrt on Emulated GPU, as asked for."
+    with open_engine(stages[0]) as engine:
+        assert engine.backend == "tensorrt"
+    emulator.tensorrt = "10.9.0.34"
+    assert "TensorRT: TensorRT 10.9.0.34 is installed, expected 10.13 or newer" in choose(graphs=stages).reason
 
 
 @pytest.mark.usefixtures("gpu")
@@ -95,8 +124,18 @@ def test_onnxruntime_on_cuda_needs_a_build_for_it(monkeypatch: pytest.MonkeyPatc
         choose("onnxruntime", "cuda")
 
 
-def test_tensorrt_is_refused() -> None:
-    with pytest.raises(BackendError, match=r"tensorrt backend is not part of this version.*backend='torch'"):
+@pytest.mark.usefixtures("no_gpu")
+def test_tensorrt_without_a_gpu_is_refused() -> None:
+    with pytest.raises(BackendError, match=r"PyTorch sees no GPU: .*(CPU build|nvidia-smi)"):
+        choose("tensorrt")
+    with pytest.raises(BackendError, match=r"device is 'cpu'; expected a GPU: cuda or cuda:N"):
+        choose("tensorrt", "cpu")
+
+
+@pytest.mark.usefixtures("gpu")
+def test_tensorrt_that_is_not_installed_is_refused(without: Callable[[str], None]) -> None:
+    without("tensorrt")
+    with pytest.raises(BackendError, match=r'TensorRT, which is not installed: pip install "trtswap\[tensorrt\]"'):
         choose("tensorrt")
 
 

@@ -82,10 +82,12 @@ def _axes(x: Tensor, dims: list[int], scales: Tensor | None, sizes: Tensor | Non
         return [Axis(d, x.shape[d], n, n / x.shape[d]) for d, n in zip(dims, ints(sizes), strict=True)]
     if scales is None or not scales.numel():
         raise ValueError("neither scales nor sizes are given")
-    lengths = torch.tensor([x.shape[d] for d in dims]) * scales.float()  # float32, as shape inference has it
-    return [
-        Axis(d, x.shape[d], math.floor(n), s) for d, n, s in zip(dims, lengths.tolist(), scales.tolist(), strict=True)
-    ]
+    return [Axis(d, x.shape[d], _scaled(x.shape[d], s), s) for d, s in zip(dims, scales.tolist(), strict=True)]
+
+
+def _scaled(length: int, scale: float) -> int:
+    """A length times a scale in float32, as shape inference has it; one that is kept may be symbolic."""
+    return length if scale == 1 else math.floor(float(torch.tensor(length, dtype=torch.float32) * scale))
 
 
 def _source(axis: Axis, coordinates: str, device: torch.device) -> Tensor:

@@ -1,0 +1,299 @@
+"""Engines of a pack: converted, looked up in the cache, compiled, proven, and stored."""
+
+import hashlib
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from filelock import FileLock
+
+import trtswap
+from trtswap.backends.gpu import Gpu
+from trtswap.backends.onnxruntime import OnnxRuntimeEngine
+from trtswap.backends.tensorrt import TensorRtEngine, tensors_of
+from trtswap.backends.tensorrt_library import place_of
+from trtswap.backends.tensorrt_plans import (
+    Place,
+    PlanRecord,
+    PlanTensor,
+    StoredPlan,
+    plan_key,
+    plans_folder,
+    stored_plans,
+    write_plan,
+)
+from trtswap.engines.compiler import BuildCancelled, compile_graph
+from trtswap.engines.half import Graphs, graphs_of
+from trtswap.engines.progress import BuildListener, Silent
+from trtswap.engines.recipe import Overrides, Recipe, default_recipe
+from trtswap.engines.timing_cache import TimingCache
+from trtswap.engines.verify import Tolerance, check, compare
+from trtswap.errors import InputError, PlanError, TrtswapError
+from trtswap.pack import Pack, StageSpec
+
+CPU = torch.device("cpu")
+Tensors = tuple[PlanTensor, ...]
+COMPILERS = ("onnx-parser", "torch-tensorrt")
+
+
+class Listener(BuildListener, Protocol):
+    """Is told about the engines of a pack, too."""
+
+    def engine(self, stage: str, reason: str) -> None:
+        """An engine is about to be built, and why."""
+
+
+class SilentListener(Silent):
+    """Hears everything and says nothing."""
+
+    def engine(self, stage: str, reason: str) -> None:
+        """Nobody wants to know."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How the engines of a pack are built.
+
+    Attributes:
+        precision: ``fp16``: float16 where the calibration allows it; ``fp32``: as the pack is.
+        calibration: table that says what may be float16; the pack's own where None.
+        video: clip to make such a table with first, in place of one that is there.
+        overrides: what differs from the default recipes.
+        compiler: one of ``COMPILERS``.
+        rebuild: build even what is in the cache.
+        stages: names of the stages to build; all where empty.
+    """
+
+    precision: str = "fp16"
+    calibration: Path | None = None
+    video: Path | None = None
+    overrides: Overrides = field(default_factory=Overrides.none)
+    compiler: str = "onnx-parser"
+    rebuild: bool = False
+    stages: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.precision not in ("fp16", "fp32"):
+            raise InputError(f"precision is {self.precision!r}, expected fp16 or fp32.")
+        if self.compiler not in COMPILERS:
+            raise InputError(f"compiler is {self.compiler!r}, expected {' or '.join(COMPILERS)}.")
+
+
+@dataclass(frozen=True)
+class Built:
+    """An engine of a pack.
+
+    Attributes:
+        stage: whose.
+        plan: where it is.
+        reason: why it was built; None: it was in the cache.
+    """
+
+    stage: str
+    plan: StoredPlan
+    reason: str | None
+
+
+def build_engines(
+    pack: Pack,
+    gpu: Gpu,
+    options: Options,
+    *,
+    listener: Listener | None = None,
+    folder: Path | None = None,
+    refused: dict[str, TrtswapError] | None = None,
+) -> list[Built]:
+    """Have a proven engine of every graph of a pack.
+
+    What is in the cache for this very graph, recipe, TensorRT and GPU is taken, the rest is built. An engine is stored
+    only after it has been compared with the pack's graph on the CPU.
+
+    Args:
+        pack: whose graphs.
+        gpu: for which the engines are built, and on which they are compared.
+        options: how.
+        listener: is told how far it is.
+        folder: of the cache; :func:`~trtswap.backends.tensorrt_plans.plans_folder` where None.
+        refused: takes the error of a stage that has none, and the others are built; where None, it is raised.
+
+    Raises:
+        EngineBuildError: a graph does not compile, or its engine is too far from its reference.
+        DeviceMemoryError: the GPU's memory did not suffice.
+        InputError: the pack has no such stage, or a recipe has values that are none.
+        PlanError: the cache cannot be written to.
+        PackError: the pack cannot be converted.
+    """
+    unknown = set(options.stages) - set(pack.stages)
+    if unknown:
+        raise InputError(
+            f"pack {pack.name} has no stage {', '.join(sorted(unknown))}; it has {', '.join(pack.stages)}."
+        )
+    place = place_of(gpu)
+    folder = folder or plans_folder()
+    wanted = [pack.stages[name] for name in options.stages or pack.stages]
+    with graphs_of(pack, options.precision, table=options.calibration, video=options.video) as graphs:
+        jobs = [_Job(pack, stage, graphs, gpu, place, options, folder) for stage in wanted]
+        return [built for job in jobs if (built := _run(job, listener or SilentListener(), refused)) is not None]
+
+
+def _run(job: "_Job", listener: Listener, refused: dict[str, TrtswapError] | None) -> Built | None:
+    try:
+        return job.run(listener)
+    except BuildCancelled:
+        raise
+    except TrtswapError as e:
+        if refused is None:
+            raise
+        refused[job.source.name] = e
+        return None
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One engine.
+
+    Attributes:
+        source: the stage of the pack that the runtime will ask for.
+        graphs: what is compiled: the pack's graphs, or the same in lower precision.
+    """
+
+    pack: Pack
+    source: StageSpec
+    graphs: Graphs
+    gpu: Gpu
+    place: Place
+    options: Options
+    folder: Path
+
+    @property
+    def compiler(self) -> str:
+        """Shapes of the detect graph are computed from those of its input, which torch-tensorrt cannot follow."""
+        return COMPILERS[0] if self.source.name == "detect" else self.options.compiler
+
+    @property
+    def precision(self) -> str:
+        return self.graphs.precision(self.source.name)
+
+    def run(self, listener: Listener) -> Built:
+        recipe = self.options.overrides.apply(default_recipe(self.source, self.gpu.facts), self.source.name)
+        key = self._key(recipe)
+        with _locked(self.folder, key):
+            found = [p for p in stored_plans(self.folder) if p.record.source_sha256 == self.source.sha256]
+            reason = self._why_build(key, recipe, found)
+            if reason is None:
+                plan = next(p for p in found if p.record.key == key)
+                plan.prefer()
+                return Built(self.source.name, plan, None)
+            listener.engine(self.source.name, f"{reason}; compiler: {self.compiler}")
+            return Built(self.source.name, self._build(key, recipe, listener), reason)
+
+    def _key(self, recipe: Recipe) -> str:
+        """Design, section 5: graph, TensorRT, GPU, precision and profile, and all else that decides what comes out."""
+        place = [self.place.tensorrt, self.place.gpu, self.place.compute_capability]
+        parts = {
+            "graph": self.source.sha256,
+            "conversion": self.graphs.conversion,
+            "place": place,
+            "precision": self.precision,
+            "recipe": recipe.as_table(),
+            "compiler": self.compiler,
+        }
+        return plan_key(parts)
+
+    def _why_build(self, key: str, recipe: Recipe, found: list[StoredPlan]) -> str | None:
+        """Why the cache does not do; None where it does."""
+        if self.options.rebuild:
+            return "asked for"
+        mine = next((p for p in found if p.record.key == key), None)
+        if mine is not None:
+            try:
+                mine.read()
+            except PlanError as e:
+                return f"stale: {e}"
+            return None
+        if not found:
+            others = (p.record for p in stored_plans(self.folder) if p.record.stage == self.source.name)
+            changed = any(record.pack == self.pack.name for record in others)
+            return "stale: the pack's graph has changed" if changed else "not built yet"
+        reasons = [self._difference(p.record, recipe) for p in found]
+        return f"stale: {min(reasons, key=len)}"
+
+    def _difference(self, record: PlanRecord, recipe: Recipe) -> str:
+        """What differs between an engine that is there and the one that is wanted."""
+        if misfit := record.misfit(self.place):
+            return misfit
+        if record.precision != self.precision:
+            return f"the one that is there is {record.precision}, wanted is {self.precision}"
+        if record.conversion != self.graphs.conversion:
+            return "the graph is converted otherwise: with another calibration or another version of trtswap"
+        if record.compiler != self.compiler:
+            return f"the one that is there was made by {record.compiler}"
+        table = recipe.as_table()
+        changed = [k for k in table if record.recipe.get(k) != table[k]]
+        changes = ", ".join(f"{k} was {record.recipe.get(k)}, is {table[k]}" for k in changed)
+        return changes or f"it was built with TensorRT {record.place.tensorrt} on {record.place.gpu}"
+
+    def _build(self, key: str, recipe: Recipe, listener: Listener) -> StoredPlan:
+        graph = self.graphs.stage(self.source.name)
+        with OnnxRuntimeEngine(self.source.path, device=CPU, precision=self.source.precision) as reference:
+            inputs, outputs = tensors_of(reference)
+            started = time.monotonic()
+            data, inputs, outputs = self._compile(graph, recipe, inputs, outputs, listener)
+            seconds = round(time.monotonic() - started, 3)
+            record = self._record(graph, recipe, data, key=key, inputs=inputs, outputs=outputs, build_seconds=seconds)
+            with TensorRtEngine(self.source.path, record, data, gpu=self.gpu) as engine:
+                figures = compare(self.source, engine, reference, recipe)
+                check(self.source, figures, Tolerance.of(self.pack, self.precision))
+                record = replace(record, difference=figures, device_memory_bytes=engine.device_memory_bytes)
+        return write_plan(record, data, self.folder)
+
+    def _compile(
+        self, graph: StageSpec, recipe: Recipe, inputs: Tensors, outputs: Tensors, listener: Listener
+    ) -> tuple[bytes, Tensors, Tensors]:
+        if self.compiler == "torch-tensorrt":
+            from trtswap.engines.torch_tensorrt import compile_with_torch  # noqa: PLC0415 - an extra of its own
+
+            return compile_with_torch(graph.path, inputs, outputs, recipe, device=self.gpu.device)
+        cache = TimingCache(self.folder, self.place)
+        specs = [t.spec for t in inputs]
+        return compile_graph(graph.path, specs, recipe, cache=cache, listener=listener), inputs, outputs
+
+    def _record(self, graph: StageSpec, recipe: Recipe, data: bytes, **known: Any) -> PlanRecord:
+        """The record of a plan; ``known`` has what is known of it beside."""
+        return PlanRecord(
+            pack=self.pack.name,
+            stage=self.source.name,
+            source_sha256=self.source.sha256,
+            graph_sha256=graph.sha256,
+            conversion=self.graphs.conversion,
+            precision=graph.precision,
+            compiler=self.compiler,
+            recipe=recipe.as_table(),
+            place=self.place,
+            cuda=self.gpu.facts.cuda,
+            driver=self.gpu.facts.driver,
+            plan_sha256=hashlib.sha256(data).hexdigest(),
+            plan_bytes=len(data),
+            device_memory_bytes=0,
+            trtswap=trtswap.__version__,
+            **known,
+        )
+
+
+@contextmanager
+def _locked(folder: Path, key: str) -> Iterator[None]:
+    """Two processes that want the same engine: the second finds what the first has built."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / f".{key}.lock")
+        lock.acquire()
+    except OSError as e:
+        raise PlanError(f"{folder} cannot be written to: {e.strerror}. Give another in $TRTSWAP_ENGINES.") from e
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,118 @@
+"""A pack's engines on this GPU: there or built, compared with the FP32 graphs, and timed."""
+
+import statistics
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trtswap.backends.gpu import Gpu
+from trtswap.backends.onnxruntime import OnnxRuntimeEngine
+from trtswap.backends.tensorrt import TensorRtEngine
+from trtswap.engines.build import Built, Listener, Options, build_engines
+from trtswap.engines.recipe import Recipe
+from trtswap.engines.verify import Tolerance, check, compare, example_inputs
+from trtswap.errors import TrtswapError
+from trtswap.pack import Pack, StageSpec
+
+WARM_UP, REPEATS = 3, 20
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Milliseconds of one batch size: median, and the range of the middle half.
+
+    Attributes:
+        batch: rows.
+        shape: of the first input.
+    """
+
+    batch: int
+    shape: tuple[int, ...]
+    median_ms: float
+    low_ms: float
+    high_ms: float
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What was found out about the engine of one stage.
+
+    Attributes:
+        stage: whose.
+        problem: why there is no engine, or what is wrong with it; None if all is well.
+        built_because: why it was built; None: it was there.
+        record: of its plan; empty where there is none.
+        difference: against the pack's graph on the CPU, measured now.
+        timings: by batch size.
+        recordings: shapes that run from a CUDA graph, and shapes seen.
+    """
+
+    stage: str
+    problem: str | None = None
+    built_because: str | None = None
+    record: Mapping[str, Any] = field(default_factory=dict)
+    difference: Mapping[str, float] = field(default_factory=dict)
+    timings: tuple[Timing, ...] = ()
+    recordings: tuple[int, int] = (0, 0)
+
+
+def examine(
+    pack: Pack, gpu: Gpu, options: Options, *, listener: Listener | None = None, folder: Path | None = None
+) -> list[Examined]:
+    """Have an engine of every stage, and look at each; what fails for one stage does not keep the others from it.
+
+    Args:
+        pack, gpu, options, listener, folder: as :func:`~trtswap.engines.build.build_engines` takes them.
+    """
+    refused: dict[str, TrtswapError] = {}
+    built = build_engines(pack, gpu, options, listener=listener, folder=folder, refused=refused)
+    found = {b.stage: _examine(pack, b, gpu) for b in built}
+    found |= {stage: Examined(stage, problem=str(error)) for stage, error in refused.items()}
+    return [found[name] for name in options.stages or pack.stages]
+
+
+def _examine(pack: Pack, built: Built, gpu: Gpu) -> Examined:
+    stage, record = pack.stages[built.stage], built.plan.record
+    with (
+        TensorRtEngine(stage.path, record, built.plan.read(), gpu=gpu) as engine,
+        OnnxRuntimeEngine(stage.path, device=torch.device("cpu"), precision=stage.precision) as reference,
+    ):
+        recipe = Recipe.from_table(record.recipe)
+        figures = compare(stage, engine, reference, recipe)
+        problem = None
+        try:
+            check(stage, figures, Tolerance.of(pack, record.precision))
+        except TrtswapError as e:
+            problem = str(e)
+        timings = tuple(_time(stage, recipe, engine, gpu, batch) for batch in _batches(recipe))
+        return Examined(stage.name, problem, built.reason, asdict(record), figures, timings, engine.recordings)
+
+
+def _batches(recipe: Recipe) -> list[int]:
+    """One row, and the number of rows that the first profile is tuned for."""
+    profile = recipe.profiles[0]
+    return sorted({1, *(profile[dim].best for dim in ("B", "N") if dim in profile)})
+
+
+def _time(stage: StageSpec, recipe: Recipe, engine: TensorRtEngine, gpu: Gpu, batch: int) -> Timing:
+    inputs = {
+        name: t[:1].repeat(batch, *[1] * (t.ndim - 1)).to(engine.device)
+        for name, t in example_inputs(stage, recipe)[0].items()
+    }
+    stream = gpu.new_stream()
+    times = []
+    with gpu.on(stream):
+        for repeat in range(WARM_UP + REPEATS):
+            stream.synchronize()
+            started = time.perf_counter()
+            engine(**inputs)
+            stream.synchronize()
+            if repeat >= WARM_UP:
+                times.append((time.perf_counter() - started) * 1e3)
+    low, median, high = statistics.quantiles(times, n=4)
+    shape = tuple(next(iter(inputs.values())).shape)
+    return Timing(batch, shape, *(round(value, 4) for value in (median, low, high)))

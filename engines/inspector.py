@@ -1,0 +1,20 @@
+"""What TensorRT itself tells about an engine."""
+
+import tensorrt as trt
+
+from trtswap.backends.tensorrt_library import LoadedPlan
+from trtswap.backends.tensorrt_plans import StoredPlan
+
+
+def layer_information(plan: StoredPlan) -> str:
+    """Every layer with its kernel, formats and types, as TensorRT's JSON, which differs between its versions.
+
+    Raises:
+        PlanError: the plan is damaged, or not for this GPU and TensorRT.
+    """
+    loaded = LoadedPlan(plan.read(), name=plan.path.name, host_code=plan.record.version_compatible)
+    inspector = loaded.engine.create_engine_inspector()
+    text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
+    del inspector
+    loaded.close()
+    return text

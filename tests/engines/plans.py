@@ -1,0 +1,35 @@
+"""Engines of single graphs, outside of any pack."""
+
+import hashlib
+from pathlib import Path
+
+import torch
+
+from trtswap.backends import gpu as gpus
+from trtswap.backends.onnxruntime import OnnxRuntimeEngine
+from trtswap.backends.tensorrt_plans import PlanRecord, PlanTensor, StoredPlan, write_plan
+from trtswap.engines.compiler import compile_graph
+from trtswap.engines.progress import Silent
+from trtswap.engines.recipe import Range, Recipe
+from trtswap.pack import sha256_of
+
+SMALL = {"N": Range(1, 2, 8), "D": Range(1, 7, 16), "H": Range(1, 4, 64), "W": Range(1, 5, 64)}
+
+
+def build(graph: Path, *profiles: dict[str, Range], **recipe: object) -> StoredPlan:
+    """Compile a graph and store its plan where the runtime looks for it."""
+    from trtswap.backends.tensorrt_library import place_of
+
+    with OnnxRuntimeEngine(graph, device=torch.device("cpu"), precision="fp32") as engine:
+        inputs, outputs = list(engine.inputs.values()), list(engine.outputs.values())
+    used = Recipe(profiles=profiles or (SMALL,), **recipe)  # type: ignore[arg-type]
+    gpu = gpus.find_gpu()
+    data = compile_graph(graph, inputs, used, cache=None, listener=Silent())
+    sha256 = sha256_of(graph)
+    record = PlanRecord(
+        key=sha256[:8], pack="none", stage=graph.stem, source_sha256=sha256, graph_sha256=sha256, precision="fp32",
+        compiler="onnx-parser", recipe=used.as_table(), inputs=tuple(map(PlanTensor.of, inputs)),
+        outputs=tuple(map(PlanTensor.of, outputs)), place=place_of(gpu), cuda=None, driver=None,
+        plan_sha256=hashlib.sha256(data).hexdigest(), plan_bytes=len(data), device_memory_bytes=0, build_seconds=0.0,
+    )  # fmt: skip
+    return write_plan(record, data)

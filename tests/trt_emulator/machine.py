@@ -1,0 +1,133 @@
+"""The machine that the emulator pretends to be: one GPU whose memory, streams and recordings are the host's.
+
+Work is executed at once when it is queued. What is checked is what would go wrong on a GPU: addresses must lie in
+memory that the device gave out and that is still alive, on streams that exist; waiting is counted.
+"""
+
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from trtswap.backends.gpu import GpuFacts, NotRecordableError, Stream, out_of_memory
+
+ALIGNMENT = 256
+GPU = GpuFacts("Emulated GPU", "8.9", 24 * 2**30, "13.0", "580.95.05")
+
+
+@dataclass
+class Machine:
+    """State of the emulated machine; faults are set by tests.
+
+    Attributes:
+        tensorrt: version that the library says it is.
+        driver: whether there is one; without it any TensorRT object crashes the process.
+        faults: names of things that shall go wrong.
+        free: bytes of device memory that are free, None for no limit.
+        waits: how often the host waited for a stream.
+        allocations: how often device memory was asked for.
+        launches, replays: how often an engine ran, and how often from a recording.
+        released: kinds of TensorRT objects in the order in which they went.
+    """
+
+    tensorrt: str = "11.4.0.106"
+    gpu: GpuFacts = GPU
+    driver: bool = True
+    faults: set[str] = field(default_factory=set)
+    free: int | None = None
+    waits: int = 0
+    allocations: int = 0
+    launches: int = 0
+    replays: int = 0
+    released: list[str] = field(default_factory=list)
+    streams: dict[int, "HostStream"] = field(default_factory=dict)
+    recording: dict[int, list[Callable[[], None]]] = field(default_factory=dict)
+    memory: dict[int, tuple[int, "weakref.ref[torch.UntypedStorage]"]] = field(default_factory=dict)
+
+    def owns(self, address: int, size: int) -> bool:
+        """Whether a range is inside device memory that is alive."""
+        return any(
+            start <= address and address + size <= start + length and storage() is not None
+            for start, (length, storage) in self.memory.items()
+        )
+
+
+class HostStream:
+    """A stream whose work is done when it is queued."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self.cuda_stream = 0 if not machine.streams else 4096 + 16 * len(machine.streams)
+        self.waited_for: list[int] = []
+        self.pending: set[int] = set()
+        machine.streams[self.cuda_stream] = self
+
+    def wait_stream(self, stream: "HostStream") -> None:
+        self.waited_for.append(stream.cuda_stream)
+
+    def synchronize(self) -> None:
+        self._machine.waits += 1
+        self.pending.clear()
+
+
+class HostGpu:
+    """The ``Gpu`` of the emulated machine."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        if not machine.streams:
+            HostStream(machine)
+        self._current: HostStream = machine.streams[0]
+
+    @property
+    def facts(self) -> GpuFacts:
+        return self._machine.gpu
+
+    def allocate(self, size: int) -> Tensor:
+        machine = self._machine
+        machine.allocations += 1
+        if machine.free is not None and size > machine.free:
+            raise out_of_memory(size, machine.free, machine.gpu.memory_bytes, machine.gpu.name)
+        whole = torch.full((size + ALIGNMENT,), 0xA5, dtype=torch.uint8)
+        offset = -whole.data_ptr() % ALIGNMENT
+        given = whole[offset : offset + size]
+        machine.memory[given.data_ptr()] = size, weakref.ref(whole.untyped_storage())
+        return given
+
+    def current_stream(self) -> HostStream:
+        return self._current
+
+    def new_stream(self) -> HostStream:
+        return HostStream(self._machine)
+
+    @contextmanager
+    def on(self, stream: Stream) -> Iterator[None]:
+        assert isinstance(stream, HostStream)
+        before, self._current = self._current, stream
+        try:
+            yield
+        finally:
+            self._current = before
+
+    def record(self, stream: Stream, launch: Callable[[], bool]) -> Callable[[], None]:
+        stream.synchronize()
+        steps: list[Callable[[], None]] = []
+        self._machine.recording[stream.cuda_stream] = steps
+        try:
+            launched = launch()
+        finally:
+            del self._machine.recording[stream.cuda_stream]
+        if not launched:
+            raise NotRecordableError("it was refused during recording")
+
+        def replay() -> None:
+            self._machine.replays += 1
+            for step in steps:
+                step()
+
+        return replay

@@ -1,0 +1,88 @@
+"""The report of ``trtswap doctor --engines``: a JSON file for programs and a Markdown file for people."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from trtswap.backends import choose
+from trtswap.backends import gpu as gpus
+from trtswap.cli.build_progress import BuildDisplay
+from trtswap.errors import InputError
+from trtswap.pack import Pack
+from trtswap.packs import find_pack
+
+FORMAT = 1
+
+
+def targets(stem: Path, *, overwrite: bool) -> tuple[Path, Path]:
+    """The two files to write.
+
+    Raises:
+        InputError: one exists and is not to be replaced.
+    """
+    files = stem.with_name(f"{stem.name}.json"), stem.with_name(f"{stem.name}.md")
+    for file in files:
+        if file.exists() and not overwrite:
+            raise InputError(f"{file} exists. Give another name with -o, or replace it with --overwrite.")
+    return files
+
+
+def examine(pack: str, precision: str, device: str, console: Console, stop: Callable[[], bool]) -> dict[str, Any]:
+    """Build or take, compare and time the engines of a pack.
+
+    Raises:
+        BackendError: there is no GPU or no TensorRT.
+        PackError: there is no such pack.
+    """
+    choice = choose("tensorrt", device)
+    from trtswap.engines.build import Options  # noqa: PLC0415 - imports tensorrt
+    from trtswap.engines.examine import examine as examine_engines  # noqa: PLC0415 - imports tensorrt
+
+    loaded = Pack.load(find_pack(pack))
+    gpu = gpus.find_gpu(choice.device)
+    with BuildDisplay(console, quiet=False, stop=stop) as display:
+        found = examine_engines(loaded, gpu, Options(precision=precision), listener=display)
+    return {
+        "format": FORMAT,
+        "pack": loaded.name,
+        "version": loaded.version,
+        "precision": precision,
+        "gpu": asdict(gpu.facts),
+        "engines": [asdict(one) for one in found],
+    }
+
+
+def in_words(report: Mapping[str, Any]) -> list[str]:
+    """A line for each engine."""
+    return [f"{one['stage']}: {_verdict(one)}{_figures(one)}{_times(one)}" for one in report["engines"]]
+
+
+def _verdict(one: Mapping[str, Any]) -> str:
+    if one["problem"]:
+        return f"PROBLEM: {one['problem']} "
+    return f"good, {one['record']['precision']}, {'built now' if one['built_because'] else 'was there'}"
+
+
+def _figures(one: Mapping[str, Any]) -> str:
+    return "".join(f", {name} {value:.6g}" for name, value in one["difference"].items() if name != "finite")
+
+
+def _times(one: Mapping[str, Any]) -> str:
+    timings = "".join(
+        f"; {t['batch']} rows in {t['median_ms']:.2f} ms ({t['low_ms']:.2f} to {t['high_ms']:.2f})"
+        for t in one["timings"]
+    )
+    recorded, seen = one["recordings"]
+    return timings + (f"; CUDA graphs for {recorded} of {seen} shapes" if seen else "")
+
+
+def write(files: tuple[Path, Path], facts: Mapping[str, Any], words: Mapping[str, Sequence[str]]) -> None:
+    """Write both files."""
+    for_programs, for_people = files
+    for_programs.write_text(json.dumps(facts, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    sections = (f"## {title}\n\n" + "".join(f"- {line}\n" for line in lines) for title, lines in words.items())
+    for_people.write_text("# trtswap doctor\n\n" + "\n".join(sections), encoding="utf-8")
