@@ -7,7 +7,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 TEST_VENV := .venv/test
 DEMO_VENV := .venv/demo
-SOURCES := $(shell find trtswap export -type f ! -name '*.pyc') pyproject.toml README.md LICENSE
+SOURCES := $(shell find trtswap export calibration -type f ! -name '*.pyc') pyproject.toml README.md LICENSE
 
 # What the demo shows; any video with a face and any picture of a face will do.
 VIDEO ?= ../shared/data/presenter.mp4
