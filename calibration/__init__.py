@@ -1,8 +1,8 @@
 """Calibration: which range the tensors of a pack have on real faces, and packs in lower precision made from that.
 
-    table = calibrate(pack, "clip.mp4")
-    table.save(pack.path / "calibration.json")
-    half = to_half(pack, table, Path("avatar-fp16"), held_out="clip.mp4")
+table = calibrate(pack, "clip.mp4")
+table.save(pack.path / "calibration.json")
+half = to_half(pack, table, Path("avatar-fp16"), held_out="clip.mp4")
 """
 
 from trtswap.calibration.convert import half_stage, int8_stage, to_half, to_int8

@@ -59,7 +59,9 @@ class Tolerance:
                 f"{pack.path}: [tolerance.{precision}] has {', '.join(unknown)}; known: "
                 f"{', '.join(f.name for f in fields(Tolerance))}."
             )
-        return Tolerance(**{f.name: given.get(f.name, getattr(TOLERANCES[precision], f.name)) for f in fields(Tolerance)})
+        return Tolerance(
+            **{f.name: given.get(f.name, getattr(TOLERANCES[precision], f.name)) for f in fields(Tolerance)}
+        )
 
 
 TOLERANCES: Mapping[str, Tolerance] = MappingProxyType(
@@ -75,8 +77,8 @@ class Figures:
     """The worst of what was seen of one graph, or of the frames.
 
     Attributes:
-        values: ``picture_db``, ``latent_cosine``, ``label_agreement``, ``landmark_pixels`` or ``frame_db``, as far as they
-            apply; and ``max_error`` and ``mean_error`` of float outputs.
+        values: ``picture_db``, ``latent_cosine``, ``label_agreement``, ``landmark_pixels`` or ``frame_db``, as far as
+            they apply; and ``max_error`` and ``mean_error`` of float outputs.
         lost: faces that one of two detectors found alone.
     """
 
@@ -108,7 +110,7 @@ _HIGH_IS_BAD = frozenset(("landmark_pixels", "max_error", "mean_error"))
 
 
 def compare_graphs(
-    stage: StageSpec, original: Path, converted: Path, rows: Sequence[Row], *, threads: int | None = None
+    original: Path, converted: Path, rows: Sequence[Row], *, threads: int | None = None
 ) -> list[tuple[Outputs, Outputs]]:
     """Run two graphs of a stage on the same rows: pairs of what the original and what the converted one gives."""
     found: list[list[Outputs]] = []
@@ -145,7 +147,7 @@ def figures_of(stage: StageSpec, pairs: Sequence[tuple[Outputs, Outputs]]) -> Fi
     return figures
 
 
-def not_finite(stage: StageSpec, outputs: Mapping[str, Outputs]) -> Iterator[str]:
+def not_finite(outputs: Mapping[str, Outputs]) -> Iterator[str]:
     """Which of the inputs, by name, a graph answers with NaN or infinity."""
     for kind, found in outputs.items():
         for name, values in found.items():
@@ -154,7 +156,7 @@ def not_finite(stage: StageSpec, outputs: Mapping[str, Outputs]) -> Iterator[str
 
 
 def psnr(a: NDArray[Any], b: NDArray[Any], *, peak: float) -> float:
-    """Peak signal-to-noise ratio, dB; ``EXACT_DB`` where nothing differs, minus infinity where something is not finite."""
+    """Peak signal-to-noise ratio, dB; ``EXACT_DB`` where nothing differs, -infinity where something is not finite."""
     error = float(np.square(a.astype(np.float64) - b.astype(np.float64)).mean()) if a.size else 0.0
     if not math.isfinite(error):
         return -math.inf
@@ -199,9 +201,12 @@ def finished(pack: Pack, stills: Sequence[Still], *, threads: int | None = None)
 
     Every frame's faces get the identity that another frame's face has, as the pack itself sees it.
     """
-    with torch.inference_mode(), Pipeline(
-        pack, Choice("onnxruntime", torch.device("cpu"), "the reference."), SwapOptions(), threads=threads
-    ) as pipeline:
+    with (
+        torch.inference_mode(),
+        Pipeline(
+            pack, Choice("onnxruntime", torch.device("cpu"), "the reference."), SwapOptions(), threads=threads
+        ) as pipeline,
+    ):
         latents = identities(pipeline, stills)
         start, frames = 0, []
         for still in stills:
@@ -233,6 +238,6 @@ def refuse(what: str, precision: str, problems: Sequence[str]) -> None:
     """
     if problems:
         raise PrecisionError(
-            f"{what} in {precision} is too far from FP32: {'; '.join(problems)}. The pack stays as it was; use its FP32 "
-            f"graphs, or, if that is good enough for it, say so in [tolerance.{precision}] of its pack.toml."
+            f"{what} in {precision} is too far from FP32: {'; '.join(problems)}. No pack was written; use the FP32 "
+            f"one, or, if that is good enough for it, say so in [tolerance.{precision}] of its pack.toml."
         )

@@ -10,7 +10,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from trtswap.calibration.islands import Islands, Scale
 from trtswap.export.arithmetic import element_types
 
-FULL, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
+FULL, HALF = int(TensorProto.FLOAT), int(TensorProto.FLOAT16)
 _DTYPES: Mapping[int, Any] = {FULL: np.float32, HALF: np.float16}
 _ALWAYS_FULL: Mapping[str, tuple[int, ...]] = {"Resize": (1, 2)}
 """Inputs that ONNX wants in FP32 whatever the data is: region of interest and scales."""
@@ -36,7 +36,9 @@ class _Conversion:
         self.outputs = {v.name for v in model.graph.output}
         self.nodes: list[NodeProto] = []
         self.constants: dict[str, TensorProto] = {}
-        self.versions = {v.name: {FULL: v.name} for v in model.graph.input if self._is_float(v.name)}
+        self.versions: dict[str, dict[int, str]] = {
+            v.name: {FULL: v.name} for v in model.graph.input if self._is_float(v.name)
+        }
 
     def run(self) -> ModelProto:
         for node in self.model.graph.node:
@@ -120,7 +122,9 @@ class _Conversion:
         if kind not in self.versions[tensor]:
             (source,) = self.versions[tensor].values()
             # A graph's output has its name in FP32.
-            name = tensor if kind == FULL and tensor in self.outputs else f"{tensor}/{'full' if kind == FULL else 'half'}"
+            name = (
+                tensor if kind == FULL and tensor in self.outputs else f"{tensor}/{'full' if kind == FULL else 'half'}"
+            )
             self.versions[tensor][kind] = name
             self._cast(source, kind, name)
         return self.versions[tensor][kind]
@@ -156,5 +160,3 @@ def _rounded(values: NDArray[Any], kind: int) -> NDArray[Any]:
         finite = np.isfinite(values)
         values = np.where(finite, np.clip(values, -65504.0, 65504.0), values)
     return values.astype(_DTYPES[kind])
-
-

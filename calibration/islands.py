@@ -1,8 +1,8 @@
 """Which nodes of a graph stay in FP32 when the rest becomes FP16, and by which powers of two the rest is scaled.
 
 Two kinds of reasons keep a node in FP32. *Structural* ones hold whatever the numbers: sums over many elements, roots,
-reciprocals and the squares that go into them (instance-norm statistics, demodulation, L2 norm), exponentials, and all of
-a detector behind its convolutions (decoding, scores, top-K, suppression). *Measured* ones come from the calibration
+reciprocals and the squares that go into them (instance-norm statistics, demodulation, L2 norm), exponentials, and all
+of a detector behind its convolutions (decoding, scores, top-K, suppression). *Measured* ones come from the calibration
 table: a tensor that is, with headroom, too large for FP16, or so small that FP16 has few bits left for it.
 
 Convolutions and matrix products with constant weights never stay in FP32 for their range: they are most of the
@@ -90,20 +90,21 @@ def find_islands(model: ModelProto, ranges: Mapping[str, TensorRange], stage: st
     Raises:
         CalibrationError: the table lacks a tensor of the graph.
     """
-    graph = _Graph(model, ranges)
+    graph = FloatGraph(model, ranges)
     full = dict(_structural(graph, stage))
-    scales = {}
+    scales: dict[str, Scale] = {}
     for node in graph.nodes:
         name = node.output[0]
         if graph.is_linear(node) and name not in full:
             scale = _scale(node, graph)
-            scales |= {name: scale} if scale != Scale() else {}
+            if scale != Scale():
+                scales[name] = scale
         elif name not in full and (why := _does_not_fit(node, graph)):
             full[name] = why
     return Islands(full, scales)
 
 
-class _Graph:
+class FloatGraph:
     """A graph to look things up in; its nodes are those that touch FP32 tensors."""
 
     def __init__(self, model: ModelProto, ranges: Mapping[str, TensorRange]) -> None:
@@ -143,7 +144,7 @@ def _absmax(tensor: TensorProto) -> float:
     return float(finite.max()) if finite.size else 0.0
 
 
-def _structural(graph: _Graph, stage: str) -> Iterator[tuple[str, str]]:
+def _structural(graph: FloatGraph, stage: str) -> Iterator[tuple[str, str]]:
     for node in graph.nodes:
         kind, name = node.op_type, node.output[0]
         if kind in _NORMS:
@@ -167,11 +168,11 @@ def _structural(graph: _Graph, stage: str) -> Iterator[tuple[str, str]]:
         yield from _after_convolutions(graph)
 
 
-def _behind(node: NodeProto, through: frozenset[str], graph: _Graph, why: str) -> Iterator[tuple[str, str]]:
+def _behind(node: NodeProto, through: frozenset[str], graph: FloatGraph, why: str) -> Iterator[tuple[str, str]]:
     """What a node is computed from, back to the first operators that are none of ``through``.
 
-    A sum on the way is where the many elements are, before it only squares and differences from a mean count; and what a
-    mean is subtracted from is a feature map of the network.
+    A sum on the way is where the many elements are: before it only squares and differences from a mean count, and what
+    a mean is subtracted from is a feature map of the network.
     """
     waiting, seen = [(t, through) for t in node.input], set[str]()
     while waiting:
@@ -189,7 +190,7 @@ def _behind(node: NodeProto, through: frozenset[str], graph: _Graph, why: str) -
                 waiting += [(t, under) for t in producer.input]
 
 
-def _ahead(node: NodeProto, graph: _Graph) -> Iterator[tuple[str, str]]:
+def _ahead(node: NodeProto, graph: FloatGraph) -> Iterator[tuple[str, str]]:
     """What a root or reciprocal is applied to: up to the first product or quotient."""
     waiting = [node]
     while waiting:
@@ -199,7 +200,7 @@ def _ahead(node: NodeProto, graph: _Graph) -> Iterator[tuple[str, str]]:
                 waiting += [reader] if reader.op_type not in ("Mul", "Div") else []
 
 
-def _after_convolutions(graph: _Graph) -> Iterator[tuple[str, str]]:
+def _after_convolutions(graph: FloatGraph) -> Iterator[tuple[str, str]]:
     """Everything from which no convolution follows."""
     before, waiting = set[str](), [n for n in graph.nodes if n.op_type in ("Conv", "ConvTranspose")]
     while waiting:
@@ -212,7 +213,7 @@ def _after_convolutions(graph: _Graph) -> Iterator[tuple[str, str]]:
             yield node.output[0], "decoding and suppression"
 
 
-def _does_not_fit(node: NodeProto, graph: _Graph) -> str | None:
+def _does_not_fit(node: NodeProto, graph: FloatGraph) -> str | None:
     """Why the range of one of a node's tensors keeps it in FP32."""
     for tensor in (*node.input, *node.output):
         if not graph.is_float(tensor):
@@ -226,7 +227,7 @@ def _does_not_fit(node: NodeProto, graph: _Graph) -> str | None:
     return None
 
 
-def _scale(node: NodeProto, graph: _Graph) -> Scale:
+def _scale(node: NodeProto, graph: FloatGraph) -> Scale:
     """Powers of two that bring input, weights and result into FP16's range."""
     x, y = graph.bound(node.input[0]), graph.bound(node.output[0])
     w = graph.bound(node.input[1])

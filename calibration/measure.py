@@ -1,6 +1,7 @@
 """Running a pack on a clip to learn the ranges of its tensors."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def calibrate(
         frames: how many frames to take.
         adversaries: how many pictures that no clip has, at most 5.
         threads: CPU threads; every core where None.
-        report: called as things go on: what is done, how much of it, of how much.
+        report: called as things go on: ``frames`` or the stage, how much of it is done, of how much.
 
     Raises:
         CalibrationError: no face was found, or a graph cannot be measured.
@@ -52,19 +53,16 @@ def calibrate(
         raise InputError(
             f"frames is {frames}, adversaries {adversaries}; expected 1 or more, and 0 to {len(PICTURES)}."
         )
-    with torch.inference_mode(), TappedPipeline(
-        pack, choose("onnxruntime", "cpu"), SwapOptions(), threads=threads
-    ) as pipeline:
-        stills = choose_stills(
-            source, pipeline, frames, looked=lambda done, total: report("frames", done, total)
-        )
+    with (
+        torch.inference_mode(),
+        TappedPipeline(pack, choose("onnxruntime", "cpu"), SwapOptions(), threads=threads) as pipeline,
+    ):
+        stills = choose_stills(source, pipeline, frames, looked=partial(report, "frames"))
         rows = rows_of(pipeline, stills)
     stages = {}
-    for done, (name, stage) in enumerate(pack.stages.items()):
-        report(name, done, len(pack.stages))
+    for name, stage in pack.stages.items():
         rare = [*adversarial(stage, seed=RANGE_SEED, count=adversaries).values(), *generated(stage)]
-        stages[name] = _ranges(stage, rows[name], rare if adversaries else [], threads)
-    report("done", len(pack.stages), len(pack.stages))
+        stages[name] = _ranges(stage, rows[name], rare if adversaries else [], threads, partial(report, name))
     return CalibrationTable(
         pack=pack_hash(pack),
         clip=clip_hash(source),
@@ -75,11 +73,16 @@ def calibrate(
 
 
 def _ranges(
-    stage: StageSpec, real: Sequence[Row], rare: Sequence[Row], threads: int | None
+    stage: StageSpec,
+    real: Sequence[Row],
+    rare: Sequence[Row],
+    threads: int | None,
+    ran: Callable[[int, int], None],
 ) -> dict[str, TensorRange]:
     model = prepared(stage)
-    usual = extents(model, real, threads=threads)
-    unusual: Mapping[str, Extent] = extents(model, rare, threads=threads) if rare else usual
+    usual = extents(model, real, threads=threads, ran=ran)
+    unusual: Mapping[str, Extent] = extents(model, rare, threads=threads, ran=ran) if rare else usual
     return {
-        name: TensorRange(low, high, max(map(abs, unusual.get(name, (0.0, 0.0))))) for name, (low, high) in usual.items()
+        name: TensorRange(low, high, max(map(abs, unusual.get(name, (0.0, 0.0)))))
+        for name, (low, high) in usual.items()
     }

@@ -23,7 +23,9 @@ def prepared(stage: StageSpec) -> ModelProto:
     if opsets != {"": OPSET}:
         raise CalibrationError(f"{stage.path} needs the operator sets {opsets}, expected ONNX opset {OPSET} alone.")
     if stage.precision != "fp32" or any(t.data_type == TensorProto.FLOAT16 for t in model.graph.initializer):
-        raise CalibrationError(f"{stage.path} is in {stage.precision}; expected a graph in FP32. Take the original pack.")
+        raise CalibrationError(
+            f"{stage.path} is in {stage.precision}; expected a graph in FP32. Take the original pack."
+        )
     nodes = [made for node in model.graph.node for made in _simplified(node, model)]
     del model.graph.node[:], model.graph.value_info[:]
     model.graph.node.extend(nodes)

@@ -4,7 +4,7 @@ Symmetric, so every zero point is 0, which TensorRT wants; weights have one scal
 scale each, from the largest absolute value on the faces of the clip. ONNX Runtime and TensorRT fuse the pairs into
 integer kernels. For ONNX Runtime a convolution and the activation behind it become integer kernels only when both their
 inputs and their outputs are quantised: with pairs at the inputs alone the convolutions of a narrow network ran in FP32
-and 1.6 times slower than without any, with pairs on both sides 2.6 times faster (ONNX Runtime 1.32, one core with VNNI).
+and 1.6 times slower than without any, with pairs on both sides 2.6 times faster (ONNX Runtime 1.32, one core, VNNI).
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from trtswap.calibration.islands import _Graph, find_islands
+from trtswap.calibration.islands import FloatGraph, find_islands
 from trtswap.calibration.table import TensorRange
 
 LEVELS = 127
@@ -46,7 +46,7 @@ def quantised_graph(model: ModelProto, ranges: Mapping[str, TensorRange], stage:
 class _Quantisation:
     def __init__(self, model: ModelProto, ranges: Mapping[str, TensorRange], stage: str) -> None:
         self.model = model
-        self.graph = _Graph(model, ranges)
+        self.graph = FloatGraph(model, ranges)
         self.ranges = ranges
         self.outputs = {v.name for v in model.graph.output}
         self.chosen = self._choose(find_islands(model, ranges, stage).full)
@@ -62,7 +62,9 @@ class _Quantisation:
             chosen = node.output[0] in self.chosen
             for i, tensor in enumerate(node.input):
                 if tensor in self.graph.constants:
-                    made.input[i] = self._weights(node, i) if chosen and node.op_type in _WEIGHTED else self._as_is(tensor)
+                    made.input[i] = (
+                        self._weights(node, i) if chosen and node.op_type in _WEIGHTED else self._as_is(tensor)
+                    )
                 elif tensor in made_by_chosen or (chosen and self.graph.is_float(tensor)):
                     made.input[i] = self._pair(tensor)
             self.nodes.append(made)
@@ -101,7 +103,7 @@ class _Quantisation:
 
     def _is_wide(self, node: NodeProto) -> bool:
         outputs, inputs = self.graph.constants[node.input[1]].dims[:2]
-        return min(outputs, inputs) > 3
+        return int(min(outputs, inputs)) > 3
 
     def _pair(self, tensor: str) -> str:
         """The name of a tensor after quantisation and back."""

@@ -1,6 +1,6 @@
 """Smallest and largest value of every tensor of a graph, measured in ONNX Runtime."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import onnxruntime
@@ -17,7 +17,13 @@ SLICE = 256
 Extent = tuple[float, float]
 
 
-def extents(model: ModelProto, rows: Sequence[Row], *, threads: int | None = None) -> dict[str, Extent]:
+def extents(
+    model: ModelProto,
+    rows: Sequence[Row],
+    *,
+    threads: int | None = None,
+    ran: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Extent]:
     """Smallest and largest value of each float32 tensor that a graph computes or is given.
 
     A tensor is not fetched: two reductions are put behind it, and their results are the session's outputs.
@@ -26,6 +32,7 @@ def extents(model: ModelProto, rows: Sequence[Row], *, threads: int | None = Non
         model: the graph, with the types of its tensors in it.
         rows: inputs, one run each.
         threads: CPU threads; every core where None.
+        ran: called after each run with the runs so far, and all.
 
     Raises:
         CalibrationError: a tensor has a value that is not finite, which names it.
@@ -34,8 +41,11 @@ def extents(model: ModelProto, rows: Sequence[Row], *, threads: int | None = Non
     constants = {t.name for t in model.graph.initializer}
     made = [v.name for v in model.graph.input] + [t for n in model.graph.node for t in n.output if t]
     tensors = [t for t in made if types.get(t) == TensorProto.FLOAT and t not in constants]
-    for some in _slices(tensors):
+    slices, done = list(_slices(tensors)), 0
+    for some in slices:
         for extent in _measured(_with_reductions(model, some), some, rows, threads):
+            done += 1
+            ran(done, len(slices) * len(rows))
             for name, (low, high) in extent.items():
                 before = found.get(name, (low, high))
                 found[name] = min(low, before[0]), max(high, before[1])

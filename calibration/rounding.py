@@ -11,7 +11,7 @@ from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, num
 
 from trtswap.export.arithmetic import element_types
 
-FULL, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
+FULL, HALF = int(TensorProto.FLOAT), int(TensorProto.FLOAT16)
 _MOVES = frozenset(
     ("Reshape", "Transpose", "Unsqueeze", "Squeeze", "Flatten", "Split", "Concat", "Slice", "Gather", "Expand", "Tile",
      "Identity", "MaxPool", "Relu", "Max", "Min", "Neg", "Abs", "Where", "GatherElements", "GatherND", "Clip")

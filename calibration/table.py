@@ -1,4 +1,4 @@
-"""The calibration table: which range each tensor of a pack's graphs has on real faces. JSON, small enough for a pack."""
+"""The calibration table: which range each tensor of a pack's graphs has on real faces. JSON, small beside a pack."""
 
 import hashlib
 import json
@@ -99,14 +99,18 @@ class CalibrationTable:
         except (OSError, UnicodeDecodeError, json.JSONDecodeError) as e:
             raise CalibrationError(f"{path} cannot be read as a calibration table: {e}.") from e
         if not isinstance(data, dict) or data.get("format") != FORMAT:
-            raise CalibrationError(f"{path} is no calibration table of format {FORMAT}. Make it with `trtswap calibrate`.")
+            raise CalibrationError(
+                f"{path} is no calibration table of format {FORMAT}. Make it with `trtswap calibrate`."
+            )
         try:
             return CalibrationTable(
                 pack=_hash(data["pack"]),
                 clip=_hash(data["clip"]),
                 times=tuple(_number(t) for t in data["times"]),
                 faces=_count(data["faces"]),
-                stages={_stage(s): {str(n): _range(r) for n, r in ranges.items()} for s, ranges in data["stages"].items()},
+                stages={
+                    _stage(s): {str(n): _range(r) for n, r in ranges.items()} for s, ranges in data["stages"].items()
+                },
             )
         except (KeyError, TypeError, ValueError, AttributeError) as e:
             raise CalibrationError(

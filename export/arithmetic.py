@@ -35,8 +35,8 @@ def multiply_adds(model: ModelProto, sizes: Mapping[str, int]) -> dict[str, int]
                 counted[str(node.outputs[0].name)] = count(node)
             except (TypeError, AttributeError) as e:
                 raise ExportError(
-                    f"graph {model.graph.name}: {node.op_type} {node.name} has a tensor of unknown shape; expected that "
-                    f"all shapes follow from {dict(sizes)}."
+                    f"graph {model.graph.name}: {node.op_type} {node.name} has a tensor of unknown shape; "
+                    f"expected that all shapes follow from {dict(sizes)}."
                 ) from e
     return counted
 

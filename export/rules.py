@@ -1,10 +1,9 @@
 """What TensorRT's ONNX parser takes, as a table, and a check of a graph against it.
 
 TensorRT itself is needed to build an engine, not to know that it would refuse a graph, or, worse, read it in another
-way than ONNX Runtime does. The table is that of ``docs/operators.md`` of onnx-tensorrt 10.1, the oldest that is nearest to
-the oldest TensorRT that trtswap builds with (10.13): what it takes, later ones take. Rules beyond it say in their
-comment where they come from. Some are trtswap's own: a graph of a pack has no control flow and no shape that depends on
-data, because neither can be captured into a CUDA graph.
+way than ONNX Runtime does. The table is that of ``docs/operators.md`` of onnx-tensorrt 10.1: what it takes, TensorRT
+10.13 and 11 take too. Rules beyond it say in their comment where they come from. Some are trtswap's own: a graph of a
+pack has no control flow and no shape that depends on data, because neither can be captured into a CUDA graph.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -47,10 +46,10 @@ _NUMBER_OPERATORS = """
     ReduceSumSquare Relu ScatterElements ScatterND Shrink Sign SpaceToDepth Sub Sum TopK
 """
 _ANY_OPERATORS = """
-    Concat Constant ConstantOfShape Expand Flatten Gather GatherElements GatherND Identity OneHot Reshape Shape Size Slice
-    Split Squeeze Tile Transpose Trilu Unsqueeze Where
+    Concat Constant ConstantOfShape Expand Flatten Gather GatherElements GatherND Identity OneHot Reshape Shape Size
+    Slice Split Squeeze Tile Transpose Trilu Unsqueeze Where
 """
-_OWN_TYPES: Mapping[str, Types] = {
+_OWN_TYPES: dict[str, Types] = {
     "And": BOOLS, "Or": BOOLS, "Not": BOOLS, "Xor": BOOLS,
     "Cast": ANY | {TensorProto.UINT8}, "DequantizeLinear": LEVELS,
 }  # fmt: skip
@@ -64,9 +63,7 @@ OPERATORS: Mapping[str, Types] = MappingProxyType(
 
 UNCAPTURABLE: Mapping[str, str] = MappingProxyType(
     dict.fromkeys(("If", "Loop", "Scan"), "is control flow, which cannot be captured into a CUDA graph")
-    | dict.fromkeys(
-        ("NonZero", "NonMaxSuppression", "Compress", "Unique"), "has an output whose shape depends on data"
-    )
+    | dict.fromkeys(("NonZero", "NonMaxSuppression", "Compress", "Unique"), "has an output whose shape depends on data")
     | dict.fromkeys(
         ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"),
         "draws random numbers, and TensorRT ignores its seed: make them a constant or an input",

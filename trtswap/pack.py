@@ -223,7 +223,7 @@ def _weights(toml: Path, data: Mapping[str, Any]) -> dict[str, Mapping[str, str]
 
 
 def _tolerance(toml: Path, data: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
-    found = {}
+    found: dict[str, Mapping[str, float]] = {}
     for precision, table in _get(toml, data, "tolerance", dict, {}).items():
         where = Path(f"{toml} [tolerance.{precision}]")
         if not isinstance(table, dict):

@@ -10,6 +10,7 @@ import typer
 
 import trtswap
 from trtswap.cli import export, pack, weights
+from trtswap.cli.calibrate import calibrate
 from trtswap.cli.console import stderr
 from trtswap.cli.detect import detect
 from trtswap.cli.doctor import doctor
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.command()(swap)
 app.command()(detect)
 app.command()(export.export)
+app.command()(calibrate)
 app.add_typer(weights.app, name="weights")
 app.add_typer(pack.app, name="pack")
 app.command()(doctor)
