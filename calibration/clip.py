@@ -87,11 +87,11 @@ def choose_stills(
 def farthest_first(points: Tensor, count: int) -> list[int]:
     """Positions of up to ``count`` of the points [M, D]: the first, then always the one farthest from all before it."""
     chosen = [0]
-    nearest = (points - points[0]).norm(dim=1)
+    nearest = torch.full((len(points),), torch.inf)
     while len(chosen) < min(count, len(points)):
-        chosen.append(int(nearest.argmax()))
         nearest = torch.minimum(nearest, (points - points[chosen[-1]]).norm(dim=1))
         nearest[chosen] = -1.0
+        chosen.append(int(nearest.argmax()))
     return chosen
 
 
@@ -110,8 +110,8 @@ def _name(source: Path | str | Any) -> str:
 def _candidates(source: Path | str | Any, count: int) -> Iterator[tuple[Frames, float]]:
     """Up to ``count`` single frames at equal distances, and their times."""
     if not isinstance(source, str | Path):
-        total = len(source)
-        for i in sorted({round(k * (total - 1) / max(1, count - 1)) for k in range(min(count, total))}):
+        taken = min(count, len(source))
+        for i in (round(k * (len(source) - 1) / max(1, taken - 1)) for k in range(taken)):
             yield frames_from_rgb(source[i : i + 1], copy=True), float(i)
         return
     with VideoReader(source, batch_size=1) as reader:
