@@ -1,7 +1,8 @@
 """From an FP32 pack and its calibration table to a pack in lower precision, compared before it is written."""
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -12,21 +13,13 @@ from onnx import ModelProto
 
 from trtswap.backends import choose
 from trtswap.calibration.clip import Still, choose_stills
-from trtswap.calibration.gate import (
-    Tolerance,
-    compare_frames,
-    compare_graphs,
-    figures_of,
-    finished,
-    not_finite,
-    refuse,
-)
+from trtswap.calibration.gate import Tolerance, answers_of, compare_frames, figures_of, not_finite, refuse
 from trtswap.calibration.half import half_graph
 from trtswap.calibration.islands import find_islands
 from trtswap.calibration.prepared import prepared
 from trtswap.calibration.quantise import quantised_graph
 from trtswap.calibration.rounding import rounding_graph
-from trtswap.calibration.samples import PICTURES, Row, TappedPipeline, adversarial, generated, rows_of
+from trtswap.calibration.samples import PICTURES, Seen, TappedPipeline, adversarial, generated, watch
 from trtswap.calibration.table import CalibrationTable, TensorRange
 from trtswap.export.arithmetic import full_precision_share, sizes_of
 from trtswap.export.graph import checked
@@ -44,12 +37,12 @@ class Held:
     """What converted graphs are compared on.
 
     Attributes:
-        rows: per stage, inputs as the pipeline gives them on frames that were not calibrated on.
+        seen: the original at work on frames that it was not calibrated on, or on generated pictures.
         stills: those frames; none where there is no clip.
         adversaries: how many pictures that no clip has.
     """
 
-    rows: Mapping[str, list[Row]]
+    seen: Seen
     stills: list[Still]
     adversaries: int
 
@@ -154,7 +147,7 @@ def _convert(
             writer.add(replace(stage, precision=precision, figures=dict(stage.figures) | {precision: figures}), model)
             report(f"{stage.name}: {in_words(figures)}")
         if held.stills:
-            report(f"finished frames: {in_words(judge.frames(pack, replace(pack, stages=twins)))}")
+            report(f"finished frames: {in_words(judge.frames(replace(pack, stages=twins)))}")
         return writer.finish(
             name=name or f"{pack.name}-{precision}",
             version=pack.version,
@@ -169,13 +162,19 @@ def _held(
     pack: Pack, table: CalibrationTable, clip: Any, *, frames: int, adversaries: int, threads: int | None
 ) -> Held:
     if clip is None:
-        return Held({name: generated(stage) for name, stage in pack.stages.items()}, [], adversaries)
-    with (
-        torch.inference_mode(),
-        TappedPipeline(pack, choose("onnxruntime", "cpu"), SwapOptions(), threads=threads) as pipeline,
-    ):
+        rows = {name: generated(stage) for name, stage in pack.stages.items()}
+        answers = {name: answers_of(stage.path, rows[name], threads=threads) for name, stage in pack.stages.items()}
+        return Held(Seen(rows, answers, []), [], adversaries)
+    with _watched(pack, threads) as pipeline:
         stills = choose_stills(clip, pipeline, frames, without=table.times)
-        return Held(rows_of(pipeline, stills), stills, adversaries)
+        return Held(watch(pipeline, stills), stills, adversaries)
+
+
+@contextmanager
+def _watched(pack: Pack, threads: int | None) -> Iterator[TappedPipeline]:
+    here = choose("onnxruntime", "cpu")
+    with torch.inference_mode(), TappedPipeline(pack, here, SwapOptions(), threads=threads) as pipeline:
+        yield pipeline
 
 
 @dataclass(frozen=True)
@@ -193,24 +192,26 @@ class _Judge:
         Raises:
             PrecisionError: it misses the tolerance, or is not finite on an adversarial input.
         """
-        rows = self.held.rows[stage.name]
-        rare = adversarial(stage, seed=GATE_SEED, count=self.held.adversaries)
-        pairs = compare_graphs(stage.path, converted, [*rows, *rare.values()], threads=self.threads)
+        rows, rare = self.held.seen.rows[stage.name], adversarial(stage, seed=GATE_SEED, count=self.held.adversaries)
+        wanted = [*self.held.seen.answers[stage.name], *answers_of(stage.path, [*rare.values()], threads=self.threads)]
+        given = answers_of(converted, [*rows, *rare.values()], threads=self.threads)
+        pairs = list(zip(wanted, given, strict=True))
         usual, unusual = pairs[: len(rows)], pairs[len(rows) :]
-        found, answers = figures_of(stage, usual), [pair[1] for pair in unusual]
+        found, answers = figures_of(stage, usual), given[len(rows) :]
         problems = [*not_finite(dict(zip(rare, answers, strict=True))), *found.failures(self.tolerance)]
         refuse(f"graph {stage.name}", self.precision, problems)
         figures: dict[str, Any] = {"rows": len(rows), **found.rounded()}
         return figures | ({"adversarial": figures_of(stage, unusual).rounded()} if unusual else {})
 
-    def frames(self, pack: Pack, twin: Pack) -> dict[str, float]:
-        """Figures of the finished frames of a pack and its converted twin.
+    def frames(self, twin: Pack) -> dict[str, float]:
+        """Figures of the finished frames of a converted pack.
 
         Raises:
             PrecisionError: they miss the tolerance.
         """
-        stills = self.held.stills
-        found = compare_frames(stills, *(finished(p, stills, threads=self.threads) for p in (pack, twin)))
+        with _watched(twin, self.threads) as pipeline:
+            frames = watch(pipeline, self.held.stills).frames
+        found = compare_frames(self.held.stills, self.held.seen.frames, frames)
         refuse("the finished frame", self.precision, list(found.failures(self.tolerance)))
         return found.rounded()
 

@@ -14,14 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trtswap.backends import Choice, open_engine
+from trtswap.backends import open_engine
 from trtswap.calibration.clip import Still
-from trtswap.calibration.samples import Row, identities
+from trtswap.calibration.samples import Row
 from trtswap.errors import PrecisionError
-from trtswap.options import SwapOptions
 from trtswap.pack import Pack, StageSpec
-from trtswap.pipeline import Pipeline
-from trtswap.timing import Clock
 
 Outputs = Mapping[str, NDArray[Any]]
 EXACT_DB = 200.0
@@ -109,20 +106,14 @@ class Figures:
 _HIGH_IS_BAD = frozenset(("landmark_pixels", "max_error", "mean_error"))
 
 
-def compare_graphs(
-    original: Path, converted: Path, rows: Sequence[Row], *, threads: int | None = None
-) -> list[tuple[Outputs, Outputs]]:
-    """Run two graphs of a stage on the same rows: pairs of what the original and what the converted one gives."""
-    found: list[list[Outputs]] = []
-    for path in (original, converted):
-        with open_engine(path, backend="onnxruntime", device="cpu", threads=threads) as engine:
-            found.append([_run(engine, row) for row in rows])
-    return list(zip(*found, strict=True))
-
-
-def _run(engine: Any, row: Row) -> Outputs:
-    outputs = engine(**{name: torch.from_numpy(values) for name, values in row.items()})
-    return {name: value.numpy().copy() for name, value in outputs.items()}
+def answers_of(graph: Path, rows: Sequence[Row], *, threads: int | None = None) -> list[Outputs]:
+    """What a graph gives for each row, in ONNX Runtime on the CPU."""
+    answers: list[Outputs] = []
+    with open_engine(graph, backend="onnxruntime", device="cpu", threads=threads) as engine:
+        for row in rows:
+            outputs = engine(**{name: torch.from_numpy(values) for name, values in row.items()})
+            answers.append({name: value.numpy().copy() for name, value in outputs.items()})
+    return answers
 
 
 def figures_of(stage: StageSpec, pairs: Sequence[tuple[Outputs, Outputs]]) -> Figures:
@@ -194,29 +185,6 @@ def _compare_faces(stage: StageSpec, wanted: Outputs, found: Outputs, figures: F
 def _faces(outputs: Outputs, image: int, threshold: float) -> list[NDArray[Any]]:
     scores = outputs["scores"][image]
     return [outputs["landmarks"][image, i] for i in np.flatnonzero(scores >= max(threshold, 1e-6))]
-
-
-def finished(pack: Pack, stills: Sequence[Still], *, threads: int | None = None) -> list[NDArray[Any]]:
-    """Frames as the whole pipeline of a pack gives them, faces found anew: uint8 RGB [H, W, 3] each.
-
-    Every frame's faces get the identity that another frame's face has, as the pack itself sees it.
-    """
-    with (
-        torch.inference_mode(),
-        Pipeline(
-            pack, Choice("onnxruntime", torch.device("cpu"), "the reference."), SwapOptions(), threads=threads
-        ) as pipeline,
-    ):
-        latents = identities(pipeline, stills)
-        start, frames = 0, []
-        for still in stills:
-            one = latents[start : start + 1]
-            start += len(still.faces)
-            fresh = still.fresh()
-            faces = pipeline.detect(fresh)
-            pipeline.swap(fresh, faces, one.expand(len(faces), -1), Clock())
-            frames.append(fresh.rgb(0).numpy())
-        return frames
 
 
 def compare_frames(stills: Sequence[Still], wanted: Sequence[NDArray[Any]], found: Sequence[NDArray[Any]]) -> Figures:

@@ -11,7 +11,7 @@ from trtswap.backends import choose
 from trtswap.calibration.clip import choose_stills, clip_hash
 from trtswap.calibration.prepared import prepared
 from trtswap.calibration.ranges import Extent, extents
-from trtswap.calibration.samples import PICTURES, Row, TappedPipeline, adversarial, generated, rows_of
+from trtswap.calibration.samples import PICTURES, Row, TappedPipeline, adversarial, generated, watch
 from trtswap.calibration.table import CalibrationTable, TensorRange, pack_hash
 from trtswap.errors import InputError
 from trtswap.options import SwapOptions
@@ -58,7 +58,7 @@ def calibrate(
         TappedPipeline(pack, choose("onnxruntime", "cpu"), SwapOptions(), threads=threads) as pipeline,
     ):
         stills = choose_stills(source, pipeline, frames, looked=partial(report, "frames"))
-        rows = rows_of(pipeline, stills)
+        rows = watch(pipeline, stills).rows
     stages = {}
     for name, stage in pack.stages.items():
         rare = [*adversarial(stage, seed=RANGE_SEED, count=adversaries).values(), *generated(stage)]

@@ -1,6 +1,7 @@
 """What the graphs of a pack are run on: what the pipeline gives them on real frames, and what no clip has."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,18 +18,19 @@ from trtswap.pipeline import Pipeline
 from trtswap.timing import Clock
 
 Row = Mapping[str, NDArray[Any]]
-"""Inputs of a graph by name, one row of a batch."""
+"""Inputs or outputs of a graph by name, one row of a batch."""
 
 PICTURES = ("black", "white", "noise", "saturated", "stripes")
 LATENTS = ("zero", "one-hot", "uniform", "alternating", "random")
 
 
 class Tap:
-    """An engine that keeps what it was given."""
+    """An engine that keeps what it was given and what it gave."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.rows: list[Row] = []
+        self.answers: list[Row] = []
 
     @property
     def backend(self) -> str:
@@ -51,9 +53,11 @@ class Tap:
         return self._engine.outputs
 
     def __call__(self, **tensors: Tensor) -> dict[str, Tensor]:
-        for i in range(min(map(len, tensors.values()))):
-            self.rows.append({name: t[i : i + 1].cpu().numpy().copy() for name, t in tensors.items()})
-        return self._engine(**tensors)
+        outputs = self._engine(**tensors)
+        for kept, values in ((self.rows, tensors), (self.answers, outputs)):
+            for i in range(min(map(len, values.values()))):
+                kept.append({name: t[i : i + 1].cpu().numpy().copy() for name, t in values.items()})
+        return outputs
 
     def close(self) -> None:
         self._engine.close()
@@ -68,7 +72,7 @@ class Tap:
 
 
 class TappedPipeline(Pipeline):
-    """The pipeline of a pack, which keeps what each of its graphs was given."""
+    """The pipeline of a pack, which keeps what each of its graphs was given and gave."""
 
     def _build_stages(self) -> None:
         self.taps = {name: Tap(engine) for name, engine in self.engines.items()}
@@ -76,28 +80,45 @@ class TappedPipeline(Pipeline):
         super()._build_stages()
 
 
-def rows_of(pipeline: TappedPipeline, stills: Sequence[Still]) -> dict[str, list[Row]]:
-    """Swap the faces of frames, and give what each graph was given on the way.
+@dataclass(frozen=True)
+class Seen:
+    """What happened while a pack swapped the faces of some frames.
 
-    Every other face gets the latent of another face of these frames, the rest random ones: a clip often shows one
-    person, and will be swapped with anybody's face.
+    Attributes:
+        rows: per stage, what its graph was given, row by row.
+        answers: per stage, what it gave for each row.
+        frames: the finished frames, uint8 RGB [H, W, 3] each.
     """
+
+    rows: Mapping[str, list[Row]]
+    answers: Mapping[str, list[Row]]
+    frames: list[NDArray[Any]]
+
+
+def watch(pipeline: TappedPipeline, stills: Sequence[Still]) -> Seen:
+    """Find and swap the faces of frames, and keep what every graph was given and gave on the way."""
+    latents = identities(pipeline, stills)
     for tap in pipeline.taps.values():
         tap.rows.clear()
-    for still in stills:
-        pipeline.detect(still.frames)
-    latents = identities(pipeline, stills)
-    start = 0
-    for still in stills:
-        stop = start + len(still.faces)
-        pipeline.swap(still.fresh(), still.faces, latents[start:stop], Clock())
-        start = stop
-    return {name: list(tap.rows) for name, tap in pipeline.taps.items()}
+        tap.answers.clear()
+    frames = []
+    for still, latent in zip(stills, latents, strict=True):
+        fresh = still.fresh()
+        faces = pipeline.detect(fresh)
+        pipeline.identify(fresh, faces)
+        pipeline.swap(fresh, faces, latent.expand(len(faces), -1), Clock())
+        frames.append(fresh.rgb(0).numpy())
+    taps = pipeline.taps
+    return Seen({n: list(t.rows) for n, t in taps.items()}, {n: list(t.answers) for n, t in taps.items()}, frames)
 
 
 def identities(pipeline: Pipeline, stills: Sequence[Still]) -> Tensor:
-    """Whom each face of the frames is given: float32 [N, D], unit length; the same on every call."""
-    own = torch.cat([pipeline.identify(still.frames, still.faces) for still in stills]).cpu()
+    """Whom the faces of each frame are given: float32 [frames, D], unit length; the same on every call.
+
+    Every other frame gets the face of another frame, the rest random latents: a clip often shows one person, and will
+    be swapped with anybody's face.
+    """
+    own = torch.cat([pipeline.identify(still.frames, still.faces)[:1] for still in stills]).cpu()
     others = own.roll(len(own) // 2, 0)
     random = F.normalize(torch.randn(own.shape, generator=torch.Generator().manual_seed(0)))
     odd = torch.arange(len(own)) % 2 == 1
