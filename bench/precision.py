@@ -2,9 +2,9 @@
 
     python bench/precision.py PACK CLIP [--repeats N] [--threads N] [--write]
 
-The pack is calibrated on the clip, converted and compared with itself in FP32 on other frames of the clip. Speed is that
-of the networks alone, one face each, on what the pipeline gives them: all graphs of a swapped frame, FP32 and INT8 in
-turn. A conversion that misses the pack's tolerance is reported with its figures and not timed. FP16 is not timed:
+The pack is calibrated on the clip, converted and compared with itself in FP32 on other frames of the clip. Speed is
+that of the networks alone, one face each, on what the pipeline gives them: all graphs of a swapped frame, FP32 and INT8
+in turn. A conversion that misses the pack's tolerance is reported with its figures and not timed. FP16 is not timed:
 ONNX Runtime has no FP16 kernels for the CPU.
 """
 
