@@ -1,6 +1,5 @@
 """The full architectures, with random weights and the real detector, on frames of a real clip."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +10,6 @@ import pytest
 from trtswap import Swapper
 from trtswap.calibration import calibrate, ranges, to_half
 from trtswap.export.arithmetic import multiply_adds, sizes_of
-from trtswap.export.build import Weights, export_pack
-from trtswap.export.recipes import find_recipe
 from trtswap.pack import Pack
 
 Record = Callable[[str, object], None]
@@ -20,12 +17,12 @@ SHARE = 0.02  # of a graph's multiply-adds that may stay in FP32
 SIZE = 0.52  # of an FP16 pack, of the FP32 pack's
 
 
-@pytest.fixture(scope="module")
-def full(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pack:
-    return export_pack(find_recipe("simswap-224"), tmp_path_factory.mktemp("full") / "full", Weights(data, seed=0))
+pytestmark = pytest.mark.timeout(900)
 
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("full size")]
+@pytest.fixture
+def full(full_pack: Path) -> Pack:
+    return Pack.load(full_pack)
 
 
 def test_full_size_networks_swap_three_frames(full: Pack, data: Path, tmp_path: Path, record_property: Record) -> None:
@@ -64,10 +61,8 @@ def test_full_size_networks_in_fp16(
     for line in lines:
         record_property(*line.split(": ", 1))
     assert lines[-1].startswith("finished frames: face area")
-    size = sum(os.path.getsize(s.path) for s in half.stages.values()) / sum(
-        os.path.getsize(s.path) for s in full.stages.values()
-    )
-    record_property("size of the FP16 pack", f"{size:.2%} of FP32")
-    assert size <= SIZE
+    before, after = (sum(s.path.stat().st_size for s in pack.stages.values()) for pack in (full, half))
+    record_property("size of the FP16 pack", f"{after / before:.2%} of FP32")
+    assert after / before <= SIZE
     for stage in half.stages.values():
         assert stage.figures["fp16"]["full_precision_share"] <= SHARE

@@ -77,11 +77,10 @@ def test_a_pack_becomes_fp16(seeing: Pack, data: Path, tmp_path: Path, record_pr
 def test_a_pack_becomes_int8(seeing: Pack, data: Path, tmp_path: Path) -> None:
     clip = data / "presenter.mp4"
     table = calibrate(seeing, clip, frames=2, adversaries=1, threads=1)
-    # Random weights have labels like noise, which 8 bits turn over, and seams where they do.
-    lenient = replace(seeing, tolerance={"int8": {"label_agreement": 0.5, "frame_db": 20.0, "picture_db": 25.0}})
+    lenient = replace(seeing, tolerance={"int8": {"frame_db": 20.0, "picture_db": 25.0}})
     made = to_int8(lenient, table, tmp_path / "int8", held_out=clip, frames=1, adversaries=1, threads=1)
     kinds = {n: {node.op_type for node in onnx.load(s.path).graph.node} for n, s in made.stages.items()}
-    assert {n for n, found in kinds.items() if "QuantizeLinear" in found} == {"swap", "parse", "restore"}
+    assert {n for n, found in kinds.items() if "QuantizeLinear" in found} == {"swap", "restore"}
     assert Pack.load(made.path).tolerance["int8"]["frame_db"] == 20
     assert made.stages["restore"].figures["int8"]["picture_db"] >= 25
 

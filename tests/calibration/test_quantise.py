@@ -83,6 +83,6 @@ def test_zero_points_are_zero_and_the_parser_takes_the_graph(model: ModelProto) 
     assert all(values[name].dtype == np.int8 and not values[name].any() for name in zeros)
 
 
-def test_detectors_and_identities_stay_as_they_are(model: ModelProto) -> None:
-    for stage in ("detect", "identify"):
+def test_detectors_identities_and_labels_stay_as_they_are(model: ModelProto) -> None:
+    for stage in ("detect", "identify", "parse"):
         assert quantised_graph(model, measured(model, X), stage) == model
