@@ -7,7 +7,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 TEST_VENV := .venv/test
 DEMO_VENV := .venv/demo
-SOURCES := $(shell find trtswap export engines -type f ! -name '*.pyc') pyproject.toml README.md LICENSE
+SOURCES := $(shell find trtswap export engines calibration -type f ! -name '*.pyc') pyproject.toml README.md LICENSE
 
 # What the demo shows: the clip of the pack avatar, or any video with a face and any picture of a face.
 VIDEO ?=

@@ -24,6 +24,7 @@ from torch.onnx import ONNXProgram
 
 from trtswap.backends.engine import TensorSpec
 from trtswap.errors import ExportError
+from trtswap.export.rules import check_rules
 
 OPSET = 19
 
@@ -70,7 +71,7 @@ def export_graph(
 
 
 def checked(model: ModelProto, name: str) -> ModelProto:
-    """Infer all shapes afresh and hold the graph against ONNX's rules and the opset that trtswap exports.
+    """Infer all shapes afresh; hold the graph against ONNX's rules, trtswap's opset, and what TensorRT's parser takes.
 
     Raises:
         ExportError: what is wrong, with the graph's name.
@@ -83,6 +84,7 @@ def checked(model: ModelProto, name: str) -> ModelProto:
         onnx.checker.check_model(model, full_check=True)
     except onnx.checker.ValidationError as e:
         raise ExportError(f"graph {name} is not valid ONNX: {e}") from e
+    check_rules(model, name)
     return model
 
 
@@ -141,11 +143,16 @@ _RULES = (
 )
 
 
+# Elements of the largest constant that is computed with. GFPGAN's largest convolution has 512 * 512 * 9 weights, and
+# the sums of their squares, and the weights without their first dimension, are wanted as constants.
+_FOLDED = 1 << 22
+
+
 def _fold(model: onnx_ir.Model) -> None:
     """Compute what is constant, fuse batch norms, drop what changes nothing or is there twice."""
     optimizer.inline(model)
     for _ in range(2):  # a rewrite can make more constant
-        optimizer.fold_constants(model, input_size_limit=1 << 20, output_size_limit=1 << 20)
+        optimizer.fold_constants(model, input_size_limit=_FOLDED, output_size_limit=_FOLDED)
         rewriter.rewrite(model, _RULES)
     for tidy in (
         passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),

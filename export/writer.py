@@ -69,13 +69,21 @@ class PackWriter:
         self._keep(stage, path)
 
     def finish(
-        self, *, name: str, version: str, licence: str, description: str, weights: Mapping[str, Mapping[str, str]]
+        self,
+        *,
+        name: str,
+        version: str,
+        licence: str,
+        description: str,
+        weights: Mapping[str, Mapping[str, str]],
+        tolerance: Mapping[str, Mapping[str, float]] | None = None,
     ) -> Pack:
         """Write pack.toml, read the pack back, open every graph against the contract, move the folder to the target.
 
         Args:
             name, version, licence, description: of the pack, for people.
             weights: for each checkpoint that went in: sha256, url, licence.
+            tolerance: per precision, how far the pack may be from itself in it; see ``trtswap.calibration``.
 
         Raises:
             PackError: the pack would not pass ``trtswap pack check``.
@@ -83,6 +91,7 @@ class PackWriter:
         """
         head = {"format": FORMAT, "name": name, "version": version, "licence": licence, "description": description}
         tables = {"stages": {k: stage_table(s) for k, s in self._stages.items()}, "weights": weights}
+        tables |= {"tolerance": {k: dict(v) for k, v in tolerance.items()}} if tolerance else {}
         toml = tomli_w.dumps(head | tables, multiline_strings=True)
         try:
             (self._folder / "pack.toml").write_text(toml, encoding="utf-8", newline="\n")

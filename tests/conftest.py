@@ -50,8 +50,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("needs a CUDA device")
 
 
-def _exported(recipe: str, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pack with real YuNet weights, made once and shared by all test workers."""
+def _exported(recipe: str, data: Path, tmp_path_factory: pytest.TempPathFactory, *, seed: int | None = None) -> Path:
+    """A pack with real YuNet weights, and random ones elsewhere, made once and shared by all test workers."""
     from trtswap.export.build import Weights, export_pack
     from trtswap.export.recipes import find_recipe
 
@@ -60,7 +60,7 @@ def _exported(recipe: str, data: Path, tmp_path_factory: pytest.TempPathFactory)
     pack = shared / "packs" / recipe
     with FileLock(str(shared / f"{recipe}.lock")):
         if not pack.exists():
-            export_pack(find_recipe(recipe), pack, Weights(data))
+            export_pack(find_recipe(recipe), pack, Weights(data, seed))
     return pack
 
 
@@ -74,6 +74,12 @@ def identity_pack(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def paste_pack(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Finds faces with YuNet and pastes the source's face."""
     return _exported("paste", data, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def full_pack(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The architectures in full size with random weights; exporting it takes a minute or two."""
+    return _exported("simswap-224", data, tmp_path_factory, seed=0)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

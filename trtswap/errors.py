@@ -59,3 +59,11 @@ class CheckpointError(TrtswapError):
 
 class ExportError(TrtswapError):
     """A network could not be turned into a checked graph."""
+
+
+class CalibrationError(TrtswapError):
+    """Ranges could not be measured, or a calibration table is damaged or of another pack."""
+
+
+class PrecisionError(TrtswapError):
+    """A graph in lower precision differs from the original by more than its pack allows; has the figures."""

@@ -59,7 +59,8 @@ class StageSpec:
     Attributes:
         name: one of ``STAGES``.
         path: the graph's file; ``sha256`` is its hash, lower-case hex.
-        precision: what the graph's weights and arithmetic are: ``fp32``, ``fp16+fp32``, ``int8``.
+        precision: what the graph's weights and arithmetic are: ``fp32``, ``fp16`` (with FP32
+            islands), ``int8`` (with the rest in FP32).
         size: side of the square crop the graph takes in pixels; for detect, the longer side of the image.
         templates: names of landmark templates (``geometry.TEMPLATES``) the crop is aligned with; more than
             one means that each face takes the one that fits best. Empty for detect; parse has the canvas's.
@@ -95,6 +96,8 @@ class Pack:
     description: str
     stages: Mapping[str, StageSpec]
     weights: Mapping[str, Mapping[str, str]]
+    tolerance: Mapping[str, Mapping[str, float]] = field(default_factory=lambda: MappingProxyType({}))
+    """How far the pack may be from itself in another precision: figures by name, per precision."""
 
     @property
     def canvas_size(self) -> int:
@@ -140,6 +143,7 @@ class Pack:
             description=_get(toml, data, "description", str, ""),
             stages=MappingProxyType(stages),
             weights=MappingProxyType(_weights(toml, data)),
+            tolerance=MappingProxyType(_tolerance(toml, data)),
         )
 
 
@@ -216,6 +220,16 @@ def _templates(where: Path, table: Mapping[str, Any]) -> tuple[str, ...]:
 def _weights(toml: Path, data: Mapping[str, Any]) -> dict[str, Mapping[str, str]]:
     tables = _get(toml, data, "weights", dict, {})
     return {name: MappingProxyType(_get(Path(f"{toml} [weights]"), tables, name, dict)) for name in tables}
+
+
+def _tolerance(toml: Path, data: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
+    found: dict[str, Mapping[str, float]] = {}
+    for precision, table in _get(toml, data, "tolerance", dict, {}).items():
+        where = Path(f"{toml} [tolerance.{precision}]")
+        if not isinstance(table, dict):
+            raise PackError(f"{toml}: tolerance.{precision} is {table!r}, expected a table [tolerance.{precision}].")
+        found[precision] = MappingProxyType({key: _number(where, table, key, 0.0) for key in table})
+    return found
 
 
 def _stage(toml: Path, name: str, table: Any) -> StageSpec:

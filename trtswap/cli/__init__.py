@@ -11,6 +11,7 @@ import typer
 import trtswap
 from trtswap.cli import engines, export, pack, weights
 from trtswap.cli.build_engines import build_engines
+from trtswap.cli.calibrate import calibrate
 from trtswap.cli.console import stderr
 from trtswap.cli.detect import detect
 from trtswap.cli.doctor import doctor
@@ -31,6 +32,7 @@ app.command()(detect)
 app.command()(export.export)
 app.command()(build_engines)
 app.add_typer(engines.app, name="engines")
+app.command()(calibrate)
 app.add_typer(weights.app, name="weights")
 app.add_typer(pack.app, name="pack")
 app.command()(doctor)

@@ -1,0 +1,70 @@
+"""A graph with as few kinds of nodes as precision has to care about."""
+
+import numpy as np
+import onnx
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape_inference
+
+from trtswap.errors import CalibrationError
+from trtswap.export.graph import OPSET
+from trtswap.pack import StageSpec
+
+
+def prepared(stage: StageSpec) -> ModelProto:
+    """A stage's graph, ready to be measured and converted; computes the same.
+
+    Constants are initializers. A batch normalisation that no convolution took in is a multiplication and an addition:
+    what its variance and epsilon become in FP16 matters no more. Every tensor has a type.
+
+    Raises:
+        CalibrationError: the graph is of another opset, or not in FP32.
+    """
+    model = onnx.load(stage.path)
+    opsets = {entry.domain: entry.version for entry in model.opset_import}
+    if opsets != {"": OPSET}:
+        raise CalibrationError(f"{stage.path} needs the operator sets {opsets}, expected ONNX opset {OPSET} alone.")
+    if stage.precision != "fp32" or any(t.data_type == TensorProto.FLOAT16 for t in model.graph.initializer):
+        raise CalibrationError(
+            f"{stage.path} is in {stage.precision}; expected a graph in FP32. Take the original pack."
+        )
+    nodes = [made for node in model.graph.node for made in _simplified(node, model)]
+    del model.graph.node[:], model.graph.value_info[:]
+    model.graph.node.extend(nodes)
+    _drop_unused_constants(model)
+    return shape_inference.infer_shapes(model, data_prop=True)
+
+
+def _simplified(node: NodeProto, model: ModelProto) -> list[NodeProto]:
+    if node.op_type == "Constant":
+        value = helper.get_attribute_value(node.attribute[0])
+        kinds = {"value_int": np.int64, "value_ints": np.int64, "value_float": np.float32, "value_floats": np.float32}
+        tensor = value if isinstance(value, TensorProto) else None
+        made = numpy_helper.to_array(tensor) if tensor is not None else np.array(value, kinds[node.attribute[0].name])
+        model.graph.initializer.append(numpy_helper.from_array(made, node.output[0]))
+        return []
+    return _batch_norm(node, model) if node.op_type == "BatchNormalization" else [node]
+
+
+def _batch_norm(node: NodeProto, model: ModelProto) -> list[NodeProto]:
+    """y = (x - mean) / sqrt(variance + epsilon) scale + bias, as factor x + shift."""
+    constants = {t.name: t for t in model.graph.initializer}
+    if not all(name in constants for name in node.input[1:]):
+        return [node]
+    scale, bias, mean, variance = (numpy_helper.to_array(constants[n]).astype(np.float64) for n in node.input[1:])
+    epsilon = next((a.f for a in node.attribute if a.name == "epsilon"), 1e-5)
+    factor = scale / np.sqrt(variance + epsilon)
+    rank = next((len(v.type.tensor_type.shape.dim) for v in model.graph.value_info if v.name == node.input[0]), 4)
+    name = node.output[0]
+    for suffix, values in (("factor", factor), ("shift", bias - mean * factor)):
+        shaped = values.astype(np.float32).reshape(-1, *[1] * (rank - 2))
+        model.graph.initializer.append(numpy_helper.from_array(shaped, f"{name}/{suffix}"))
+    return [
+        helper.make_node("Mul", [node.input[0], f"{name}/factor"], [f"{name}/scaled"], f"{node.name}/Mul"),
+        helper.make_node("Add", [f"{name}/scaled", f"{name}/shift"], [name], f"{node.name}/Add"),
+    ]
+
+
+def _drop_unused_constants(model: ModelProto) -> None:
+    used = {name for node in model.graph.node for name in node.input} | {v.name for v in model.graph.output}
+    kept = [t for t in model.graph.initializer if t.name in used]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
