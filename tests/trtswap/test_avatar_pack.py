@@ -1,6 +1,5 @@
 """The pack that ships in the wheel, on the clip and the pictures that come with it."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
