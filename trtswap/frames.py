@@ -144,10 +144,16 @@ class Frames:
         return out.mul(255).round_().clamp_(0, 255).to(torch.uint8).permute(1, 2, 0)
 
     def to(self, device: torch.device | str) -> "Frames":
-        """The same frames with their planes on another device; itself where they are there already."""
+        """The same frames with their planes on another device; itself where they are there already.
+
+        On the way to a GPU nothing waits on the host, if the planes are in pinned memory; on the way back the
+        current stream is waited for.
+        """
         if self.device == torch.device(device):
             return self
         y, u, v = (p.to(device, non_blocking=True) for p in self.planes)
+        if self.device.type == "cuda":
+            torch.cuda.current_stream(self.device).synchronize()
         return Frames((y, u, v), self.format, self.to_display, self.display_size, self.pts, self.durations,
                       self.time_base)  # fmt: skip
 

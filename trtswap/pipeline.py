@@ -1,6 +1,7 @@
 """Stages 4 to 10: faces of a batch of frames in, the same frames with those faces swapped."""
 
 from contextlib import ExitStack
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -19,8 +20,19 @@ from trtswap.stages.detect import Detector
 from trtswap.stages.identify import Identifier
 from trtswap.stages.parse import Parser
 from trtswap.stages.restore import Restorer
-from trtswap.stages.swap import FaceSwapper
+from trtswap.stages.swap import Box, FaceSwapper
 from trtswap.timing import Clock
+
+
+@dataclass(frozen=True)
+class Made:
+    """N swapped faces, ready to be pasted; see :meth:`~trtswap.frames.Frames.paste` for the attributes."""
+
+    frame_index: Tensor
+    to_canvas: Tensor
+    canvas: Tensor
+    alphas: list[Tensor]
+    boxes: list[Box]
 
 
 class Pipeline:
@@ -68,16 +80,25 @@ class Pipeline:
         )
 
     def swap(self, frames: Frames, faces: Faces, latents: Tensor, clock: Clock) -> None:
-        """Swap faces in place.
+        """Swap faces in place: :meth:`make`, then :meth:`paste`."""
+        made = self.make(frames, faces, latents, clock)
+        if made is not None:
+            self.paste(frames, made, clock)
+
+    def make(self, frames: Frames, faces: Faces, latents: Tensor, clock: Clock) -> "Made | None":
+        """Make the swapped faces; the frames stay as they are.
 
         Args:
-            frames: the planes that change.
+            frames: where the faces are taken from.
             faces: N faces of these frames, on the host.
             latents: float32 [N, D], the identity that each face gets.
             clock: takes the time of each stage.
+
+        Returns:
+            What :meth:`paste` puts into the frames; None without faces.
         """
         if not len(faces):
-            return
+            return None
         size = self.pack.canvas_size
         with clock.stage("align"):
             to_swap = align(faces.landmarks, self._swap.spec.templates, self._swap.spec.size)
@@ -95,9 +116,14 @@ class Pipeline:
         if self._restore is not None:
             with clock.stage("restore"):
                 canvas = self._restore(canvas)
+        with clock.stage("blend"):
+            shown = alphas(masks.face, patches)
+        return Made(faces.frame_index, to_canvas, canvas, shown, [patch.box for patch in patches])
+
+    def paste(self, frames: Frames, made: "Made", clock: Clock) -> None:
+        """Put swapped faces into the frames they were made from, in place."""
         with clock.stage("paste"):
-            boxes = [patch.box for patch in patches]
-            frames.paste(faces.frame_index, to_canvas, canvas, alphas(masks.face, patches), boxes)
+            frames.paste(made.frame_index, made.to_canvas, made.canvas, made.alphas, made.boxes)
 
     def close(self) -> None:
         """Release the engines; may be called twice."""

@@ -251,9 +251,10 @@ class VideoReader:
         durations = tuple(frame.duration for frame in frames)
         if self._convert_to is not None:
             frames = [convert(frame, self._convert_to) for frame in frames]
-        y, u, v = planes_from_frames(frames, self._layout)
+        planes = planes_from_frames(frames, self._layout, pin=self.device.type == "cuda")
+        y, u, v = (plane.to(self.device, non_blocking=True) for plane in planes)
         return Frames(
-            planes=(y.to(self.device), u.to(self.device), v.to(self.device)),
+            planes=(y, u, v),
             format=self.info.pixel_format,
             to_display=self.info.display.to_tensor(),
             display_size=self.info.display_size,
