@@ -17,6 +17,22 @@ from trtswap.video.color import PixelFormat, planes_from_rgb, rgb_from_planes
 from trtswap.warp import bounds, shifted, started, warp
 
 Planes = tuple[Tensor, Tensor, Tensor]
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A picture to be pasted through a soft mask: a part of one canvas.
+
+    Attributes:
+        box: x0, y0, x1, y1 in canvas pixels, half open; outside of it nothing of the canvas is seen.
+        picture: float32 [3, h, w], RGB 0..1, or beyond as :meth:`Frames.sample` gives it.
+        alpha: float32 [1, h, w], 0..1, how much of the picture is seen.
+    """
+
+    box: Box
+    picture: Tensor
+    alpha: Tensor
 
 
 @dataclass
@@ -64,45 +80,37 @@ class Frames:
             pasted back must be what was taken. Clamp it for a network.
         """
         crops = torch.empty(len(frame_index), 3, size, size, device=self.device)
-        matrix, offset = rgb_from_planes(self.format, self.device)
+        matrix, _ = rgb_from_planes(self.format, self.device)
+        _, black = planes_from_rgb(self.format, self.device)
         to_coded, grids = invert(compose(transforms, self.to_display)), self._grids()
-        for crop, frame, transform in zip(crops, frame_index.tolist(), to_coded, strict=True):
-            values = torch.cat([
-                self._cut(planes, frame, compose(to_plane, transform), size)
-                for _, planes, to_plane in grids
-            ])  # fmt: skip
-            torch.addmm(offset[:, None], matrix, values.flatten(1), out=crop.view(3, -1))
+        for crop, frame, transform in zip(crops.flatten(2), frame_index.tolist(), to_coded, strict=True):
+            for channels, planes, to_plane in grids:
+                values = self._cut(planes, frame, compose(to_plane, transform), size, black[channels]).flatten(1)
+                if channels.start == 0:
+                    torch.mm(matrix[:, channels], values, out=crop)
+                else:
+                    crop.addmm_(matrix[:, channels], values)
         return crops
 
-    def paste(
-        self,
-        frame_index: Tensor,
-        transforms: Tensor,
-        canvas: Tensor,
-        alphas: Sequence[Tensor],
-        boxes: Sequence[tuple[int, int, int, int]],
-    ) -> None:
-        """Blend canvases into the planes, in the order given.
+    def paste(self, frame_index: Tensor, transforms: Tensor, layers: Sequence[Layer]) -> None:
+        """Blend parts of canvases into the planes, in the order given.
 
         Values are rounded to nearest. Where alpha is 0 and outside the boxes nothing changes, bit for bit.
 
         Args:
             frame_index: int64 [N] on the host.
             transforms: float32 [N, 2, 3] on the host, displayed pixel -> canvas pixel.
-            canvas: float32 [N, 3, C, C], RGB 0..1, or beyond as ``sample`` gives it.
-            alphas: N times float32 [1, h, w], 0..1, how much of the canvas is seen within its box.
-            boxes: x0, y0, x1, y1 in canvas pixels, half open; outside of them nothing of the canvas is seen.
+            layers: N parts of canvases.
         """
         matrix, offset = planes_from_rgb(self.format, self.device)
         to_canvas, grids = compose(transforms, self.to_display), self._grids()
-        for i, frame in enumerate(frame_index.tolist()):
-            x0, y0, x1, y1 = boxes[i]
-            a, picture = alphas[i], canvas[i, :, y0:y1, x0:x1]
+        for frame, transform, layer in zip(frame_index.tolist(), to_canvas, layers, strict=True):
+            a, picture = layer.alpha, layer.picture
             # Premultiplied, so that a filtered edge never mixes in colour from where alpha is 0.
             code = torch.addmm(offset[:, None], matrix, picture.flatten(1)).view_as(picture).mul_(a)
             for channels, planes, to_plane in grids:
-                to_layers = shifted(compose(to_canvas[i], invert(to_plane)), x0, y0)
-                self._blend(planes, frame, to_layers, torch.cat([code[channels], a]))
+                to_layer = shifted(compose(transform, invert(to_plane)), *layer.box[:2])
+                self._blend(planes, frame, to_layer, torch.cat([code[channels], a]))
 
     def resized(self, size: int) -> tuple[Tensor, Tensor]:
         """All frames upright, scaled down so that the longer side is at most ``size``, and letterboxed.
@@ -168,10 +176,10 @@ class Frames:
         return [(slice(0, 1), [y], luma), (slice(1, 3), [u, v], chroma)]
 
     @staticmethod
-    def _cut(planes: list[Tensor], frame: int, to_plane: Tensor, size: int) -> Tensor:
-        """Warp one region of planes into a crop: float32 [P, size, size], code values."""
+    def _cut(planes: list[Tensor], frame: int, to_plane: Tensor, size: int, black: Tensor) -> Tensor:
+        """Warp one region of planes into a crop: float32 [P, size, size], code values above ``black`` [P]."""
         x0, y0, x1, y1 = bounds(to_plane, size, size, *planes[0].shape[1:])
-        region = torch.stack([p[frame, y0:y1, x0:x1] for p in planes]).float()
+        region = torch.stack([p[frame, y0:y1, x0:x1] for p in planes]) - black[:, None, None]
         return warp(region, shifted(to_plane, x0, y0), size, size)
 
     def _blend(self, planes: list[Tensor], frame: int, to_layers: Tensor, layers: Tensor) -> None:

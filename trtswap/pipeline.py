@@ -11,16 +11,17 @@ from torch import Tensor
 from trtswap.backends import Choice, open_engine
 from trtswap.backends.engine import Engine
 from trtswap.faces import Faces
-from trtswap.frames import Frames
+from trtswap.frames import Frames, Layer
 from trtswap.geometry import align, compose, invert
 from trtswap.options import SwapOptions
 from trtswap.pack import Pack, check_engine
-from trtswap.stages.composite import alphas, blend
+from trtswap.stages.batching import pieces
+from trtswap.stages.composite import blend, layers
 from trtswap.stages.detect import Detector
 from trtswap.stages.identify import Identifier
 from trtswap.stages.parse import Parser
 from trtswap.stages.restore import Restorer
-from trtswap.stages.swap import Box, FaceSwapper
+from trtswap.stages.swap import FaceSwapper
 from trtswap.timing import Clock
 
 
@@ -30,9 +31,7 @@ class Made:
 
     frame_index: Tensor
     to_canvas: Tensor
-    canvas: Tensor
-    alphas: list[Tensor]
-    boxes: list[Box]
+    layers: list[Layer]
 
 
 class Pipeline:
@@ -99,10 +98,17 @@ class Pipeline:
         """
         if not len(faces):
             return None
+        to_canvas = align(faces.landmarks, (self.pack.canvas_template,), self.pack.canvas_size)
+        made: list[Layer] = []
+        for rows, count in pieces(len(faces), self.options.piece, pad=self.device.type == "cuda"):
+            made += self._layers(frames, faces[rows], to_canvas[rows], latents[rows.to(latents.device)], clock)[:count]
+        return Made(faces.frame_index, to_canvas, made)
+
+    def _layers(self, frames: Frames, faces: Faces, to_canvas: Tensor, latents: Tensor, clock: Clock) -> list[Layer]:
+        """Stages 4 to 9 for faces that go through the networks at once."""
         size = self.pack.canvas_size
         with clock.stage("align"):
             to_swap = align(faces.landmarks, self._swap.spec.templates, self._swap.spec.size)
-            to_canvas = align(faces.landmarks, (self.pack.canvas_template,), size)
             crops = frames.sample(faces.frame_index, to_swap, self._swap.spec.size)
             canvas = frames.sample(faces.frame_index, to_canvas, size)
         with clock.stage("swap"):
@@ -117,13 +123,12 @@ class Pipeline:
             with clock.stage("restore"):
                 canvas = self._restore(canvas)
         with clock.stage("blend"):
-            shown = alphas(masks.face, patches)
-        return Made(faces.frame_index, to_canvas, canvas, shown, [patch.box for patch in patches])
+            return layers(canvas, masks.face, patches)
 
     def paste(self, frames: Frames, made: "Made", clock: Clock) -> None:
         """Put swapped faces into the frames they were made from, in place."""
         with clock.stage("paste"):
-            frames.paste(made.frame_index, made.to_canvas, made.canvas, made.alphas, made.boxes)
+            frames.paste(made.frame_index, made.to_canvas, made.layers)
 
     def close(self) -> None:
         """Release the engines; may be called twice."""
