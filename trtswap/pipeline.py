@@ -15,6 +15,7 @@ from trtswap.frames import Frames, Layer
 from trtswap.geometry import align, compose, invert
 from trtswap.options import SwapOptions
 from trtswap.pack import Pack, check_engine
+from trtswap.sizing import faces_at_once
 from trtswap.stages.batching import pieces
 from trtswap.stages.composite import blend, layers
 from trtswap.stages.detect import Detector
@@ -52,6 +53,7 @@ class Pipeline:
         self.pack = pack
         self.options = options
         self.device = choice.device
+        self.faces_at_once = options.piece or faces_at_once(pack.canvas_size, choice.device)
         self.engines: dict[str, Engine] = {}
         with ExitStack() as opened:
             for name, spec in pack.stages.items():
@@ -65,7 +67,7 @@ class Pipeline:
 
     def _build_stages(self) -> None:
         specs, engines, options = self.pack.stages, self.engines, self.options
-        piece = options.piece
+        piece = self.faces_at_once
         self.detect = Detector(
             engines["detect"], specs["detect"], threshold=options.detect_threshold, max_faces=options.max_faces
         )
@@ -100,7 +102,7 @@ class Pipeline:
             return None
         to_canvas = align(faces.landmarks, (self.pack.canvas_template,), self.pack.canvas_size)
         made: list[Layer] = []
-        for rows, count in pieces(len(faces), self.options.piece, pad=self.device.type == "cuda"):
+        for rows, count in pieces(len(faces), self.faces_at_once, pad=self.device.type == "cuda"):
             made += self._layers(frames, faces[rows], to_canvas[rows], latents[rows.to(latents.device)], clock)[:count]
         return Made(faces.frame_index, to_canvas, made)
 

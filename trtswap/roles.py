@@ -14,6 +14,7 @@ from trtswap.options import SwapOptions
 from trtswap.pipeline import Made, Pipeline, largest
 from trtswap.stages.identify import Casting
 from trtswap.stages.lookahead import Lookahead
+from trtswap.stages.spacing import Searched, SpacedDetector
 from trtswap.stages.track import Tracker
 from trtswap.timing import Clock
 from trtswap.video.reader import Reader
@@ -44,17 +45,28 @@ def tracked(
     batches: Iterable[Frames], pipeline: Pipeline, options: SwapOptions, casting: Casting, clock: Clock
 ) -> Iterator[tuple[int, Frames, Faces]]:
     """Batches with the number of their first frame and their tracked faces, as soon as these are complete."""
-    tracker = Tracker(half_window=options.smooth, max_gap=options.fill, min_lag=casting.look_frames)
-    lookahead = Lookahead(tracker)
-    for frames in batches:
-        with clock.stage("detect"):
-            found = pipeline.detect(frames)
+    every = options.detect_every
+    # Enough searched frames for a parabola, and gaps that are as wide as those between searched frames.
+    half_window = max(options.smooth, 2 * every) if options.smooth and every > 1 else options.smooth
+    tracker = Tracker(half_window=half_window, max_gap=options.fill + every - 1, min_lag=casting.look_frames)
+    lookahead, detector = Lookahead(tracker), SpacedDetector(pipeline.detect, every)
+    for searched in _searched(batches, detector, clock):
         with clock.stage("track"):
-            first, faces = lookahead.push(frames, found)
+            first, faces = lookahead.push(searched.frames, searched.found)
         with clock.stage("identify"):
-            casting.look(frames, faces, first)
+            casting.look(searched.frames, faces, first)
         yield from lookahead.ready(ended=False)
     yield from lookahead.ready(ended=True)
+
+
+def _searched(batches: Iterable[Frames], detector: SpacedDetector, clock: Clock) -> Iterator[Searched]:
+    for frames in batches:
+        with clock.stage("detect"):
+            decided = list(detector.push(frames))
+        yield from decided
+    with clock.stage("detect"):
+        decided = list(detector.end())
+    yield from decided
 
 
 class VideoSwap:

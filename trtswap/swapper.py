@@ -26,7 +26,8 @@ from trtswap.streams import handover_for
 from trtswap.timing import Clock, Span
 from trtswap.video.images import frames_from_rgb, read_image
 from trtswap.video.info import VideoInfo
-from trtswap.video.reader import Loss, VideoReader
+from trtswap.video.opening import open_reader
+from trtswap.video.reader import Loss, Reader
 from trtswap.video.writer import VideoWriter
 
 # Detection alone casts nobody.
@@ -140,7 +141,7 @@ class Swapper:
         return out.cpu().numpy() if type(frames).__module__ == "numpy" else out
 
     def detect_video(
-        self, source: Path | str | VideoReader, *, start: float | None = None, end: float | None = None
+        self, source: Path | str | Reader, *, start: float | None = None, end: float | None = None
     ) -> Iterator[tuple[Frames, Faces]]:
         """Tracked faces of a video: batches of frames, each with its faces, in order.
 
@@ -148,8 +149,8 @@ class Swapper:
             source: a video, or an open reader, which afterwards knows what was lost; it is not closed.
             start, end: seconds of the source to take; an open reader has its own.
         """
-        if not isinstance(source, VideoReader):
-            with VideoReader(source, batch_size=self.options.batch, start=start, end=end) as reader:
+        if isinstance(source, Path | str):
+            with open_reader(source, batch=self.options.batch, start=start, end=end) as reader:
                 yield from self.detect_video(reader)
             return
         batches = (frames.to(self.choice.device) for frames in source)
@@ -167,6 +168,7 @@ class Swapper:
         observers: Sequence[Observer] = (),
         profile: bool = False,
         pipelined: bool = True,
+        reader: str = "pyav",
         **writing: Any,
     ) -> SwapResult:
         """Swap faces in a video; sound, subtitles, timing and metadata are carried over.
@@ -180,6 +182,7 @@ class Swapper:
                 without it, only what the host waited for.
             pipelined: decode, detect, swap, paste and encode at the same time on different batches, a thread each (on
                 a GPU a stream each); without it one after the other. The frames are the same.
+            reader: who decodes, one of :data:`~trtswap.video.opening.READERS`.
             writing: passed to :class:`~trtswap.video.writer.VideoWriter`: ``codec``, ``crf``, ``preset``,
                 ``options``, ``copy_streams``, ``overwrite``.
 
@@ -190,26 +193,26 @@ class Swapper:
             synchronise=self.choice.device if profile else None, listeners=[observer.stage for observer in observers]
         )
         with (
-            VideoReader(
-                source, batch_size=self.options.batch, start=start, end=end, device=self.choice.device
-            ) as reader,
-            VideoWriter(target, reader.info, source=Path(source), start=start, end=end, **writing) as writer,
+            open_reader(
+                source, reader=reader, batch=self.options.batch, start=start, end=end, device=self.choice.device
+            ) as frames,
+            VideoWriter(target, frames.info, source=Path(source), start=start, end=end, **writing) as writer,
         ):
             work = VideoSwap(self._pipeline, self.options, self._casting(who), clock, observers)
             for observer in observers:
-                observer.begin(reader.info, expected_frames(reader.info, start, end))
-            roles = work.roles(reader, writer)
+                observer.begin(frames.info, expected_frames(frames.info, start, end))
+            roles = work.roles(frames, writer)
             if pipelined:
                 Flow(roles, handover=handover_for(self.choice.device)).run()
             else:
                 run_in_turn(roles)
             with clock.stage("encode"):
                 writer.close()
-            warnings = (*reader.warnings, *damage(reader), *writer.warnings)
+            warnings = (*frames.warnings, *damage(frames), *writer.warnings)
         counts = work.faces_per_frame
         if not any(counts):
             warnings += (f"No face was found in {source}; the target is a copy.",)
-        return SwapResult(len(counts), tuple(counts), clock.seconds, warnings, reader.loss, tuple(clock.spans))
+        return SwapResult(len(counts), tuple(counts), clock.seconds, warnings, frames.loss, tuple(clock.spans))
 
     def _casting(self, who: Who) -> Casting:
         """Check identities against the pack, and say how they are given to faces."""
@@ -247,7 +250,7 @@ class Swapper:
         self.close()
 
 
-def damage(reader: VideoReader) -> tuple[str, ...]:
+def damage(reader: Reader) -> tuple[str, ...]:
     """What of a source was damaged, one sentence, or nothing."""
     packets, frames = reader.damaged_packets, reader.corrupt_frames
     if not packets and not frames:

@@ -10,9 +10,10 @@ from trtswap.cli.job import Job, Outcome
 from trtswap.cli.progress import count, duration
 from trtswap.cli.runtime import precisions
 from trtswap.errors import InputError
+from trtswap.observer import Observer
 from trtswap.report import Recorder, Report, write_report
 from trtswap.stages.identify import Who
-from trtswap.swapper import Observer, Swapper, SwapResult
+from trtswap.swapper import Swapper, SwapResult
 from trtswap.video.containers import container_for
 from trtswap.video.probe import open_input, video_stream
 
@@ -23,7 +24,7 @@ class VideoJob(Job):
 
     Attributes:
         start, end: seconds of the source to take.
-        writing: arguments of :class:`~trtswap.video.writer.VideoWriter`.
+        writing: arguments of :class:`~trtswap.video.writer.VideoWriter`, and who reads.
         report: where to write the report, None for none.
         command: what the user typed, for the report.
     """

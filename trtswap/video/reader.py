@@ -36,6 +36,7 @@ class Reader(Protocol):
 
     Attributes:
         info: what is known about the video.
+        batch_size: frames of a batch; may be changed before the first one is taken.
         loss: set after the last frame if the file ended before its own header says so.
         damaged_packets: packets so far that gave no picture; they are skipped.
         corrupt_frames: frames delivered so far that the decoder marked as damaged.
@@ -43,10 +44,13 @@ class Reader(Protocol):
     """
 
     info: VideoInfo
+    batch_size: int
     loss: Loss | None
-    damaged_packets: int
     corrupt_frames: int
     warnings: list[str]
+
+    @property
+    def damaged_packets(self) -> int: ...
 
     def __enter__(self) -> Self: ...
 
