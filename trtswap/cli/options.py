@@ -131,6 +131,12 @@ ReportFile = Annotated[
         "--report", metavar="FILE.html", help="Write a page with pictures and timings.", rich_help_panel=OUTPUT
     ),
 ]
+TraceFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--trace", metavar="FILE.json", help="Write who worked when, for chrome://tracing.", rich_help_panel=OUTPUT
+    ),
+]
 AsJson = Annotated[
     bool,
     typer.Option("--json", help="Print the result as JSON, and nothing else, on stdout.", rich_help_panel=OUTPUT),

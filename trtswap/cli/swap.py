@@ -13,7 +13,7 @@ from trtswap.options import SwapOptions
 # Options that have no meaning for a picture.
 _OF_VIDEOS = frozenset({
     "smooth", "fill", "detect_every", "codec", "crf", "preset", "encoder_option", "start", "end", "copy_streams",
-    "keep_going", "report", "batch", "reader",
+    "keep_going", "report", "trace", "batch", "reader",
 })  # fmt: skip
 
 
@@ -49,6 +49,7 @@ def swap(
     overwrite: opt.Overwrite = False,
     keep_going: opt.KeepGoing = False,
     report: opt.ReportFile = None,
+    trace: opt.TraceFile = None,
     as_json: opt.AsJson = False,
     quiet: opt.Quiet = False,
     pack: opt.PackName = opt.DEFAULT_PACK,
@@ -95,7 +96,7 @@ def swap(
         writing = {"codec": codec, "crf": crf, "preset": preset, "options": settings, "copy_streams": copy_streams,
                    "reader": reader}  # fmt: skip
         command = shlex.join(["trtswap", *(context.obj or ())])
-        job = VideoJob(**common, start=start, end=end, writing=writing, report=report, command=command)
+        job = VideoJob(**common, start=start, end=end, writing=writing, report=report, trace=trace, command=command)
     perform(job, as_json=as_json, quiet=quiet, keep_going=keep_going)
 
 
