@@ -89,6 +89,11 @@ class Swapper:
         self._pipeline = Pipeline(self.pack, self.choice, self.options, threads=threads)
 
     @property
+    def pipeline(self) -> Pipeline:
+        """The opened stages, for benchmarks and embedding; they stay the Swapper's own."""
+        return self._pipeline
+
+    @property
     def engines(self) -> Mapping[str, Engine]:
         """The open engines by stage; they stay the Swapper's own."""
         return self._pipeline.engines

@@ -10,6 +10,7 @@ import typer
 
 import trtswap
 from trtswap.cli import export, pack, weights
+from trtswap.cli.bench import bench
 from trtswap.cli.console import stderr
 from trtswap.cli.detect import detect
 from trtswap.cli.doctor import doctor
@@ -31,6 +32,7 @@ app.command()(export.export)
 app.add_typer(weights.app, name="weights")
 app.add_typer(pack.app, name="pack")
 app.command()(doctor)
+app.command()(bench)
 
 
 def _print_version(wanted: bool) -> None:
