@@ -101,8 +101,17 @@ class Baseline:
         out: Image = (rgb * (1 - face) + mixed * face).astype(np.uint8)
         return out
 
-    def swap_video(self, source: Path, target: Path, latent: Floats, *, preset: str = "medium", crf: int = 18) -> Run:
-        """Swap every face of a video; the sound is copied."""
+    def swap_video(
+        self,
+        source: Path,
+        target: Path,
+        latent: Floats,
+        *,
+        preset: str = "medium",
+        crf: int = 18,
+        end: float | None = None,
+    ) -> Run:
+        """Swap every face of a video, or of its first ``end`` seconds; the sound is copied."""
         start, frames, faces = time.perf_counter(), 0, 0
         with av.open(str(source)) as video, av.open(str(target), "w") as out:
             stream = video.streams.video[0]
@@ -117,6 +126,8 @@ class Baseline:
                         out.mux(packet)
                     continue
                 for frame in packet.decode():
+                    if end is not None and frame.time >= end:
+                        break
                     rgb = frame.to_ndarray(format="rgb24")
                     for points in self.landmarks(rgb):
                         rgb = self.swap(rgb, points, latent)

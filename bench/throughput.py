@@ -6,18 +6,16 @@
     python bench/throughput.py pipelining --pack PACK                          # time <= 1.15 x the slowest role's own
     python bench/throughput.py memory   [--minutes 20]                         # flat
 
-Every case prints its table; ``--write`` puts it into bench/results/. Without ``--pack``, `full` and `identity` make their
-packs: full architectures with random weights (the detector's are real), and Identity nodes.
+Every case prints its table; ``--write`` puts it into bench/results/. Without ``--pack``, `full` and `identity` make
+their packs: full architectures with random weights, and Identity nodes beside the real detector.
 """
 
 import argparse
 import tempfile
 from collections.abc import Callable, Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
 import torch
 from baseline import Baseline
 from measure import case, interleaved, peak_memory_mib, result, table, write
@@ -45,17 +43,15 @@ def against_baseline(name: str, args: argparse.Namespace, *, pack: Pack, video: 
         first = Baseline(pack, args.detector)
         latent = who.latent[None].numpy()
         runs: list[Run] = []
-        speeds: dict[str, list[float]] = {}
 
         def ours() -> float:
             runs.append(run_video(swapper, video, out / "a.mp4", who, preset=preset, end=args.end))
             return runs[-1].frames_per_second
 
         def theirs() -> float:
-            run = first.swap_video(clip, out / "b.mp4", latent, preset=preset)
+            run = first.swap_video(video, out / "b.mp4", latent, preset=preset, end=args.end)
             return run.frames / run.seconds
 
-        clip = video if args.end is None else shortened(video, out / "clip.mp4", args.end)
         rows = interleaved({"trtswap": ours, "baseline": theirs}, repeats=args.repeats, warm_up=1, unit="fps")
         speeds = {row["name"]: row["values"] for row in rows}
         ratios = [a / b for a, b in zip(speeds["trtswap"], speeds["baseline"], strict=True)]
@@ -131,17 +127,6 @@ def memory(args: argparse.Namespace, pack: Pack) -> dict[str, Any]:
 def stage_rows(run: Run) -> list[dict[str, Any]]:
     """Time of each stage when nothing else runs beside it."""
     return [case(f"stage {name}", "ms/fr", [1e3 * s / run.frames]) for name, s in run.stage_seconds.items()]
-
-
-def shortened(video: Path, target: Path, end: float) -> Path:
-    """The first seconds of a video, its packets as they are."""
-    with av.open(str(video)) as source, av.open(str(target), "w") as out:
-        streams = {s: out.add_stream_from_template(s) for s in (*source.streams.video[:1], *source.streams.audio)}
-        for packet in source.demux(*streams):
-            if packet.dts is not None and packet.pts * packet.time_base < Fraction(end):
-                packet.stream = streams[packet.stream]
-                out.mux(packet)
-    return target
 
 
 def opened(pack: Pack, args: argparse.Namespace) -> Swapper:
