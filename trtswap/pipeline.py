@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from trtswap.faces import Faces
 from trtswap.frames import Frames, Layer
 from trtswap.geometry import align, compose, invert
 from trtswap.options import SwapOptions
-from trtswap.pack import Pack, check_engine
+from trtswap.pack import Pack, StageSpec, check_engine
 from trtswap.sizing import faces_at_once
 from trtswap.stages.batching import pieces
 from trtswap.stages.composite import blend, layers
@@ -59,7 +59,8 @@ class Pipeline:
             for name, spec in pack.stages.items():
                 if name == "restore" and not options.restore:
                     continue
-                engine = open_engine(spec, backend=choice.backend, device=choice.device, threads=threads)
+                fast = _on_a_gpu(spec, choice)
+                engine = open_engine(spec, backend=choice.backend, device=choice.device, threads=threads, **fast)
                 self.engines[name] = opened.enter_context(engine)
                 check_engine(spec, engine)
             self._opened = opened.pop_all()
@@ -143,6 +144,18 @@ class Pipeline:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _on_a_gpu(spec: StageSpec, choice: Choice) -> dict[str, Any]:
+    """How the torch backend runs a graph on a GPU.
+
+    Networks that make pictures run in bfloat16: a checkpoint in float32 may overflow in float16 (GFPGAN does), and only
+    a calibrated pack says where not. Boxes and identities keep the graph's precision.
+    """
+    if choice.backend != "torch" or choice.device.type != "cuda":
+        return {}
+    halved = spec.precision == "fp32" and spec.name in ("swap", "parse", "restore")
+    return {"half": torch.bfloat16 if halved else None, "cuda_graphs": True}
 
 
 def largest(faces: Faces) -> Faces:

@@ -67,6 +67,8 @@ def open_engine(
     backend: str = "auto",
     device: str | torch.device = "auto",
     threads: int | None = None,
+    half: torch.dtype | None = None,
+    cuda_graphs: bool = False,
 ) -> Engine:
     """Load a graph.
 
@@ -75,6 +77,7 @@ def open_engine(
         backend, device: as :func:`choose` takes them.
         threads: CPU threads of an ONNX Runtime session; None lets it use every core. The torch backend shares
             the thread pool of its process and takes no number of its own.
+        half, cuda_graphs: of the torch backend, see :class:`~trtswap.backends.torch.TorchEngine`.
 
     Raises:
         InputError: an argument has a value that nothing here takes.
@@ -92,7 +95,9 @@ def open_engine(
             )
         from trtswap.backends.torch import TorchEngine  # noqa: PLC0415 - imports onnx
 
-        return TorchEngine(file, device=choice.device, precision=precision)
+        return TorchEngine(file, device=choice.device, precision=precision, half=half, cuda_graphs=cuda_graphs)
+    if half is not None or cuda_graphs:
+        raise InputError("half and cuda_graphs are options of the torch backend; expected none for another.")
     from trtswap.backends.onnxruntime import OnnxRuntimeEngine  # noqa: PLC0415 - imports onnxruntime
 
     return OnnxRuntimeEngine(file, device=choice.device, precision=precision, threads=threads)

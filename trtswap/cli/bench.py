@@ -1,8 +1,9 @@
 """``trtswap bench``: how fast a pack swaps on this machine, and where the time goes."""
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -77,18 +78,15 @@ def bench(
             yield name, lambda: run_video(swapper, input_, target, who, **settings)
             return
         for count in faces or [1]:
-            yield (
-                f"{name}, {count} face{'s' if count > 1 else ''}",
-                lambda count=count: run_compute(
-                    swapper, size=(width, height), faces=count, frames=frames, pipelined=pipelined
-                ),
-            )
+            once = partial(run_compute, swapper, size=(width, height), faces=count, frames=frames, pipelined=pipelined)
+            yield f"{name}, {count} face{'s' if count > 1 else ''}", once
 
     def work(stop: "StopSwitch") -> dict[str, list["Run"]]:
         with ExitStack() as opened:
             folder = Path(opened.enter_context(tempfile.TemporaryDirectory()))
             works: dict[str, Callable[[], Run]] = {}
-            for number in batch or [None]:
+            numbers: Sequence[int | None] = batch or [None]
+            for number in numbers:
                 swapper = opened.enter_context(runtime.open(options(number)))
                 works |= dict(sides(swapper, folder, number))
             if not quiet:

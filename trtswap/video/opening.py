@@ -1,6 +1,7 @@
 """Open a video with one of the readers, in batches that suit the memory."""
 
 from os import PathLike
+from typing import Any
 
 import torch
 
@@ -36,10 +37,22 @@ def open_reader(
     """
     if reader not in READERS:
         raise InputError(f"reader is {reader!r}, expected one of {', '.join(READERS)}.")
-    opened = VideoReader(path, batch_size=batch or 1, start=start, end=end, device=device)
+    opened: Reader = _reader_class(reader)(path, batch_size=batch or 1, start=start, end=end, device=device)
     if batch is None:
         opened.batch_size = frames_at_once(frame_bytes(opened.info), torch.device(device))
     return opened
+
+
+def _reader_class(reader: str) -> Any:
+    if reader == "decord":
+        from trtswap.video.decord_reader import DecordReader  # noqa: PLC0415 - for an optional library
+
+        return DecordReader
+    if reader == "dali":
+        from trtswap.video.dali_reader import DaliReader  # noqa: PLC0415 - for an optional library
+
+        return DaliReader
+    return VideoReader
 
 
 def frame_bytes(info: VideoInfo) -> int:
