@@ -1,4 +1,4 @@
-"""Every reader against PyAV: the same frames at the same times, the same ranges, and refusals instead of wrong frames."""
+"""Every reader against PyAV: the same frames, times and ranges, and refusals instead of wrong frames."""
 
 import importlib.util
 from collections.abc import Iterator
@@ -101,7 +101,7 @@ def joined(batches: Iterator[Frames]) -> tuple[list[torch.Tensor], list[int], li
 
 VARIANTS = {
     "plain": {},
-    "variable rate": {"pts": [0, 40, 120, 130, 200, 260, 400, 440, 480, 520, 600, 640, 700, 760, 800, 840, 900, 980, 1000, 1040]},
+    "variable rate": {"pts": [0, 40, 120, 130, 200, *range(260, 260 + 15 * 70, 70)]},
     "late start": {"pts": [500 + 40 * n for n in range(20)]},
     "bt709": {"matrix": 1},
     "full range": {"full": True},
@@ -112,6 +112,10 @@ VARIANTS = {
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_frames_and_times_are_pyavs(variant: str, reader: str, pictures: list[np.ndarray], tmp_path: Path) -> None:
     kind = KINDS[reader]
+    if reader == "dali" and variant in ("bt709", "full range"):
+        with pytest.raises(ReadError, match="colour tags"):
+            open_reader(write(tmp_path / "clip.mkv", pictures, kind, **VARIANTS[variant]), reader=reader)  # type: ignore[arg-type]
+        return
     path = write(tmp_path / "clip.mkv", pictures, kind, **VARIANTS[variant])  # type: ignore[arg-type]
     with open_reader(path, batch=7) as truth, open_reader(path, reader=reader, batch=7) as ours:
         assert ours.info == truth.info
@@ -172,7 +176,7 @@ INTERLACED = {"preset": "ultrafast", "crf": "10", "flags": "+ildct+ilme", "x264-
 REFUSED = {
     "MPEG-TS": (Clip(**TS), "clip.ts", "MPEG-TS"),
     "10 bit": (Clip(pix_fmt="yuv420p10le"), "clip.mp4", "yuv420p10le"),
-    "RGB": (Clip(codec="ffv1", pix_fmt="gbrp", options={}), "clip.mkv", "gbrp"),
+    "RGB": (Clip(codec="libx264rgb", pix_fmt="rgb24"), "clip.mkv", "gbrp"),
     "gray": (Clip(codec="ffv1", pix_fmt="gray", options={}), "clip.mkv", "gray"),
     "rotated": (Clip(**TURNED), "clip.mp4", "rotated"),
     "interlaced": (Clip(options=INTERLACED), "clip.mkv", "interlaced"),
