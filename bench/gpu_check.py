@@ -3,10 +3,10 @@
     python bench/gpu_check.py [--device cuda] [--minutes 6] [--out bench/results/gpu_check.json]
     python bench/gpu_check.py --device cpu --tiny          # the same code on a small pack, to see that it runs
 
-In this order, and what does not fit into the time or fails is said so in the result: the measured matrix rate; numbers
-of each network on the GPU (bfloat16, float16, CUDA graphs) against the CPU in float32; the pipeline with full-size
-random weights at 720p and 1080p with 1, 4 and 16 faces a frame, and how busy the device is; batch sizes; CUDA graphs
-on and off; which encoders open; and the tests marked gpu.
+What does not fit into the time or fails is said so in the result. In this order: the measured matrix rate; numbers of
+each network on the GPU (bfloat16, float16, CUDA graphs) against the CPU in float32; the pipeline with full-size random
+weights at 720p and 1080p with 1, 4 and 16 faces a frame, and how busy the device is; batch sizes; CUDA graphs on and
+off; which encoders open; and the tests marked gpu.
 """
 
 import argparse

@@ -159,7 +159,8 @@ Threads = Annotated[
     int | None, typer.Option(min=1, help="CPU threads; all cores if not given.", rich_help_panel=RUNNING)
 ]
 ReaderName = Annotated[
-    Literal["pyav", "decord", "dali"], typer.Option("--reader", help="What decodes the video.", rich_help_panel=RUNNING)
+    Literal["pyav", "nvdec", "decord", "dali"],
+    typer.Option("--reader", help="What decodes the video.", rich_help_panel=RUNNING),
 ]
 Batch = Annotated[
     int | None,

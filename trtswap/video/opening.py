@@ -8,9 +8,10 @@ import torch
 from trtswap.errors import InputError
 from trtswap.sizing import frames_at_once
 from trtswap.video.info import VideoInfo
+from trtswap.video.nvdec_reader import NvdecReader
 from trtswap.video.reader import Reader, VideoReader
 
-READERS = ("pyav", "decord", "dali")
+READERS = ("pyav", "nvdec", "decord", "dali")
 
 
 def open_reader(
@@ -44,6 +45,8 @@ def open_reader(
 
 
 def _reader_class(reader: str) -> Any:
+    if reader == "nvdec":
+        return NvdecReader
     if reader == "decord":
         from trtswap.video.decord_reader import DecordReader  # noqa: PLC0415 - for an optional library
 

@@ -11,6 +11,7 @@ from typing import Protocol, Self
 
 import av
 import torch
+from av.container import InputContainer
 
 from trtswap.errors import InputError, ReadError
 from trtswap.frames import Frames
@@ -141,7 +142,7 @@ class VideoReader:
             yield self._to_batch(batch)
 
     def _open(self) -> None:
-        self._container = open_input(self.path)
+        self._container = self._open_container()
         self._stream = video_stream(self._container, self.path)
         context = self._stream.codec_context
         context.thread_type = "AUTO"
@@ -165,7 +166,13 @@ class VideoReader:
         self._frames = chain([first], frames)
         self._layout = self._choose_layout(first)
         interlaced = self._deinterlacer.deinterlaced > 0
-        self.info = describe(self._container, self._stream, first, self._layout, self.path, interlaced=interlaced)
+        self.info = self._describe(first, interlaced=interlaced)
+
+    def _open_container(self) -> InputContainer:
+        return open_input(self.path)
+
+    def _describe(self, first: av.VideoFrame, *, interlaced: bool) -> VideoInfo:
+        return describe(self._container, self._stream, first, self._layout, self.path, interlaced=interlaced)
 
     def _length(self) -> str:
         duration = self._container.duration

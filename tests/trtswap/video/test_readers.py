@@ -13,12 +13,15 @@ import torch
 
 from trtswap.errors import InputError, ReadError
 from trtswap.frames import Frames
+from trtswap.video.formats import layout_of
+from trtswap.video.nvdec_reader import planes_of_surface
 from trtswap.video.opening import READERS, open_reader
+from trtswap.video.planes import planes_from_frames
 from trtswap.video.rgb_reader import planes_of
 
-from .clips import FAST, Clip, damaged
+from .clips import FAST, Clip, damaged, picture
 
-MODULES = {"pyav": "av", "decord": "decord", "dali": "nvidia.dali"}
+MODULES = {"pyav": "av", "nvdec": "av", "decord": "decord", "dali": "nvidia.dali"}
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Kind:
 H264 = ("libx264", {"preset": "ultrafast", "crf": "12", "g": "8"})
 KINDS = {
     "pyav": Kind(*H264, 0, 0),
+    "nvdec": Kind(*H264, 0, 0),
     "decord": Kind(*H264, 0.3, 3),
     "dali": Kind("libvpx-vp9", {"crf": "12", "b": "0", "cpu-used": "8", "g": "8"}, 0.6, 4),
 }
@@ -46,9 +50,15 @@ def installed(name: str) -> bool:
         return False
 
 
-@pytest.fixture(params=READERS)
+def on(reader: str) -> str:
+    return "cuda" if reader == "nvdec" else "cpu"
+
+
+@pytest.fixture(params=[pytest.param(r, marks=pytest.mark.gpu) if r == "nvdec" else r for r in READERS])
 def reader(request: pytest.FixtureRequest) -> str:
     name: str = request.param
+    if name == "nvdec" and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
     if not installed(name):
         pytest.skip(f"{MODULES[name]} is not installed")
     return name
@@ -95,7 +105,7 @@ def write(
 def joined(batches: Iterator[Frames]) -> tuple[list[torch.Tensor], list[int], list[int]]:
     """All planes, pts and durations of a video."""
     kept = list(batches)
-    planes = [torch.cat([b.planes[i] for b in kept]) for i in range(3)]
+    planes = [torch.cat([b.planes[i].cpu() for b in kept]) for i in range(3)]
     return planes, [p for b in kept for p in b.pts], [d for b in kept for d in b.durations]
 
 
@@ -117,7 +127,7 @@ def test_frames_and_times_are_pyavs(variant: str, reader: str, pictures: list[np
             open_reader(write(tmp_path / "clip.mkv", pictures, kind, **VARIANTS[variant]), reader=reader)  # type: ignore[arg-type]
         return
     path = write(tmp_path / "clip.mkv", pictures, kind, **VARIANTS[variant])  # type: ignore[arg-type]
-    with open_reader(path, batch=7) as truth, open_reader(path, reader=reader, batch=7) as ours:
+    with open_reader(path, batch=7) as truth, open_reader(path, reader=reader, batch=7, device=on(reader)) as ours:
         assert ours.info == truth.info
         wanted, got = joined(iter(truth)), joined(iter(ours))
     assert got[1:] == wanted[1:]
@@ -139,7 +149,7 @@ def test_ranges_are_pyavs(
     path = write(tmp_path / "clip.mkv", pictures, KINDS[reader])
     with (
         open_reader(path, batch=4, start=start, end=end) as truth,
-        open_reader(path, reader=reader, batch=4, start=start, end=end) as ours,
+        open_reader(path, reader=reader, batch=4, start=start, end=end, device=on(reader)) as ours,
     ):
         wanted, got = joined(iter(truth)), joined(iter(ours))
     assert got[1:] == wanted[1:]
@@ -151,14 +161,16 @@ def test_what_is_no_video_is_a_read_error(reader: str, pictures: list[np.ndarray
     junk.write_bytes(b"no video at all" * 100)
     for path in (junk, tmp_path / "missing.mp4", tmp_path):
         with pytest.raises(ReadError):
-            open_reader(path, reader=reader)
+            open_reader(path, reader=reader, device=on(reader))
     with pytest.raises(InputError, match="expected 0 <= start"):
-        open_reader(write(tmp_path / "clip.mkv", pictures[:2], KINDS[reader]), reader=reader, start=3, end=2)
+        open_reader(
+            write(tmp_path / "clip.mkv", pictures[:2], KINDS[reader]), reader=reader, start=3, end=2, device=on(reader)
+        )
 
 
 def test_closing_twice_and_reading_in_one_batch(reader: str, pictures: list[np.ndarray], tmp_path: Path) -> None:
     path = write(tmp_path / "clip.mkv", pictures, KINDS[reader])
-    opened = open_reader(path, reader=reader, batch=64)
+    opened = open_reader(path, reader=reader, batch=64, device=on(reader))
     (batch,) = opened
     assert len(batch) == 20
     opened.close()
@@ -166,7 +178,7 @@ def test_closing_twice_and_reading_in_one_batch(reader: str, pictures: list[np.n
 
 
 def test_an_unknown_reader_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="expected one of pyav, decord, dali"):
+    with pytest.raises(InputError, match="expected one of pyav, nvdec, decord, dali"):
         open_reader(tmp_path / "clip.mp4", reader="opencv")
 
 
@@ -242,3 +254,25 @@ def test_convention_planes_of_undoes_a_conversion_to_rgb() -> None:
     y, u, v = planes_of(with_chroma, PixelFormat("yuv420p", 8, (1, 1), "bt709", False))
     assert [tuple(p.shape) for p in (y, u, v)] == [(1, 4, 6), (1, 2, 3), (1, 2, 3)]
     assert [int(p.unique()) for p in (y, u, v)] == [92, 101, 186]
+
+
+@pytest.mark.parametrize(("surface", "planar", "bits"), [("nv12", "yuv420p", 8), ("p010le", "yuv420p10le", 10)])
+def test_surfaces_are_the_planes_of_their_planar_format(surface: str, planar: str, bits: int) -> None:
+    """NVDEC's layouts, on frames in the host's memory, which PyAV hands out in the same way."""
+    frame = picture(3, (94, 62), planar)
+    if bits == 10:  # above the middle the sign bit of 16 bits is set
+        np.frombuffer(frame.planes[0], np.uint16)[:40] = 1023
+    y, u, v = planes_of_surface(frame.reformat(format=surface), bits)
+    layout = layout_of(planar)
+    assert layout is not None
+    for got, expected in zip((y, u, v), planes_from_frames([frame], layout), strict=True):
+        assert torch.equal(got, expected[0])
+
+
+def test_nvdec_needs_a_gpu_and_says_so(pictures: list[np.ndarray], tmp_path: Path) -> None:
+    path = write(tmp_path / "clip.mkv", pictures[:3], KINDS["pyav"])
+    with pytest.raises(ReadError, match=r"on a CUDA device, not on cpu. Use the reader pyav"):
+        open_reader(path, reader="nvdec", device="cpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(ReadError, match="NVDEC cannot decode it on cuda"):
+            open_reader(path, reader="nvdec", batch=1, device="cuda")
