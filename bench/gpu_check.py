@@ -245,10 +245,10 @@ def main() -> None:
         pack = Pack.load(args.pack) if args.pack else export_pack(recipe, Path(folder) / "pack", Weights(None, seed=0))
         side = 256 if args.tiny else 8192
         check.part("matrix rate", lambda: matrix_rate(device, side, 1 << 20 if args.tiny else 1 << 26), needs_seconds=5)
-        check.part("FLOPs and bytes", lambda: traffic(pack), needs_seconds=5)
         check.part("numbers", lambda: numerics(pack, device, tiny=args.tiny), needs_seconds=20)
         for name, work in pipeline_rows(pack, device, tiny=args.tiny, check=check):
             check.part(name, work, needs_seconds=10)
+        check.part("FLOPs and bytes", lambda: traffic(pack), needs_seconds=5)
     check.part("codecs", codecs, needs_seconds=3)
     if device.type == "cuda":
         check.part("gpu tests", lambda: gpu_tests(check.seconds_left), needs_seconds=30)
