@@ -17,7 +17,7 @@ GPU_CODECS = (*CPU_CODECS, "h264", "hevc", "av1", "libdav1d", "libaom-av1", "mpe
 class DaliReader(RgbReader):
     """Decode with DALI (``pip install "trtswap[dali]"``), on the CPU or on a GPU.
 
-    A sequence of ``batch_size`` frames is decoded ahead, no more.
+    One frame is decoded ahead, no more.
     """
 
     library: ClassVar[str] = "dali"
@@ -42,12 +42,11 @@ class DaliReader(RgbReader):
             batch_size=1, num_threads=1, device_id=self.device.index if kind == "gpu" else None, prefetch_queue_depth=1
         )
         def sequences() -> Any:
-            return tuple(
-                fn.experimental.readers.video(
-                    device=kind, filenames=[str(self.path)], sequence_length=1, pad_mode="none",
-                    enable_frame_num="sequence", name="video", prefetch_queue_depth=1,
-                )
+            outputs: Any = fn.experimental.readers.video(
+                device=kind, filenames=[str(self.path)], sequence_length=1, pad_mode="none",
+                enable_frame_num="sequence", name="video", prefetch_queue_depth=1,
             )  # fmt: skip
+            return tuple(outputs)
 
         try:
             self._pipeline: Any = sequences()
@@ -58,7 +57,7 @@ class DaliReader(RgbReader):
             raise self._failed("open it", error) from error
 
     def _rgb(self, numbers: list[int]) -> Tensor:
-        pictures = []
+        pictures: list[Tensor] = []
         while len(pictures) < len(numbers):
             try:
                 video, places = self._pipeline.run()
