@@ -8,8 +8,8 @@ import torch
 BUCKETS = (1, 2, 4, 8, 16, 32)
 # More than this gains nothing on a CPU: a batch of four leaves its caches already.
 LARGEST_ON_CPU = 4
-# Bytes of a network's activations for each pixel of the canvas, an upper bound of those that packs are made of.
-BYTES_PER_CANVAS_PIXEL = 2000
+# Bytes of activations for each pixel of the canvas: full-size SimSwap, BiSeNet and GFPGAN took 630 MB a face of 512.
+BYTES_PER_CANVAS_PIXEL = 2500
 # Batches that are on their way at once: one in each of five roles, one in each queue, two that wait for the tracker.
 BATCHES_ON_THE_WAY = 11
 # Share of the free memory that may be planned with; the rest is the codecs', the weights' and other programs'.

@@ -10,7 +10,7 @@ CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize(
-    ("free", "frames", "faces"), [(64 << 30, 4, 4), (2 << 30, 4, 1), (200 << 20, 1, 1), (0, 1, 1), (5 << 30, 4, 2)]
+    ("free", "frames", "faces"), [(64 << 30, 4, 4), (2 << 30, 4, 1), (200 << 20, 1, 1), (0, 1, 1), (6 << 30, 4, 2)]
 )
 def test_sizes_fit_into_a_share_of_the_free_memory(
     free: int, frames: int, faces: int, monkeypatch: pytest.MonkeyPatch
