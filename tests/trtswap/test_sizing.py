@@ -21,7 +21,7 @@ def test_sizes_fit_into_a_share_of_the_free_memory(
 
 
 def test_a_gpu_takes_more_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sizing, "free_bytes", lambda device: 78 << 30)
+    monkeypatch.setattr(sizing, "free_bytes", lambda device: 90 << 30)
     assert sizing.faces_at_once(512, torch.device("cuda")) == 32
 
 
