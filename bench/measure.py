@@ -1,113 +1,20 @@
-"""How every benchmark measures and writes: warm-up, interleaved repeats, median and spread, strict JSON.
-
-A result file holds ``{"benchmark", "trtswap", "date", "machine", "settings", "cases"}``; every case has a name, a unit,
-the single values, and their median and quartiles. :func:`check` is the schema; the tests run it over
-``bench/results/``.
-"""
+"""Where benchmarks put their results; how they measure is in ``trtswap.measuring``."""
 
 import json
-import os
-import platform
-import statistics
-import time
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from importlib.metadata import version
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
+from trtswap.measuring import case, check, interleaved, machine, peak_memory_mib, result, table
 
 RESULTS = Path(__file__).parent / "results"
-LIBRARIES = ("torch", "onnxruntime", "av", "kornia", "numpy")
-CASE_KEYS = {"name", "unit", "values", "median", "quartiles"}
-RESULT_KEYS = {"benchmark", "trtswap", "date", "machine", "settings", "cases"}
 
-
-def interleaved(
-    sides: Mapping[str, Callable[[], float | None]], *, repeats: int, warm_up: int = 2, unit: str = "ms"
-) -> list[dict[str, Any]]:
-    """Run all sides in turn, A B A B ..., so that a drifting machine hits them alike.
-
-    Args:
-        sides: name -> work. Work that returns a number has measured itself; otherwise its wall time in
-            milliseconds is taken.
-    """
-    values: dict[str, list[float]] = {name: [] for name in sides}
-    for repeat in range(warm_up + repeats):
-        for name, work in sides.items():
-            start = time.perf_counter()
-            measured = work()
-            elapsed = (time.perf_counter() - start) * 1e3
-            if repeat >= warm_up:
-                values[name].append(elapsed if measured is None else measured)
-    return [case(name, unit, v) for name, v in values.items()]
-
-
-def case(name: str, unit: str, values: Sequence[float]) -> dict[str, Any]:
-    """One row of a result file."""
-    quartiles = statistics.quantiles(values, n=4) if len(values) > 1 else [values[0]] * 3
-    return {
-        "name": name,
-        "unit": unit,
-        "values": [round(v, 4) for v in values],
-        "median": round(statistics.median(values), 4),
-        "quartiles": [round(quartiles[0], 4), round(quartiles[2], 4)],
-    }
-
-
-def machine() -> dict[str, Any]:
-    """What the figures were measured on, without anything that names the machine."""
-    cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {
-        "cpu": platform.processor() or platform.machine(),
-        "cores": len(os.sched_getaffinity(0)),
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "gpu": cuda,
-        "python": platform.python_version(),
-        "libraries": {name: version(name) for name in LIBRARIES},
-    }
-
-
-def result(benchmark: str, cases: Sequence[Mapping[str, Any]], **settings: Any) -> dict[str, Any]:
-    """A checked result."""
-    data = {
-        "benchmark": benchmark,
-        "trtswap": version("trtswap"),
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": machine(),
-        "settings": settings,
-        "cases": list(cases),
-    }
-    check(data)
-    return data
+__all__ = ["RESULTS", "case", "check", "interleaved", "machine", "peak_memory_mib", "result", "table", "write"]
 
 
 def write(data: Mapping[str, Any], path: Path | None = None) -> Path:
     """Write a result as strict JSON (no NaN), by default into ``bench/results/BENCHMARK.json``."""
+    check(data)
     path = path or RESULTS / f"{data['benchmark']}.json"
     path.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     return path
-
-
-def check(data: Mapping[str, Any]) -> None:
-    """Raise ValueError where a result breaks the schema."""
-    if set(data) != RESULT_KEYS:
-        raise ValueError(f"result has keys {sorted(data)}, expected {sorted(RESULT_KEYS)}")
-    for row in data["cases"]:
-        if set(row) != CASE_KEYS:
-            raise ValueError(f"case {row.get('name')!r} has keys {sorted(row)}, expected {sorted(CASE_KEYS)}")
-        low, high = row["quartiles"]
-        if not row["values"] or not min(row["values"]) <= row["median"] <= max(row["values"]) or low > high:
-            raise ValueError(f"case {row['name']!r}: median and quartiles do not fit its values")
-    json.dumps(data, allow_nan=False)
-
-
-def table(data: Mapping[str, Any]) -> str:
-    """The cases as lines of text."""
-    width = max(len(row["name"]) for row in data["cases"])
-    return "\n".join(
-        f"{row['name']:{width}}  {row['median']:10.2f} {row['unit']:6} "
-        f"({row['quartiles'][0]:.2f} to {row['quartiles'][1]:.2f}, {len(row['values'])} runs)"
-        for row in data["cases"]
-    )

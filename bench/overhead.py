@@ -26,7 +26,7 @@ from trtswap.pipeline import Pipeline
 from trtswap.timing import Clock
 from trtswap.video.color import PixelFormat
 
-BATCH = SwapOptions().batch
+BATCH = 4
 OURS = ("align", "blend", "paste")
 SIZES = {"720p": (1280, 720), "1080p": (1920, 1080), "2160p": (3840, 2160)}
 

@@ -25,9 +25,10 @@ from trtswap.options import SwapOptions
 if TYPE_CHECKING:
     from trtswap.faces import Faces
     from trtswap.frames import Frames
+    from trtswap.observer import Observer
     from trtswap.pack import Pack
     from trtswap.stages.identify import Identity
-    from trtswap.swapper import Observer, Swapper, SwapResult
+from trtswap.swapper import Swapper, SwapResult
 
 __all__ = [
     "BackendError",
@@ -61,7 +62,7 @@ _LAZY = {
     "Faces": "trtswap.faces",
     "Frames": "trtswap.frames",
     "Identity": "trtswap.stages.identify",
-    "Observer": "trtswap.swapper",
+    "Observer": "trtswap.observer",
     "Pack": "trtswap.pack",
     "SwapResult": "trtswap.swapper",
     "Swapper": "trtswap.swapper",

@@ -5,7 +5,7 @@ Convention: geometry's (x right, y down, pixel centres at integers). *Coded* pix
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import torch
@@ -17,6 +17,22 @@ from trtswap.video.color import PixelFormat, planes_from_rgb, rgb_from_planes
 from trtswap.warp import bounds, shifted, started, warp
 
 Planes = tuple[Tensor, Tensor, Tensor]
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A picture to be pasted through a soft mask: a part of one canvas.
+
+    Attributes:
+        box: x0, y0, x1, y1 in canvas pixels, half open; outside of it nothing of the canvas is seen.
+        picture: float32 [3, h, w], RGB 0..1, or beyond as :meth:`Frames.sample` gives it.
+        alpha: float32 [1, h, w], 0..1, how much of the picture is seen.
+    """
+
+    box: Box
+    picture: Tensor
+    alpha: Tensor
 
 
 @dataclass
@@ -45,6 +61,11 @@ class Frames:
     def __len__(self) -> int:
         return int(self.planes[0].shape[0])
 
+    def __getitem__(self, rows: slice) -> "Frames":
+        """Some of the frames; they share their planes' memory with these."""
+        y, u, v = (plane[rows] for plane in self.planes)
+        return replace(self, planes=(y, u, v), pts=self.pts[rows], durations=self.durations[rows])
+
     @property
     def device(self) -> torch.device:
         return self.planes[0].device
@@ -64,45 +85,37 @@ class Frames:
             pasted back must be what was taken. Clamp it for a network.
         """
         crops = torch.empty(len(frame_index), 3, size, size, device=self.device)
-        matrix, offset = rgb_from_planes(self.format, self.device)
+        matrix, _ = rgb_from_planes(self.format, self.device)
+        _, black = planes_from_rgb(self.format, self.device)
         to_coded, grids = invert(compose(transforms, self.to_display)), self._grids()
-        for crop, frame, transform in zip(crops, frame_index.tolist(), to_coded, strict=True):
-            values = torch.cat([
-                self._cut(planes, frame, compose(to_plane, transform), size)
-                for _, planes, to_plane in grids
-            ])  # fmt: skip
-            torch.addmm(offset[:, None], matrix, values.flatten(1), out=crop.view(3, -1))
+        for crop, frame, transform in zip(crops.flatten(2), frame_index.tolist(), to_coded, strict=True):
+            for channels, planes, to_plane in grids:
+                values = self._cut(planes, frame, compose(to_plane, transform), size, black[channels]).flatten(1)
+                if channels.start == 0:
+                    torch.mm(matrix[:, channels], values, out=crop)
+                else:
+                    crop.addmm_(matrix[:, channels], values)
         return crops
 
-    def paste(
-        self,
-        frame_index: Tensor,
-        transforms: Tensor,
-        canvas: Tensor,
-        alphas: Sequence[Tensor],
-        boxes: Sequence[tuple[int, int, int, int]],
-    ) -> None:
-        """Blend canvases into the planes, in the order given.
+    def paste(self, frame_index: Tensor, transforms: Tensor, layers: Sequence[Layer]) -> None:
+        """Blend parts of canvases into the planes, in the order given.
 
         Values are rounded to nearest. Where alpha is 0 and outside the boxes nothing changes, bit for bit.
 
         Args:
             frame_index: int64 [N] on the host.
             transforms: float32 [N, 2, 3] on the host, displayed pixel -> canvas pixel.
-            canvas: float32 [N, 3, C, C], RGB 0..1, or beyond as ``sample`` gives it.
-            alphas: N times float32 [1, h, w], 0..1, how much of the canvas is seen within its box.
-            boxes: x0, y0, x1, y1 in canvas pixels, half open; outside of them nothing of the canvas is seen.
+            layers: N parts of canvases.
         """
         matrix, offset = planes_from_rgb(self.format, self.device)
         to_canvas, grids = compose(transforms, self.to_display), self._grids()
-        for i, frame in enumerate(frame_index.tolist()):
-            x0, y0, x1, y1 = boxes[i]
-            a, picture = alphas[i], canvas[i, :, y0:y1, x0:x1]
+        for frame, transform, layer in zip(frame_index.tolist(), to_canvas, layers, strict=True):
+            a, picture = layer.alpha, layer.picture
             # Premultiplied, so that a filtered edge never mixes in colour from where alpha is 0.
             code = torch.addmm(offset[:, None], matrix, picture.flatten(1)).view_as(picture).mul_(a)
             for channels, planes, to_plane in grids:
-                to_layers = shifted(compose(to_canvas[i], invert(to_plane)), x0, y0)
-                self._blend(planes, frame, to_layers, torch.cat([code[channels], a]))
+                to_layer = shifted(compose(transform, invert(to_plane)), *layer.box[:2])
+                self._blend(planes, frame, to_layer, torch.cat([code[channels], a]))
 
     def resized(self, size: int) -> tuple[Tensor, Tensor]:
         """All frames upright, scaled down so that the longer side is at most ``size``, and letterboxed.
@@ -118,11 +131,13 @@ class Frames:
         w, h = max(1, round(width * scale)), max(1, round(height * scale))
         turned = self._is_transposed()
         coded = (w, h) if turned else (h, w)
-        planes = [F.interpolate(p[:, None].float(), coded, mode="bilinear", antialias=True) for p in self.planes]
-        matrix, offset = rgb_from_planes(self.format, self.device)
-        rgb = torch.einsum("ij,bjhw->bihw", matrix, torch.cat(planes, 1)) + offset[:, None, None]
-        images = torch.zeros(len(self), 3, -(-h // 32) * 32, -(-w // 32) * 32, device=self.device)
-        images[:, :, :h, :w] = self._upright(rgb, turned).clamp_(0, 1)
+        planes = [_shrunk(p, self.format.bits, coded) for p in self.planes]
+        matrix, offset = rgb_from_planes(replace(self.format, bits=8), self.device)
+        images = torch.empty(len(self), 3, -(-h // 32) * 32, -(-w // 32) * 32, device=self.device)
+        images[:, :, h:] = images[:, :, :, w:] = 0
+        for image, values in zip(images, zip(*planes, strict=True), strict=True):
+            rgb = torch.addmm(offset[:, None], matrix, torch.stack(values).flatten(1).float()).view(3, *coded)
+            torch.clamp(self._upright(rgb, turned), 0, 1, out=image[:, :h, :w])
         sx, sy = w / width, h / height
         return images, torch.tensor([[sx, 0.0, 0.5 * sx - 0.5], [0.0, sy, 0.5 * sy - 0.5]])
 
@@ -144,10 +159,16 @@ class Frames:
         return out.mul(255).round_().clamp_(0, 255).to(torch.uint8).permute(1, 2, 0)
 
     def to(self, device: torch.device | str) -> "Frames":
-        """The same frames with their planes on another device; itself where they are there already."""
+        """The same frames with their planes on another device; itself where they are there already.
+
+        On the way to a GPU nothing waits on the host, if the planes are in pinned memory; on the way back the
+        current stream is waited for.
+        """
         if self.device == torch.device(device):
             return self
         y, u, v = (p.to(device, non_blocking=True) for p in self.planes)
+        if self.device.type == "cuda":
+            torch.cuda.current_stream(self.device).synchronize()
         return Frames((y, u, v), self.format, self.to_display, self.display_size, self.pts, self.durations,
                       self.time_base)  # fmt: skip
 
@@ -162,10 +183,10 @@ class Frames:
         return [(slice(0, 1), [y], luma), (slice(1, 3), [u, v], chroma)]
 
     @staticmethod
-    def _cut(planes: list[Tensor], frame: int, to_plane: Tensor, size: int) -> Tensor:
-        """Warp one region of planes into a crop: float32 [P, size, size], code values."""
+    def _cut(planes: list[Tensor], frame: int, to_plane: Tensor, size: int, black: Tensor) -> Tensor:
+        """Warp one region of planes into a crop: float32 [P, size, size], code values above ``black`` [P]."""
         x0, y0, x1, y1 = bounds(to_plane, size, size, *planes[0].shape[1:])
-        region = torch.stack([p[frame, y0:y1, x0:x1] for p in planes]).float()
+        region = torch.stack([p[frame, y0:y1, x0:x1] for p in planes]) - black[:, None, None]
         return warp(region, shifted(to_plane, x0, y0), size, size)
 
     def _blend(self, planes: list[Tensor], frame: int, to_layers: Tensor, layers: Tensor) -> None:
@@ -186,3 +207,22 @@ class Frames:
         x_sign, y_sign = self.to_display[:, :2].sum(1).tolist()
         flips = [dim for dim, sign in ((-1, x_sign), (-2, y_sign)) if sign < 0]
         return out.flip(flips) if flips else out
+
+
+# torch shrinks 8-bit pictures of this many channels as fast as those of one.
+_CHANNELS = 4
+
+
+def _shrunk(plane: Tensor, bits: int, size: tuple[int, int]) -> Tensor:
+    """Planes [B, H, W] made smaller, anti-aliased: [B, h, w], code values of 8 bits.
+
+    On the CPU in integers, several frames as the channels of one picture, which costs a tenth of floating point; a
+    frame comes out the same whichever others it is worked on with.
+    """
+    if plane.device.type != "cpu":
+        small = F.interpolate(plane[:, None].float(), size, mode="bilinear", antialias=True)
+        return small[:, 0].div_(1 << (bits - 8))
+    if bits > 8:
+        plane = ((plane + (1 << (bits - 9))) >> (bits - 8)).clamp_(max=255).to(torch.uint8)
+    parts = [F.interpolate(p[None], size, mode="bilinear", antialias=True)[0] for p in torch.split(plane, _CHANNELS)]
+    return torch.cat(parts)

@@ -22,8 +22,10 @@ class SwapOptions:
         restore: run the pack's restorer, if it has one.
         restore_weight: share of the restored picture, 0..1; the pack's where None.
         feather: softness of the edges, standard deviation as a share of the canvas's side.
-        batch: frames that are read and searched at once.
-        piece: faces that go through a network at once; bounds memory.
+        detect_every: faces are searched in every so many-th frame, and between two of these only where somebody came,
+            went or moved far; elsewhere they are tracked. 1 searches every frame.
+        batch: frames that are read and searched at once; chosen from the free memory where None.
+        piece: faces that go through the networks at once; chosen from the free memory where None.
     """
 
     faces: Literal["all", "largest"] = "all"
@@ -36,8 +38,9 @@ class SwapOptions:
     restore: bool = True
     restore_weight: float | None = None
     feather: float = 0.02
-    batch: int = 8
-    piece: int = 4
+    detect_every: int = 1
+    batch: int | None = None
+    piece: int | None = None
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -48,6 +51,7 @@ class SwapOptions:
             ("fill", 0, 100),
             ("restore_weight", 0, 1),
             ("feather", 0, 0.25),
+            ("detect_every", 1, 100),
             ("batch", 1, None),
             ("piece", 1, None),
         ):

@@ -13,43 +13,27 @@ from trtswap.backends import choose
 from trtswap.backends.engine import Engine
 from trtswap.errors import InputError, SourceError
 from trtswap.faces import Faces
+from trtswap.flow import Flow, run_in_turn
 from trtswap.frames import Frames
+from trtswap.observer import Observer
 from trtswap.options import SwapOptions
 from trtswap.pack import Pack
 from trtswap.packs import find_pack
 from trtswap.pipeline import Pipeline, largest
+from trtswap.roles import VideoSwap, tracked
 from trtswap.stages.identify import ByReference, Casting, Identity, OneForAll, Who, average
-from trtswap.stages.lookahead import Lookahead
-from trtswap.stages.track import Tracker
-from trtswap.timing import Clock
+from trtswap.streams import handover_for
+from trtswap.timing import Clock, Span
 from trtswap.video.images import frames_from_rgb, read_image
 from trtswap.video.info import VideoInfo
-from trtswap.video.reader import Loss, VideoReader
+from trtswap.video.opening import open_reader
+from trtswap.video.reader import Loss, Reader
 from trtswap.video.writer import VideoWriter
 
 # Detection alone casts nobody.
 NOBODY = OneForAll(Identity(torch.zeros(0)))
 # Source pictures are often close-ups; a face that fills the picture is found in a smaller copy of it.
 SOURCE_SIZES = (640, 320, 160)
-
-
-class Observer:
-    """Is told about a running swap. Raising an exception in a method stops the swap.
-
-    The methods do nothing; who inherits overrides those of interest.
-    """
-
-    def begin(self, info: VideoInfo, expected_frames: int | None) -> None:
-        """The source and the target are open; about so many frames will be swapped, None where nobody knows."""
-
-    def stage(self, name: str) -> None:
-        """A stage begins, by its name in :attr:`SwapResult.seconds`."""
-
-    def before(self, first_frame: int, frames: Frames, faces: Faces) -> None:
-        """A batch is about to be changed; its first frame has this number."""
-
-    def after(self, first_frame: int, frames: Frames, faces: Faces) -> None:
-        """The batch has been changed and is about to be written."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +43,10 @@ class SwapResult:
     Attributes:
         frames: frames written.
         faces_per_frame: swapped faces of each frame.
-        seconds: wall time by stage.
+        seconds: wall time by stage; stages overlap in a pipelined swap.
         warnings: everything a careful user should know, one sentence each.
         loss: what the reader expected and did not get, None for a whole video.
+        spans: when each stage was at work, oldest first; of a long video the latest.
     """
 
     frames: int
@@ -69,6 +54,7 @@ class SwapResult:
     seconds: Mapping[str, float]
     warnings: tuple[str, ...] = field(default=())
     loss: Loss | None = None
+    spans: tuple[Span, ...] = field(default=(), repr=False)
 
 
 class Swapper:
@@ -101,6 +87,11 @@ class Swapper:
         self.options = options or SwapOptions()
         self.choice = choose(backend, device, graphs=tuple(self.pack.stages.values()))
         self._pipeline = Pipeline(self.pack, self.choice, self.options, threads=threads)
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The opened stages, for benchmarks and embedding; they stay the Swapper's own."""
+        return self._pipeline
 
     @property
     def engines(self) -> Mapping[str, Engine]:
@@ -155,7 +146,7 @@ class Swapper:
         return out.cpu().numpy() if type(frames).__module__ == "numpy" else out
 
     def detect_video(
-        self, source: Path | str | VideoReader, *, start: float | None = None, end: float | None = None
+        self, source: Path | str | Reader, *, start: float | None = None, end: float | None = None
     ) -> Iterator[tuple[Frames, Faces]]:
         """Tracked faces of a video: batches of frames, each with its faces, in order.
 
@@ -163,11 +154,12 @@ class Swapper:
             source: a video, or an open reader, which afterwards knows what was lost; it is not closed.
             start, end: seconds of the source to take; an open reader has its own.
         """
-        if not isinstance(source, VideoReader):
-            with VideoReader(source, batch_size=self.options.batch, start=start, end=end) as reader:
+        if isinstance(source, Path | str):
+            with open_reader(source, batch=self.options.batch, start=start, end=end) as reader:
                 yield from self.detect_video(reader)
             return
-        for _, frames, faces in self._tracked(source, NOBODY, Clock()):
+        batches = (frames.to(self.choice.device) for frames in source)
+        for _, frames, faces in tracked(batches, self._pipeline, self.options, NOBODY, Clock()):
             yield frames, faces
 
     def swap_video(
@@ -180,6 +172,8 @@ class Swapper:
         end: float | None = None,
         observers: Sequence[Observer] = (),
         profile: bool = False,
+        pipelined: bool = True,
+        reader: str = "pyav",
         **writing: Any,
     ) -> SwapResult:
         """Swap faces in a video; sound, subtitles, timing and metadata are carried over.
@@ -191,6 +185,9 @@ class Swapper:
             observers: are shown each batch before and after it is changed.
             profile: on a GPU, wait for it at the end of each stage, so that ``seconds`` tells what each took;
                 without it, only what the host waited for.
+            pipelined: decode, detect, swap, paste and encode at the same time on different batches, a thread each (on
+                a GPU a stream each); without it one after the other. The frames are the same.
+            reader: who decodes, one of :data:`~trtswap.video.opening.READERS`.
             writing: passed to :class:`~trtswap.video.writer.VideoWriter`: ``codec``, ``crf``, ``preset``,
                 ``options``, ``copy_streams``, ``overwrite``.
 
@@ -200,49 +197,27 @@ class Swapper:
         clock = Clock(
             synchronise=self.choice.device if profile else None, listeners=[observer.stage for observer in observers]
         )
-        counts: list[int] = []
         with (
-            VideoReader(source, batch_size=self.options.batch, start=start, end=end) as reader,
-            VideoWriter(target, reader.info, source=Path(source), start=start, end=end, **writing) as writer,
+            open_reader(
+                source, reader=reader, batch=self.options.batch, start=start, end=end, device=self.choice.device
+            ) as frames,
+            VideoWriter(target, frames.info, source=Path(source), start=start, end=end, **writing) as writer,
         ):
-            casting = self._casting(who)
+            work = VideoSwap(self._pipeline, self.options, self._casting(who), clock, observers)
             for observer in observers:
-                observer.begin(reader.info, expected_frames(reader.info, start, end))
-            for first, frames, faces in self._tracked(reader, casting, clock):
-                for observer in observers:
-                    observer.before(first, frames, faces)
-                swapped = self._swap_batch(frames, faces, casting, clock)
-                counts += torch.bincount(swapped.frame_index, minlength=len(frames)).tolist()
-                for observer in observers:
-                    observer.after(first, frames, swapped)
-                with clock.stage("encode"):
-                    writer.write(frames.to("cpu"))
+                observer.begin(frames.info, expected_frames(frames.info, start, end))
+            roles = work.roles(frames, writer)
+            if pipelined:
+                Flow(roles, handover=handover_for(self.choice.device)).run()
+            else:
+                run_in_turn(roles)
             with clock.stage("encode"):
                 writer.close()
-            warnings = (*reader.warnings, *damage(reader), *writer.warnings)
+            warnings = (*frames.warnings, *damage(frames), *writer.warnings)
+        counts = work.faces_per_frame
         if not any(counts):
             warnings += (f"No face was found in {source}; the target is a copy.",)
-        return SwapResult(len(counts), tuple(counts), clock.seconds, warnings, reader.loss)
-
-    def _tracked(self, reader: VideoReader, casting: Casting, clock: Clock) -> Iterator[tuple[int, Frames, Faces]]:
-        """Batches with the number of their first frame and their tracked faces, as soon as these are complete."""
-        smooth, fill = self.options.smooth, self.options.fill
-        lookahead = Lookahead(Tracker(half_window=smooth, max_gap=fill, min_lag=casting.look_frames))
-        batches = iter(reader)
-        while True:
-            with clock.stage("decode"):
-                frames = next(batches, None)
-            if frames is not None:
-                frames = frames.to(self.choice.device)
-                with clock.stage("detect"):
-                    found = self._pipeline.detect(frames)
-                with clock.stage("track"):
-                    first, faces = lookahead.push(frames, found)
-                with clock.stage("identify"):
-                    casting.look(frames, faces, first)
-            yield from lookahead.ready(ended=frames is None)
-            if frames is None:
-                return
+        return SwapResult(len(counts), tuple(counts), clock.seconds, warnings, frames.loss, tuple(clock.spans))
 
     def _casting(self, who: Who) -> Casting:
         """Check identities against the pack, and say how they are given to faces."""
@@ -280,7 +255,7 @@ class Swapper:
         self.close()
 
 
-def damage(reader: VideoReader) -> tuple[str, ...]:
+def damage(reader: Reader) -> tuple[str, ...]:
     """What of a source was damaged, one sentence, or nothing."""
     packets, frames = reader.damaged_packets, reader.corrupt_frames
     if not packets and not frames:

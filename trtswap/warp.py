@@ -35,15 +35,24 @@ def warp(image: Tensor, to_source: Tensor, height: int, width: int, *, padding: 
     """
     for variance in _passes(to_source):
         image = _blurred(image, variance, repeat_edge=padding == "border")
+    return F.grid_sample(
+        image[None], _grid(to_source, height, width, image), mode="bilinear", padding_mode=padding, align_corners=False
+    )[0]
+
+
+def _grid(to_source: Tensor, height: int, width: int, image: Tensor) -> Tensor:
+    """Where each destination pixel lies in the source, in ``grid_sample``'s units: float32 [1, height, width, 2].
+
+    A position is a row's part plus a column's part. As complex numbers x + iy both are added, and written, at once.
+    """
     (a, b, tx), (c, d, ty) = to_source.tolist()
     xs = torch.arange(width, dtype=torch.float32, device=image.device)
     ys = torch.arange(height, dtype=torch.float32, device=image.device)
     # grid_sample without align_corners: -1 is the outer edge of the first pixel, at -0.5 in our convention.
     kx, ky = 2.0 / image.shape[2], 2.0 / image.shape[1]
-    grid = torch.empty(1, height, width, 2, device=image.device)
-    torch.add((xs * (a * kx))[None, :], (ys * (b * kx) + ((tx + 0.5) * kx - 1.0))[:, None], out=grid[0, ..., 0])
-    torch.add((xs * (c * ky))[None, :], (ys * (d * ky) + ((ty + 0.5) * ky - 1.0))[:, None], out=grid[0, ..., 1])
-    return F.grid_sample(image[None], grid, mode="bilinear", padding_mode=padding, align_corners=False)[0]
+    along = torch.complex(xs * (a * kx), xs * (c * ky))
+    down = torch.complex(ys * (b * kx) + ((tx + 0.5) * kx - 1.0), ys * (d * ky) + ((ty + 0.5) * ky - 1.0))
+    return torch.view_as_real(along[None, :] + down[:, None])[None]
 
 
 def bounds(

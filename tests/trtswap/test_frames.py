@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from trtswap.frames import Frames
+from trtswap.frames import Frames, Layer
 from trtswap.geometry import identity_transform
 from trtswap.video.color import PixelFormat
 
@@ -68,7 +68,7 @@ def test_a_known_colour_is_sampled_and_pasted(fmt: PixelFormat) -> None:
     torch.testing.assert_close(crop, expected, atol=2.5 / 255, rtol=0)
 
     canvas = torch.tensor(other)[None, :, None, None].expand(1, 3, 32, 32)
-    frames.paste(torch.tensor([1]), at(30, 20), canvas, [torch.ones(1, 32, 32)], [(0, 0, 32, 32)])
+    frames.paste(torch.tensor([1]), at(30, 20), [Layer((0, 0, 32, 32), canvas[0], torch.ones(1, 32, 32))])
     for plane, new, old in zip(frames.planes, code_values(other, fmt), code_values(colour, fmt), strict=True):
         sx = frames.planes[0].shape[2] // plane.shape[2]
         sy = frames.planes[0].shape[1] // plane.shape[1]
@@ -84,7 +84,7 @@ def test_pasting_back_what_was_sampled_changes_next_to_nothing(fmt: PixelFormat)
     frames, before = textured(fmt), textured(fmt)
     index, transform = torch.tensor([0]), at(20.3, 11.7, 1.7)
     canvas = frames.sample(index, transform, 96)
-    frames.paste(index, transform, canvas, [torch.ones(1, 96, 96)], [(0, 0, 96, 96)])
+    frames.paste(index, transform, [Layer((0, 0, 96, 96), canvas[0], torch.ones(1, 96, 96))])
     for plane, old in zip(frames.planes, before.planes, strict=True):
         assert (plane.int() - old.int()).abs().max() <= 2 * 2 ** (fmt.bits - 8)
 
@@ -106,7 +106,9 @@ def test_chroma_siting_is_respected() -> None:
 def test_alpha_zero_changes_nothing_bit_for_bit() -> None:
     for fmt in FORMATS[:4]:
         frames, before = textured(fmt), textured(fmt)
-        frames.paste(torch.tensor([0]), at(5, 5), torch.rand(1, 3, 64, 64), [torch.zeros(1, 64, 64)], [(0, 0, 64, 64)])
+        frames.paste(
+            torch.tensor([0]), at(5, 5), [Layer((0, 0, 64, 64), torch.rand(3, 64, 64), torch.zeros(1, 64, 64))]
+        )
         assert all(torch.equal(a, b) for a, b in zip(frames.planes, before.planes, strict=True))
 
 
@@ -114,7 +116,7 @@ def test_nothing_outside_the_support_is_written() -> None:
     frames, before = textured(FORMATS[0]), textured(FORMATS[0])
     alpha = torch.zeros(1, 28, 20)
     alpha[:, 4:24, 4:16] = 1
-    frames.paste(torch.tensor([1]), at(10, 10), torch.rand(1, 3, 64, 64), [alpha], [(20, 16, 40, 44)])
+    frames.paste(torch.tensor([1]), at(10, 10), [Layer((20, 16, 40, 44), torch.rand(3, 28, 20), alpha)])
     changed = (frames.planes[0] != before.planes[0])[1]
     assert changed.any()
     rows, columns = changed.nonzero(as_tuple=True)
@@ -129,7 +131,7 @@ def test_values_are_rounded_not_truncated() -> None:
     fmt = PixelFormat("yuv444p", 8, (0, 0), "bt709", True)
     frames = flat((0, 0, 0), fmt)
     grey = torch.full((1, 3, 16, 16), 100.6 / 255)
-    frames.paste(torch.tensor([0]), at(40, 40), grey, [torch.ones(1, 16, 16)], [(0, 0, 16, 16)])
+    frames.paste(torch.tensor([0]), at(40, 40), [Layer((0, 0, 16, 16), grey[0], torch.ones(1, 16, 16))])
     assert frames.planes[0][0, 48, 48] == 101
 
 
@@ -137,7 +139,7 @@ def test_faces_over_the_edge_repeat_it() -> None:
     frames = flat((0.25, 0.5, 0.75), FORMATS[0])
     crop = frames.sample(torch.tensor([0]), at(-300, -200), 24)
     torch.testing.assert_close(crop[0, :, 5, 5], torch.tensor([0.25, 0.5, 0.75]), atol=0.02, rtol=0)
-    frames.paste(torch.tensor([0]), at(-10, -10), torch.ones(1, 3, 24, 24), [torch.ones(1, 24, 24)], [(0, 0, 24, 24)])
+    frames.paste(torch.tensor([0]), at(-10, -10), [Layer((0, 0, 24, 24), torch.ones(3, 24, 24), torch.ones(1, 24, 24))])
     assert frames.planes[0][0, 3, 3] == 235
 
 

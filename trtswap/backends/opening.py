@@ -72,6 +72,8 @@ def open_engine(
     device: str | torch.device = "auto",
     threads: int | None = None,
     beside: Engine | None = None,
+    half: torch.dtype | None = None,
+    cuda_graphs: bool = False,
 ) -> Engine:
     """Load a graph.
 
@@ -82,6 +84,7 @@ def open_engine(
             the thread pool of its process and takes no number of its own.
         beside: an engine that is used by the same thread and never at the same time; TensorRT's engines then share
             scratch memory. Other backends have nothing to share.
+        half, cuda_graphs: of the torch backend, see :class:`~trtswap.backends.torch.TorchEngine`.
 
     Raises:
         InputError: an argument has a value that nothing here takes.
@@ -102,7 +105,9 @@ def open_engine(
             )
         from trtswap.backends.torch import TorchEngine  # noqa: PLC0415 - imports onnx
 
-        return TorchEngine(file, device=choice.device, precision=precision)
+        return TorchEngine(file, device=choice.device, precision=precision, half=half, cuda_graphs=cuda_graphs)
+    if half is not None or cuda_graphs:
+        raise InputError("half and cuda_graphs are options of the torch backend; expected none for another.")
     from trtswap.backends.onnxruntime import OnnxRuntimeEngine  # noqa: PLC0415 - imports onnxruntime
 
     return OnnxRuntimeEngine(file, device=choice.device, precision=precision, threads=threads)

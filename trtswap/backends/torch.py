@@ -1,13 +1,14 @@
 """PyTorch as an engine: runs the ONNX graph of a pack, operator by operator, on the CPU or on CUDA."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from trtswap.backends.cuda_graphs import GraphCache
 from trtswap.backends.engine import TensorSpec
 from trtswap.backends.graph_engine import GraphEngine
 from trtswap.backends.torch_ops import DTYPES, OPSETS, Operator, find
@@ -23,17 +24,32 @@ except ImportError as e:
     raise BackendError(f'The torch backend reads graphs with onnx: {e}. pip install "trtswap[export]".') from e
 
 
+_HALVES = {torch.float16: "fp16", torch.bfloat16: "bf16"}
+
+
 class TorchEngine(GraphEngine):
     """A graph translated to PyTorch calls once, and run without gradients.
 
     Outputs are the caller's own: contiguous, and never in the memory of an input. On CUDA work is queued on the
     current stream and nothing waits on the host. Arithmetic is that of PyTorch's settings; for reference figures
     on CUDA set ``torch.backends.cudnn.allow_tf32 = False``.
+
+    With ``half`` convolutions and matrix products run in that dtype, by PyTorch's autocast; inputs and outputs keep
+    theirs. With ``cuda_graphs`` a run is recorded for each of the first ``MAX_GRAPHS`` sets of input shapes and played
+    back afterwards; its outputs are then valid until the next call.
     """
 
     backend = "torch"
 
-    def __init__(self, file: Path, *, device: torch.device, precision: str) -> None:
+    def __init__(
+        self,
+        file: Path,
+        *,
+        device: torch.device,
+        precision: str,
+        half: torch.dtype | None = None,
+        cuda_graphs: bool = False,
+    ) -> None:
         """Load a graph.
 
         Raises:
@@ -47,7 +63,7 @@ class TorchEngine(GraphEngine):
         super().__init__(
             file,
             device=device,
-            precision=precision,
+            precision=precision if half is None else f"{_HALVES[half]}+{precision}",
             inputs=[_spec(file, i) for i in inputs],
             outputs=[_spec(file, o) for o in graph.output],
         )
@@ -59,6 +75,10 @@ class TorchEngine(GraphEngine):
                 constants=constants,
                 device=device,
             )
+        self._half = half
+        if half is not None:
+            self._plan = self._plan.with_half_weights(half)
+        self._graphs = GraphCache(self._computed, device) if cuda_graphs and device.type == "cuda" else None
         self._constants = {_memory(t) for t in self._plan.slots if t is not None}
 
     @property
@@ -68,17 +88,24 @@ class TorchEngine(GraphEngine):
 
     def _run(self, tensors: Mapping[str, Tensor], sizes: Mapping[str, int]) -> dict[str, Tensor]:
         with torch.no_grad(), _backend_errors(f"{self.file.name} failed to run"):
-            outputs = self._plan.run(tensors)
-            borrowed = self._constants | {_memory(t) for t in tensors.values()}
-            return {
-                name: value.clone(memory_format=torch.contiguous_format)
-                if _memory(value) in borrowed
-                else value.contiguous()
-                for name, value in outputs.items()
-            }
+            return self._computed(tensors, None) if self._graphs is None else self._graphs.run(tensors)
+
+    def _computed(self, tensors: Mapping[str, Tensor], uploads: dict[int, Tensor] | None) -> dict[str, Tensor]:
+        """Outputs in memory of their own."""
+        half = self._half
+        with nullcontext() if half is None else torch.autocast(self.device.type, half, cache_enabled=False):
+            outputs = self._plan.run(tensors, uploads)
+        borrowed = self._constants | {_memory(t) for t in tensors.values()}
+        return {
+            name: value.to(self.outputs[name].dtype).clone(memory_format=torch.contiguous_format)
+            if _memory(value) in borrowed
+            else value.to(self.outputs[name].dtype).contiguous()
+            for name, value in outputs.items()
+        }
 
     def _release(self) -> None:
         del self._plan, self._constants
+        self._graphs = None
 
 
 def _load(file: Path) -> onnx.ModelProto:

@@ -6,7 +6,7 @@ device to the host, so that nothing waits for a GPU.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -46,6 +46,7 @@ class Step:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     dead: tuple[int, ...] = ()
+    is_upload: bool = False
 
 
 class StepError(Exception):
@@ -66,8 +67,23 @@ class Plan:
     inputs: Mapping[str, int]
     outputs: Mapping[str, int]
 
-    def run(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def with_half_weights(self, dtype: torch.dtype) -> "Plan":
+        """The same plan with the constant weights of its convolutions in another dtype and channels last.
+
+        For autocast, which would otherwise convert them on every run.
+        """
+        weights = {step.inputs[1] for step in self.steps if step.label.startswith("Conv ") and len(step.inputs) > 1} - {
+            slot for step in self.steps for slot in step.outputs
+        }
+        slots = tuple(_as_weight(value, dtype) if i in weights else value for i, value in enumerate(self.slots))
+        return replace(self, slots=slots)
+
+    def run(self, tensors: Mapping[str, Tensor], uploads: dict[int, Tensor] | None = None) -> dict[str, Tensor]:
         """Outputs for given inputs; an output may share memory with an input or a constant.
+
+        Args:
+            uploads: what was copied from the host for inputs of the same shapes, by the slot that it fills; missing
+                ones are added. With it a run copies nothing from the host.
 
         Raises:
             StepError: an operator refused its inputs, or ran out of memory.
@@ -76,12 +92,22 @@ class Plan:
         for name, slot in self.inputs.items():
             slots[slot] = tensors[name]
         for step in self.steps:
-            results = _call(step, [slots[i] for i in step.inputs])
+            known = None if uploads is None or not step.is_upload else uploads.get(step.outputs[0])
+            results = _call(step, [slots[i] for i in step.inputs]) if known is None else (known,)
+            if uploads is not None and step.is_upload:
+                uploads[step.outputs[0]] = results[0]
             for slot, result in zip(step.outputs, results, strict=False):
                 slots[slot] = result
             for slot in step.dead:
                 slots[slot] = None
         return {name: value for name, slot in self.outputs.items() if (value := slots[slot]) is not None}
+
+
+def _as_weight(value: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    if value is None or not value.is_floating_point():
+        return value
+    layout = torch.channels_last if value.ndim == 4 else torch.contiguous_format
+    return value.to(dtype, memory_format=layout)
 
 
 def _call(step: Step, inputs: Sequence[Tensor | None]) -> tuple[Tensor, ...]:
@@ -189,7 +215,9 @@ class _Planner:
             raise StepError(f"value {name} is used before any node makes it")
         source = self._places[name, HOST]
         target = self.new_slot(name, place)
-        self.steps.append(Step(f"upload of {name}", partial(upload, device=place), (source,), (target,)))
+        self.steps.append(
+            Step(f"upload of {name}", partial(upload, device=place), (source,), (target,), is_upload=True)
+        )
         return target
 
     def add(self, node: Node) -> None:
@@ -225,7 +253,4 @@ def _with_dead_slots(steps: Sequence[Step], kept: set[int]) -> tuple[Step, ...]:
     for slot, index in last.items():
         if slot in made and slot not in kept:
             dead.setdefault(index, []).append(slot)
-    return tuple(
-        Step(step.label, step.run, step.inputs, step.outputs, tuple(dead.get(index, ())))
-        for index, step in enumerate(steps)
-    )
+    return tuple(replace(step, dead=tuple(dead.get(index, ()))) for index, step in enumerate(steps))

@@ -10,6 +10,7 @@ import typer
 
 import trtswap
 from trtswap.cli import engines, export, pack, weights
+from trtswap.cli.bench import bench
 from trtswap.cli.build_engines import build_engines
 from trtswap.cli.calibrate import calibrate
 from trtswap.cli.console import stderr
@@ -36,6 +37,7 @@ app.command()(calibrate)
 app.add_typer(weights.app, name="weights")
 app.add_typer(pack.app, name="pack")
 app.command()(doctor)
+app.command()(bench)
 
 
 def _print_version(wanted: bool) -> None:

@@ -23,6 +23,7 @@ def detect(
     max_faces: opt.MaxFaces = None,
     smooth: opt.Smooth = opt.DEFAULTS.smooth,
     fill: opt.Fill = opt.DEFAULTS.fill,
+    detect_every: opt.DetectEvery = opt.DEFAULTS.detect_every,
     start: opt.Start = None,
     end: opt.End = None,
     keep_going: opt.KeepGoing = False,
@@ -44,7 +45,12 @@ def detect(
     """
     with as_usage_error():
         choices = SwapOptions(
-            detect_threshold=detect_threshold, max_faces=max_faces, smooth=smooth, fill=fill, batch=batch
+            detect_threshold=detect_threshold,
+            max_faces=max_faces,
+            smooth=smooth,
+            fill=fill,
+            detect_every=detect_every,
+            batch=batch,
         )
     if is_picture(input_) and (start is not None or end is not None):
         raise typer.BadParameter("--start and --end have no meaning for a picture; INPUT is one by its name.")

@@ -19,7 +19,7 @@ from trtswap.faces import Faces
 from trtswap.swapper import Swapper, expected_frames
 from trtswap.video.images import read_image
 from trtswap.video.info import Loss
-from trtswap.video.reader import VideoReader
+from trtswap.video.opening import open_reader
 
 MAX_ROWS = 40
 
@@ -128,7 +128,7 @@ def detect_video(
     stop: StopSwitch,
 ) -> tuple[list[str], Loss | None]:
     """Track the faces of a video; gives back warnings and what was lost."""
-    with VideoReader(source, batch_size=swapper.options.batch, start=start, end=end) as reader:
+    with open_reader(source, batch=swapper.options.batch, start=start, end=end) as reader:
         sink.begin(_header(source, reader.info.display_size, swapper))
         display.begin(reader.info, expected_frames(reader.info, start, end))
         display.stage("detect")

@@ -20,6 +20,7 @@ from trtswap.backends import gpu as gpu_module
 from trtswap.backends.tensorrt_plans import stored_plans
 from trtswap.cli.engines import here_for_plans, plan_row
 from trtswap.errors import BackendError, PackError
+from trtswap.measuring import cpu_name
 from trtswap.pack import Pack, StageSpec
 from trtswap.packs import installed_packs, user_folder
 from trtswap.video.fflog import captured_log
@@ -69,15 +70,7 @@ def _version(name: str) -> str | None:
 def cpu() -> dict[str, Any]:
     """Name and number of cores that this process may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"name": _cpu_name(), "cores": cores, "system": platform.platform()}
-
-
-def _cpu_name() -> str:
-    """Linux tells it in a file; elsewhere the architecture has to do."""
-    listing = Path("/proc/cpuinfo")
-    lines = listing.read_text("utf-8").splitlines() if listing.is_file() else []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
+    return {"name": cpu_name(), "cores": cores, "system": platform.platform()}
 
 
 def gpus() -> list[dict[str, Any]]:

@@ -67,6 +67,13 @@ Fill = Annotated[
     int,
     typer.Option(help="Put a face back that is missed in at most so many frames; 0: off.", rich_help_panel=FINDING),
 ]
+DetectEvery = Annotated[
+    int,
+    typer.Option(
+        metavar="K", help="Search every K-th frame, and others only where faces come, go or move far; track between.",
+        rich_help_panel=FINDING,
+    ),
+]  # fmt: skip
 
 # Look
 Mouth = Annotated[
@@ -124,6 +131,12 @@ ReportFile = Annotated[
         "--report", metavar="FILE.html", help="Write a page with pictures and timings.", rich_help_panel=OUTPUT
     ),
 ]
+TraceFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--trace", metavar="FILE.json", help="Write who worked when, for chrome://tracing.", rich_help_panel=OUTPUT
+    ),
+]
 AsJson = Annotated[
     bool,
     typer.Option("--json", help="Print the result as JSON, and nothing else, on stdout.", rich_help_panel=OUTPUT),
@@ -145,5 +158,15 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_hel
 Threads = Annotated[
     int | None, typer.Option(min=1, help="CPU threads; all cores if not given.", rich_help_panel=RUNNING)
 ]
-Batch = Annotated[int, typer.Option(help="Frames that are read and searched at once.", rich_help_panel=RUNNING)]
-Piece = Annotated[int, typer.Option(help="Faces that go through a network at once.", rich_help_panel=RUNNING)]
+ReaderName = Annotated[
+    Literal["pyav", "nvdec", "decord", "dali"],
+    typer.Option("--reader", help="What decodes the video.", rich_help_panel=RUNNING),
+]
+Batch = Annotated[
+    int | None,
+    typer.Option(help="Frames that are read and searched at once; from the free memory.", rich_help_panel=RUNNING),
+]
+Piece = Annotated[
+    int | None,
+    typer.Option(help="Faces that go through a network at once; from the free memory.", rich_help_panel=RUNNING),
+]

@@ -12,7 +12,7 @@ from rich.text import Text
 from trtswap.cli.console import say
 from trtswap.faces import Faces
 from trtswap.frames import Frames
-from trtswap.swapper import Observer
+from trtswap.observer import Observer
 from trtswap.video.info import VideoInfo
 
 LINE_SECONDS = 5.0

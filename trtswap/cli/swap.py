@@ -12,8 +12,8 @@ from trtswap.options import SwapOptions
 
 # Options that have no meaning for a picture.
 _OF_VIDEOS = frozenset({
-    "smooth", "fill", "codec", "crf", "preset", "encoder_option", "start", "end", "copy_streams", "keep_going",
-    "report", "batch",
+    "smooth", "fill", "detect_every", "codec", "crf", "preset", "encoder_option", "start", "end", "copy_streams",
+    "keep_going", "report", "trace", "batch", "reader",
 })  # fmt: skip
 
 
@@ -33,6 +33,7 @@ def swap(
     max_faces: opt.MaxFaces = None,
     smooth: opt.Smooth = opt.DEFAULTS.smooth,
     fill: opt.Fill = opt.DEFAULTS.fill,
+    detect_every: opt.DetectEvery = opt.DEFAULTS.detect_every,
     mouth: opt.Mouth = True,
     restore: opt.Restore = True,
     restore_weight: opt.RestoreWeight = None,
@@ -48,12 +49,14 @@ def swap(
     overwrite: opt.Overwrite = False,
     keep_going: opt.KeepGoing = False,
     report: opt.ReportFile = None,
+    trace: opt.TraceFile = None,
     as_json: opt.AsJson = False,
     quiet: opt.Quiet = False,
     pack: opt.PackName = opt.DEFAULT_PACK,
     backend: opt.Backend = "auto",
     device: opt.Device = "auto",
     threads: opt.Threads = None,
+    reader: opt.ReaderName = "pyav",
     batch: opt.Batch = opt.DEFAULTS.batch,
     piece: opt.Piece = opt.DEFAULTS.piece,
 ) -> None:
@@ -64,8 +67,8 @@ def swap(
     with as_usage_error():
         choices = SwapOptions(
             faces=faces, detect_threshold=detect_threshold, max_faces=max_faces, similarity=similarity, smooth=smooth,
-            fill=fill, mouth=mouth, restore=restore, restore_weight=restore_weight, feather=feather, batch=batch,
-            piece=piece,
+            fill=fill, detect_every=detect_every, mouth=mouth, restore=restore, restore_weight=restore_weight,
+            feather=feather, batch=batch, piece=piece,
         )  # fmt: skip
     if is_picture(input_):
         _refuse(context, _OF_VIDEOS)
@@ -90,9 +93,10 @@ def swap(
     else:
         from trtswap.cli.video import VideoJob  # noqa: PLC0415 - heavy, imported on use
 
-        writing = {"codec": codec, "crf": crf, "preset": preset, "options": settings, "copy_streams": copy_streams}
+        writing = {"codec": codec, "crf": crf, "preset": preset, "options": settings, "copy_streams": copy_streams,
+                   "reader": reader}  # fmt: skip
         command = shlex.join(["trtswap", *(context.obj or ())])
-        job = VideoJob(**common, start=start, end=end, writing=writing, report=report, command=command)
+        job = VideoJob(**common, start=start, end=end, writing=writing, report=report, trace=trace, command=command)
     perform(job, as_json=as_json, quiet=quiet, keep_going=keep_going)
 
 

@@ -10,9 +10,12 @@ from trtswap.cli.job import Job, Outcome
 from trtswap.cli.progress import count, duration
 from trtswap.cli.runtime import precisions
 from trtswap.errors import InputError
+from trtswap.observer import Observer
 from trtswap.report import Recorder, Report, write_report
+from trtswap.report.page import write_text
+from trtswap.report.timeline import chrome_trace
 from trtswap.stages.identify import Who
-from trtswap.swapper import Observer, Swapper, SwapResult
+from trtswap.swapper import Swapper, SwapResult
 from trtswap.video.containers import container_for
 from trtswap.video.probe import open_input, video_stream
 
@@ -23,8 +26,9 @@ class VideoJob(Job):
 
     Attributes:
         start, end: seconds of the source to take.
-        writing: arguments of :class:`~trtswap.video.writer.VideoWriter`.
+        writing: arguments of :class:`~trtswap.video.writer.VideoWriter`, and who reads.
         report: where to write the report, None for none.
+        trace: where to write who worked when, None for nowhere.
         command: what the user typed, for the report.
     """
 
@@ -32,15 +36,17 @@ class VideoJob(Job):
     end: float | None
     writing: Mapping[str, Any]
     report: Path | None
+    trace: Path | None
     command: str
 
     @property
     def targets(self) -> tuple[Path, ...]:
-        return (self.target,) if self.report is None else (self.target, self.report)
+        return tuple(path for path in (self.target, self.report, self.trace) if path is not None)
 
     def check_source(self) -> None:
-        if self.report is not None and self.report.absolute() == self.target.absolute():
-            raise InputError(f"{self.report}: is both the video and the report; expected two different files.")
+        names = [path.absolute() for path in self.targets]
+        if len(set(names)) < len(names):
+            raise InputError(f"{self.target}: is both the video and the report or trace; expected different files.")
         container_for(self.target)
         with open_input(self.source) as container:
             video_stream(container, self.source)
@@ -56,6 +62,8 @@ class VideoJob(Job):
         seconds = time.perf_counter() - started
         if self.report is not None:
             self._write_report(self.report, swapper, recorder, result, seconds)
+        if self.trace is not None:
+            write_text(self.trace, chrome_trace(result.spans), source=self.source, overwrite=self.overwrite)
         return Outcome(
             facts=self._facts(swapper, result, seconds),
             line=self._line(result, seconds),

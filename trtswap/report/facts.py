@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from trtswap.report.recorder import Recorder
+from trtswap.report.timeline import busy_seconds
 from trtswap.swapper import Swapper, SwapResult
 from trtswap.video.info import VideoInfo
 
@@ -40,11 +41,14 @@ class StageRow:
 def stage_rows(
     swapper: Swapper, result: SwapResult, recorder: Recorder, *, seconds: float, codec: str
 ) -> tuple[StageRow, ...]:
-    """Rows in the order of the work; the last has what no stage accounts for, so that all add up to ``seconds``."""
+    """Rows in the order of the work; the last has the time in which no stage was at work.
+
+    Stages overlap, so that their sum may exceed ``seconds``.
+    """
     names = sorted(result.seconds, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
     rows = [_stage_row(name, result.seconds[name], swapper, recorder, codec) for name in names]
     rows.append(StageRow("report", "rest", recorder.own_seconds, "pictures of this page"))
-    rest = max(0.0, seconds - sum(row.seconds for row in rows))
+    rest = max(0.0, seconds - busy_seconds(result.spans))
     return (*rows, StageRow("rest", "rest", rest, "opening and closing files, and all else"))
 
 

@@ -15,6 +15,7 @@ from trtswap.errors import WriteError
 from trtswap.report.charts import faces_over_time, legend
 from trtswap.report.facts import StageRow, file_facts, option_rows, stage_rows
 from trtswap.report.recorder import Recorder, Sample
+from trtswap.report.timeline import timeline
 from trtswap.swapper import Swapper, SwapResult
 from trtswap.video.info import VideoInfo
 from trtswap.video.reader import VideoReader
@@ -97,9 +98,18 @@ def write_report(report: Report, path: Path, *, overwrite: bool) -> None:
     Raises:
         WriteError: the path is taken (without ``overwrite``) or cannot be written.
     """
-    target = Target(path, source=report.source, overwrite=overwrite)
+    write_text(path, render(report), source=report.source, overwrite=overwrite)
+
+
+def write_text(path: Path, text: str, *, source: Path, overwrite: bool) -> None:
+    """Write a text file that gets its name when it is whole; it is not ``source``.
+
+    Raises:
+        WriteError: the path is taken (without ``overwrite``) or cannot be written.
+    """
+    target = Target(path, source=source, overwrite=overwrite)
     try:
-        target.temporary.write_text(render(report), "utf-8")
+        target.temporary.write_text(text, "utf-8")
         target.commit()
     except OSError as error:
         raise WriteError(f"{path}: writing failed: {error.strerror}") from error
@@ -116,6 +126,7 @@ def render(report: Report) -> str:
         _section("Before and after", _pictures(report.samples)),
         _section("Faces over time", _faces(report)),
         _section("Time per stage", _stages(report)),
+        _section("Who worked when", timeline(report.result.spans)) if report.result.spans else "",
         _section("The files", _files(report)),
         _section("How it was made", _how(report)),
     )
@@ -217,8 +228,9 @@ def _stages(report: Report) -> str:
 <th scope="col">Share</th><th scope="col" class="text">Runs on</th></tr></thead>
 <tbody>{rows}</tbody>
 </table></div>
-<p class="aside">{html.escape(report.machine)}. Wall time; the encoder has threads of its own, so its row is what \
-the swap waited for it.</p>"""
+<p class="aside">{html.escape(report.machine)}. Wall time; the shares are of the whole time. Stages work at the \
+same time, so their sum may exceed it; codecs have threads of their own, so their rows are what the swap waited for \
+them.</p>"""
 
 
 def _files(report: Report) -> str:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from trtswap.faces import Faces
 from trtswap.frames import Frames
+from trtswap.observer import Observer
 from trtswap.report.pictures import Picture, around, close_up, copy_of, whole
-from trtswap.swapper import Observer
 from trtswap.video.info import VideoInfo
 
 SHOWN = 6

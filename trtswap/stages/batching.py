@@ -1,9 +1,30 @@
-"""Run an engine over many faces in pieces of bounded size."""
+"""Many faces in pieces of a few sizes, so that memory is bounded and engines, graphs and allocations are used again."""
+
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from trtswap.backends.engine import Engine
+
+
+def pieces(count: int, largest: int, *, pad: bool = False) -> Iterator[tuple[Tensor, int]]:
+    """Split ``count`` rows, in order, into pieces whose sizes are ``largest`` or powers of two below it.
+
+    Args:
+        pad: make the last piece whole by repeating the last row, rather than follow it by smaller ones: on a GPU a
+            row more costs less than a run more.
+
+    Yields:
+        ``(rows, valid)``: int64 row numbers, of which all but the first ``valid`` are repetitions.
+    """
+    start = 0
+    while start < count:
+        left = min(largest, count - start)
+        size = left if left == largest else 1 << (left - 1).bit_length() if pad else 1 << left.bit_length() - 1
+        size = min(size, largest)
+        yield torch.arange(start, start + size).clamp_(max=count - 1), min(size, left)
+        start += size
 
 
 def run_in_pieces(engine: Engine, output: str, piece: int, **tensors: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from trtswap.frames import Box, Layer
 from trtswap.stages.swap import Patch
 
 
@@ -22,11 +23,31 @@ def blend(canvas: Tensor, patches: Sequence[Patch], mouth: Tensor | None) -> Non
         torch.lerp(original, patch.picture, shown, out=original)
 
 
-def alphas(face: Tensor, patches: Sequence[Patch]) -> list[Tensor]:
-    """How much of each patch's box is seen in the frame: float32 [1, h, w] each, 0..1.
+def layers(canvas: Tensor, face: Tensor, patches: Sequence[Patch]) -> list[Layer]:
+    """What is pasted into the frame: N parts of canvases with their alpha, in memory of their own.
 
     Args:
+        canvas: float32 [N, 3, C, C], finished canvases, RGB.
         face: float32 [N, 1, C, C], soft masks of the faces' area.
         patches: where the swap reaches.
     """
-    return [patch.of(mask) * patch.coverage for mask, patch in zip(face, patches, strict=True)]
+    return [_layer(*parts) for parts in zip(canvas, face, patches, strict=True)]
+
+
+def _layer(canvas: Tensor, face: Tensor, patch: Patch) -> Layer:
+    alpha = patch.of(face) * patch.coverage
+    (x0, y0, _, _), (left, top, right, bottom) = patch.box, _seen(alpha)
+    box = (x0 + left, y0 + top, x0 + right, y0 + bottom)
+    picture = canvas[:, box[1] : box[3], box[0] : box[2]]
+    return Layer(box, picture.contiguous(), alpha[:, top:bottom, left:right].contiguous())
+
+
+def _seen(alpha: Tensor) -> Box:
+    """The part of a mask [1, h, w] that is not 0; all of it on a GPU, which would have to be waited for."""
+    _, height, width = alpha.shape
+    if alpha.device.type != "cpu":
+        return 0, 0, width, height
+    columns, rows = (alpha[0].amax(dim).nonzero().flatten() for dim in (0, 1))
+    if not len(rows):
+        return 0, 0, 1, 1
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

@@ -1,7 +1,7 @@
 """Frames that wait until what follows them is known."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from trtswap.faces import Faces
 from trtswap.frames import Frames
@@ -21,8 +21,8 @@ class Lookahead:
         self._pushed = 0
         self._given = 0
 
-    def push(self, frames: Frames, found: Faces) -> tuple[int, Faces]:
-        """Take the next batch and the faces found in it.
+    def push(self, frames: Frames, found: Sequence[Faces | None]) -> tuple[int, Faces]:
+        """Take the next batch and the faces found in each of its frames, None where nobody has looked.
 
         Returns:
             The number of the batch's first frame, and the same faces with their track numbers.
@@ -30,7 +30,7 @@ class Lookahead:
         first = self._pushed
         self._pushed += len(frames)
         self._waiting.append(frames)
-        return first, Faces.cat([self._tracker.push(found.of_frame(b)) for b in range(len(frames))])
+        return first, Faces.cat([self._tracker.push(faces) for faces in found])
 
     def ready(self, *, ended: bool) -> Iterator[tuple[int, Frames, Faces]]:
         """Give out complete batches, oldest first: number of the first frame, frames, smoothed faces.

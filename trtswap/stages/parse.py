@@ -20,6 +20,8 @@ MOUTH = (11, 12, 13)
 
 # Masks are soft, so a quarter of the canvas holds all that is in them at a sixteenth of the work.
 MASK_SCALE = 4
+# Pixels of a cell whose two counts are exact in one float32.
+_MAX_CELL = 1024
 
 
 @dataclass(frozen=True)
@@ -60,19 +62,40 @@ class Parser:
 
     def masks(self, labels: Tensor, size: int) -> Masks:
         """Soft masks on a canvas of another size, from labels uint8 [N, P, P]."""
-        members = torch.stack([_is_member(labels, FACE), _is_member(labels, MOUTH)], 1)
         small = max(1, size // MASK_SCALE)
-        soft = _blurred(F.interpolate(members.float(), (small, small), mode="area"), self.feather * small)
+        soft = _blurred(_shares(labels, small), self.feather * small)
         # Twice the blurred mask is 1 on the border and inside; less one, it is 0 on the border and outside.
         soft = torch.stack([soft[:, 0] * 2 - 1, soft[:, 1] * 2], 1)
         soft = F.interpolate(soft, (size, size), mode="bilinear", align_corners=False).clamp_(0, 1)
         return Masks(face=soft[:, :1], mouth=soft[:, 1:])
 
 
-def _is_member(labels: Tensor, classes: tuple[int, ...]) -> Tensor:
-    table = torch.zeros(256, dtype=torch.uint8, device=labels.device)
-    table[list(classes)] = 1
-    return table.index_select(0, labels.flatten().int()).view_as(labels)
+def _shares(labels: Tensor, size: int) -> Tensor:
+    """Which share of each cell is face, and which is mouth: float32 [N, 2, size, size], 0..1, from [N, P, P].
+
+    Both are counted in one picture, a pixel of the mouth as more than a cell can hold of the face; float32 holds
+    such sums exactly.
+    """
+    side = labels.shape[-1]
+    if side % size or (side // size) ** 2 > _MAX_CELL:
+        return torch.cat([_area(_looked_up(labels, dict.fromkeys(part, 1.0)), size) for part in (FACE, MOUTH)], 1)
+    cell = float((side // size) ** 2)
+    packed = _looked_up(labels, {c: (c in FACE) + (c in MOUTH) * 2 * cell for c in {*FACE, *MOUTH}})
+    sums = _area(packed, size).mul_(cell).round_()
+    mouth = torch.div(sums, 2 * cell, rounding_mode="floor")
+    return torch.cat([sums - mouth * (2 * cell), mouth], 1).div_(cell)
+
+
+def _looked_up(labels: Tensor, values: dict[int, float]) -> Tensor:
+    """float32 [N, 1, P, P]: for each label its value, 0 for those that have none."""
+    table = torch.zeros(256)
+    for label, value in values.items():
+        table[label] = value
+    return table.to(labels.device).index_select(0, labels.flatten().int()).view(len(labels), 1, *labels.shape[1:])
+
+
+def _area(picture: Tensor, size: int) -> Tensor:
+    return F.interpolate(picture, (size, size), mode="area")
 
 
 def _blurred(masks: Tensor, sigma: float) -> Tensor:

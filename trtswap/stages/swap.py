@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from trtswap.backends.engine import Engine
+from trtswap.frames import Box
 from trtswap.geometry import invert, transform_points
 from trtswap.pack import StageSpec
 from trtswap.stages.batching import run_in_pieces
@@ -14,9 +15,6 @@ from trtswap.warp import started, warp
 # Width of the ramp at the border of the swap crop, as a share of its side: it hides the edge of the square
 # and leaves the face alone, which fills about the middle 70 % of every template.
 BORDER = 0.06
-
-
-Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)

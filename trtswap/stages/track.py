@@ -18,6 +18,8 @@ from trtswap.faces import Faces
 MAX_MOVE = 0.5
 # Columns of an observation: box 4, landmarks 10, score 1.
 _BOX, _LANDMARKS, _SCORE = slice(0, 4), slice(4, 14), 14
+# Points that a parabola is fitted to; a line goes through fewer.
+_PARABOLA = 5
 
 
 @dataclass(eq=False)
@@ -59,8 +61,14 @@ class Tracker:
         self._pushed = 0
         self._given = 0
 
-    def push(self, faces: Faces) -> Faces:
-        """Take the faces found in the next frame; the same come back with their track numbers."""
+    def push(self, faces: Faces | None) -> Faces:
+        """Take the faces found in the next frame; the same come back with their track numbers.
+
+        None stands for a frame in which nobody has looked.
+        """
+        if faces is None:
+            self._pushed += 1
+            return Faces.none()
         numbers = self._associate(faces)
         self._pushed += 1
         return replace(faces, track=torch.tensor(numbers, dtype=torch.int64))
@@ -78,10 +86,11 @@ class Tracker:
     def _associate(self, faces: Faces) -> list[int]:
         """Give each face to the nearest track that is not lost yet, nearest pairs first; else start a track."""
         now = self._pushed
-        observed = torch.cat([faces.box, faces.landmarks.flatten(1), faces.score[:, None]], 1)
+        observed = _rows(faces)
         alive = [t for t in self._tracks if t.times and now - t.times[-1] <= self.max_gap + 1]
         owner: dict[int, _Track] = {}
-        for _, i, j in sorted(_moves(alive, observed)):
+        last = torch.stack([t.rows[-1] for t in alive]) if alive else observed[:0]
+        for _, i, j in sorted(_moves(last, observed)):
             if j not in owner and alive[i] not in owner.values():
                 owner[j] = alive[i]
         for j in range(len(faces)):
@@ -101,13 +110,17 @@ class Tracker:
         if before is None or after is None or after - before - 1 > self.max_gap:
             return None
         start, end = self._smoothed(track, before), self._smoothed(track, after)
-        return torch.lerp(start, end, (time - before) / (after - before))
+        row = torch.lerp(start, end, (time - before) / (after - before))
+        return self._fitted(track, time, row, fewest=_PARABOLA)
 
     def _smoothed(self, track: _Track, time: int) -> Tensor:
-        row = track.rows[track.times.index(time)]
+        return self._fitted(track, time, track.rows[track.times.index(time)], fewest=3)
+
+    def _fitted(self, track: _Track, time: int, row: Tensor, *, fewest: int) -> Tensor:
+        """The curve through the rows near ``time``; ``row`` itself where they are too few."""
         known = zip(track.times, track.rows, strict=True)
         near = [(t - time, r) for t, r in known if abs(t - time) <= self.half_window]
-        if len(near) < 3:
+        if len(near) < fewest:
             return row
         fitted = parabola_at_zero(torch.tensor([float(t) for t, _ in near]), torch.stack([r for _, r in near]))
         return torch.cat([fitted[:_SCORE], row[_SCORE:]])
@@ -129,24 +142,32 @@ def parabola_at_zero(times: Tensor, values: Tensor) -> Tensor:
     Returns:
         float32 [V].
     """
-    order = 2 if len(times) >= 5 else 1
+    order = 2 if len(times) >= _PARABOLA else 1
     powers = times.double()[:, None] ** torch.arange(order + 1)
     weights = torch.linalg.pinv(powers)[0]
     fitted: Tensor = weights @ values.double()
     return fitted.float()
 
 
-def _moves(tracks: list[_Track], observed: Tensor) -> Iterator[tuple[float, int, int]]:
-    """(move, track, face) of every pair near enough to be the same face; a move of 1 is the size of the face."""
-    if not tracks or not len(observed):
+def moves(before: Faces, after: Faces) -> list[tuple[float, int, int]]:
+    """(move, row of before, row of after) of every pair that may be the same face; 1 is the size of the face."""
+    return list(_moves(_rows(before), _rows(after)))
+
+
+def _moves(last: Tensor, observed: Tensor) -> Iterator[tuple[float, int, int]]:
+    if not len(last) or not len(observed):
         return
-    last = torch.stack([t.rows[-1] for t in tracks])
     apart = last[:, None, _LANDMARKS] - observed[None, :, _LANDMARKS]
-    distance = apart.view(len(tracks), len(observed), 5, 2).square().sum(-1).sqrt().mean(-1)
+    distance = apart.view(len(last), len(observed), 5, 2).square().sum(-1).sqrt().mean(-1)
     size = torch.minimum(_size(last)[:, None], _size(observed)[None])
     moves = distance / size.clamp(min=1e-3)
     for i, j in (moves < MAX_MOVE).nonzero().tolist():
         yield float(moves[i, j]), i, j
+
+
+def _rows(faces: Faces) -> Tensor:
+    """Observations, float32 [N, 15]."""
+    return torch.cat([faces.box, faces.landmarks.flatten(1), faces.score[:, None]], 1)
 
 
 def _size(rows: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ Sources: ITU-T H.273 tables 2-4 (code points), table 4 (matrix coefficients) and
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import torch
@@ -109,19 +110,24 @@ class PixelFormat:
 RGB24 = PixelFormat("rgb24")
 
 
+@cache
 def rgb_from_planes(fmt: PixelFormat, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
     """Matrix and offset that turn code values of three planes into R'G'B' 0..1.
 
     Returns:
-        ``(m, o)``, float32 [3, 3] and [3]: ``rgb = m @ planes + o``.
+        ``(m, o)``, float32 [3, 3] and [3]: ``rgb = m @ planes + o``. The same tensors each time: not to be changed.
     """
     m, o = _planes_from_rgb(fmt)
     inverse = torch.linalg.inv(m)
     return inverse.float().to(device), (-inverse @ o).float().to(device)
 
 
+@cache
 def planes_from_rgb(fmt: PixelFormat, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
-    """Matrix and offset that turn R'G'B' 0..1 into code values, not rounded: ``planes = m @ rgb + o``."""
+    """Matrix and offset that turn R'G'B' 0..1 into code values, not rounded: ``planes = m @ rgb + o``.
+
+    The same tensors each time: not to be changed.
+    """
     m, o = _planes_from_rgb(fmt)
     return m.float().to(device), o.float().to(device)
 

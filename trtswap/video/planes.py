@@ -14,8 +14,13 @@ from trtswap.video.color import PixelFormat
 from trtswap.video.formats import Layout, layout_of
 
 
-def planes_from_frames(frames: Sequence[av.VideoFrame], layout: Layout) -> tuple[Tensor, Tensor, Tensor]:
+def planes_from_frames(
+    frames: Sequence[av.VideoFrame], layout: Layout, *, pin: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
     """Copy frames of one size and format into a batch.
+
+    Args:
+        pin: into memory that a GPU can fetch from while the host goes on.
 
     Returns:
         Y [B,H,W], U, V [B,h,w], or R, G, B [B,H,W]; uint8, or int16 above 8 bits. Gray gets neutral chroma.
@@ -26,9 +31,9 @@ def planes_from_frames(frames: Sequence[av.VideoFrame], layout: Layout) -> tuple
     for channel in range(3):
         shape = _plane_size(width, height, layout, channel)
         if channel >= len(layout.planes):
-            batch.append(torch.full((len(frames), *shape), 1 << (layout.bits - 1), dtype=dtype))
+            batch.append(torch.full((len(frames), *shape), 1 << (layout.bits - 1), dtype=dtype, pin_memory=pin))
             continue
-        plane = torch.empty((len(frames), *shape), dtype=dtype)
+        plane = torch.empty((len(frames), *shape), dtype=dtype, pin_memory=pin)
         for target, frame in zip(plane.numpy(), frames, strict=True):
             _read_channel(frame, layout, channel, target)
         batch.append(plane)

@@ -11,6 +11,7 @@ from typing import Protocol, Self
 
 import av
 import torch
+from av.container import InputContainer
 
 from trtswap.errors import InputError, ReadError
 from trtswap.frames import Frames
@@ -36,6 +37,7 @@ class Reader(Protocol):
 
     Attributes:
         info: what is known about the video.
+        batch_size: frames of a batch; may be changed before the first one is taken.
         loss: set after the last frame if the file ended before its own header says so.
         damaged_packets: packets so far that gave no picture; they are skipped.
         corrupt_frames: frames delivered so far that the decoder marked as damaged.
@@ -43,10 +45,13 @@ class Reader(Protocol):
     """
 
     info: VideoInfo
+    batch_size: int
     loss: Loss | None
-    damaged_packets: int
     corrupt_frames: int
     warnings: list[str]
+
+    @property
+    def damaged_packets(self) -> int: ...
 
     def __enter__(self) -> Self: ...
 
@@ -137,7 +142,7 @@ class VideoReader:
             yield self._to_batch(batch)
 
     def _open(self) -> None:
-        self._container = open_input(self.path)
+        self._container = self._open_container()
         self._stream = video_stream(self._container, self.path)
         context = self._stream.codec_context
         context.thread_type = "AUTO"
@@ -161,7 +166,13 @@ class VideoReader:
         self._frames = chain([first], frames)
         self._layout = self._choose_layout(first)
         interlaced = self._deinterlacer.deinterlaced > 0
-        self.info = describe(self._container, self._stream, first, self._layout, self.path, interlaced=interlaced)
+        self.info = self._describe(first, interlaced=interlaced)
+
+    def _open_container(self) -> InputContainer:
+        return open_input(self.path)
+
+    def _describe(self, first: av.VideoFrame, *, interlaced: bool) -> VideoInfo:
+        return describe(self._container, self._stream, first, self._layout, self.path, interlaced=interlaced)
 
     def _length(self) -> str:
         duration = self._container.duration
@@ -251,9 +262,10 @@ class VideoReader:
         durations = tuple(frame.duration for frame in frames)
         if self._convert_to is not None:
             frames = [convert(frame, self._convert_to) for frame in frames]
-        y, u, v = planes_from_frames(frames, self._layout)
+        planes = planes_from_frames(frames, self._layout, pin=self.device.type == "cuda")
+        y, u, v = (plane.to(self.device, non_blocking=True) for plane in planes)
         return Frames(
-            planes=(y.to(self.device), u.to(self.device), v.to(self.device)),
+            planes=(y, u, v),
             format=self.info.pixel_format,
             to_display=self.info.display.to_tensor(),
             display_size=self.info.display_size,

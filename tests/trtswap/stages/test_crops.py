@@ -14,7 +14,7 @@ from trtswap.backends.engine import Engine
 from trtswap.geometry import TEMPLATES, align, compose, invert
 from trtswap.pack import StageSpec
 from trtswap.stages.batching import run_in_pieces
-from trtswap.stages.composite import alphas, blend
+from trtswap.stages.composite import blend, layers
 from trtswap.stages.parse import CLASSES, FACE, MOUTH, Parser
 from trtswap.stages.restore import Restorer
 from trtswap.stages.swap import FaceSwapper, Patch
@@ -143,5 +143,7 @@ def test_blend_keeps_the_mouth_and_the_surroundings() -> None:
         blend(canvas, [patch], kept)
         np.testing.assert_array_equal(canvas[0, 0, 2], expected)
         assert canvas[0, :, [0, 5]].sum() == 0
-    (alpha,) = alphas(mouth, [patch])
-    np.testing.assert_array_equal(alpha[0, 0], [0, 0, 0, 1])
+    (layer,) = layers(canvas, mouth, [patch])
+    assert layer.box == (4, 1, 5, 5)  # no more than is seen
+    np.testing.assert_array_equal(layer.alpha[0], np.ones((4, 1)))
+    np.testing.assert_array_equal(layer.picture, canvas[0, :, 1:5, 4:5])

@@ -8,6 +8,7 @@ import pytest
 import torch
 from av.video.reformatter import ColorRange, Colorspace
 
+from trtswap.frames import Layer
 from trtswap.video.reader import VideoReader
 from trtswap.video.writer import VideoWriter
 
@@ -56,7 +57,7 @@ def test_a_pasted_patch_is_seen_in_its_colour(
         assert reader.info.pixel_format.full_range == full
         for frames in reader:
             to_canvas = torch.tensor([[[1.0, 0, -30], [0, 1, -24]]])
-            frames.paste(torch.tensor([0]), to_canvas, canvas, [torch.ones(1, 40, 40)], [(0, 0, 40, 40)])
+            frames.paste(torch.tensor([0]), to_canvas, [Layer((0, 0, 40, 40), canvas[0], torch.ones(1, 40, 40))])
             writer.write(frames)
     expected = matrix or ("bt709" if height >= 720 else "bt601")
     with av.open(str(target)) as container:

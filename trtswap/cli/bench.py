@@ -1,0 +1,143 @@
+"""``trtswap bench``: how fast a pack swaps on this machine, and where the time goes."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from trtswap.cli import options as opt
+from trtswap.cli.console import print_json, say, stderr, stdout
+from trtswap.errors import WriteError
+
+if TYPE_CHECKING:
+    from trtswap.benchmark import Run
+    from trtswap.cli.interrupt import StopSwitch
+    from trtswap.swapper import Swapper
+
+
+def bench(
+    input_: Annotated[
+        Path | None,
+        typer.Argument(metavar="[INPUT]", help="A video to swap from file to file; none: frames that are made up."),
+    ] = None,
+    *,
+    size: Annotated[str, typer.Option(metavar="WxH", help="Size of the frames that are made up.")] = "1920x1080",
+    faces: Annotated[list[int] | None, typer.Option(help="Faces of each made-up frame; repeatable.")] = None,
+    frames: Annotated[int, typer.Option(min=1, help="How many made-up frames.")] = 64,
+    batch: Annotated[list[int] | None, typer.Option(min=1, help="Frames at once; repeatable.")] = None,
+    piece: opt.Piece = None,
+    detect_every: opt.DetectEvery = 1,
+    restore: opt.Restore = True,
+    pipelined: Annotated[bool, typer.Option(" /--in-turn", help="Work in turn, not at the same time.")] = True,
+    reader: opt.ReaderName = "pyav",
+    codec: opt.CodecName = "auto",
+    preset: opt.Preset = "ultrafast",
+    repeats: Annotated[int, typer.Option(min=1, help="Runs of each, after one to warm up.")] = 3,
+    write: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write the result.")] = None,
+    trace: opt.TraceFile = None,
+    overwrite: opt.Overwrite = False,
+    as_json: opt.AsJson = False,
+    quiet: opt.Quiet = False,
+    pack: opt.PackName = opt.DEFAULT_PACK,
+    backend: opt.Backend = "auto",
+    device: opt.Device = "auto",
+    threads: opt.Threads = None,
+) -> None:
+    """Measure frames per second, latency, time per stage, use of the cores, and memory.
+
+    With INPUT from file to file, else without codecs on made-up frames with --faces faces each. Every combination of
+    --batch and --faces is run in turn, A B A B, so that a drifting machine hits them alike.
+    """
+    width, height = _size(size)
+
+    from trtswap.benchmark import run_compute, run_video, somebody  # noqa: PLC0415 - heavy, imported on use
+    from trtswap.cli.interrupt import interruptible  # noqa: PLC0415 - heavy, imported on use
+    from trtswap.cli.runtime import Runtime, in_one_line  # noqa: PLC0415 - heavy, imported on use
+    from trtswap.measuring import result, table  # noqa: PLC0415 - heavy, imported on use
+    from trtswap.options import SwapOptions  # noqa: PLC0415 - heavy, imported on use
+    from trtswap.report.page import write_text  # noqa: PLC0415 - heavy, imported on use
+    from trtswap.report.timeline import chrome_trace  # noqa: PLC0415 - heavy, imported on use
+
+    for path in (write, trace):
+        if path is not None and path.exists() and not overwrite:
+            raise WriteError(f"{path} exists already; choose another name or give --overwrite.")
+    runtime, console = Runtime(pack, backend, device, threads), stderr()
+
+    def options(batch: int | None) -> SwapOptions:
+        return SwapOptions(batch=batch, piece=piece, detect_every=detect_every, restore=restore)
+
+    def sides(swapper: "Swapper", folder: Path, size_of_batch: int | None) -> "Iterator[tuple[str, Callable[[], Run]]]":
+        name = f"batch {size_of_batch or 'auto'}"
+        if input_ is not None:
+            target, who = folder / f"out{input_.suffix}", somebody(swapper)
+            settings: dict[str, Any] = {"codec": codec, "preset": preset, "reader": reader, "pipelined": pipelined}
+            yield name, lambda: run_video(swapper, input_, target, who, **settings)
+            return
+        for count in faces or [1]:
+            once = partial(run_compute, swapper, size=(width, height), faces=count, frames=frames, pipelined=pipelined)
+            yield f"{name}, {count} face{'s' if count > 1 else ''}", once
+
+    def work(stop: "StopSwitch") -> dict[str, list["Run"]]:
+        with ExitStack() as opened:
+            folder = Path(opened.enter_context(tempfile.TemporaryDirectory()))
+            works: dict[str, Callable[[], Run]] = {}
+            numbers: Sequence[int | None] = batch or [None]
+            for number in numbers:
+                swapper = opened.enter_context(runtime.open(options(number)))
+                works |= dict(sides(swapper, folder, number))
+            if not quiet:
+                say(console, in_one_line(swapper), style="dim")
+            runs: dict[str, list[Run]] = {name: [] for name in works}
+            for repeat in range(repeats + 1):
+                for name, once in works.items():
+                    stop.check()
+                    done = once()
+                    if repeat:
+                        runs[name].append(done)
+            return runs
+
+    runs = interruptible(work)
+    data = result(
+        "bench", cases_of(runs), input=None if input_ is None else input_.name, size=size, frames=frames, pack=pack,
+        restore=restore, detect_every=detect_every, pipelined=pipelined, reader=reader, codec=codec, preset=preset,
+    )  # fmt: skip
+    if trace is not None:
+        last = next(reversed(runs.values()))[-1]
+        write_text(trace, chrome_trace(last.spans), source=input_ or Path(), overwrite=overwrite)
+    if write is not None:
+        import json  # noqa: PLC0415 - small and only here
+
+        write_text(
+            write, json.dumps(data, indent=1, allow_nan=False) + "\n", source=input_ or Path(), overwrite=overwrite
+        )
+    if as_json:
+        print_json(data)
+    elif not quiet:
+        say(stdout(), table(data))
+
+
+def cases_of(runs: "dict[str, list[Run]]") -> list[dict[str, Any]]:
+    """Rows of a result: frames per second, latency, cores in use, and the time of each stage."""
+    from trtswap.measuring import case, peak_memory_mib  # noqa: PLC0415 - heavy, imported on use
+
+    rows: list[dict[str, Any]] = []
+    for name, done in runs.items():
+        rows.append(case(name, "fps", [run.frames_per_second for run in done]))
+        rows.append(case(f"{name}: latency", "ms", [1e3 * run.latency_seconds for run in done]))
+        rows.append(case(f"{name}: cores in use", "", [run.cpu_seconds / run.seconds for run in done]))
+        rows += [
+            case(f"{name}: {stage}", "ms/fr", [1e3 * run.stage_seconds.get(stage, 0.0) / run.frames for run in done])
+            for stage in done[0].stage_seconds
+        ]
+    return [*rows, case("peak memory", "MiB", [peak_memory_mib()])]
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, separator, height = text.partition("x")
+    if not (separator and width.isdecimal() and height.isdecimal() and min(int(width), int(height)) > 0):
+        raise typer.BadParameter(f"{text!r}: expected WxH, such as 1920x1080.", param_hint="--size")
+    return int(width), int(height)
