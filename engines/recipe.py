@@ -9,13 +9,14 @@ from typing import Any
 from trtswap.backends.engine import TensorSpec
 from trtswap.backends.gpu import GpuFacts
 from trtswap.errors import EngineBuildError, InputError
-from trtswap.options import SwapOptions
 from trtswap.pack import STAGES, StageSpec
+from trtswap.sizing import BUCKETS
 
 HARDWARE = ("none", "same-capability", "ampere-plus")
 _GIB = 2**30
 # A stride of the detector: the smallest picture it can search.
 _STRIDE = 32
+TUNED_FRAMES, TUNED_FACES = 8, 4  # rows that an engine is fastest for
 
 
 @dataclass(frozen=True)
@@ -117,19 +118,18 @@ class Recipe:
 
 
 def default_recipe(stage: StageSpec, gpu: GpuFacts) -> Recipe:
-    """What suits most: tuned for the batch sizes that a swap uses by itself, with room above them.
+    """What suits most: room for every batch that a swap chooses by itself (``trtswap.sizing``), tuned for a middle one.
 
     Args:
         stage: of the pack.
-        gpu: its memory decides how much room: 8 rows below 12 GiB, 16 below 24 GiB, else 32.
+        gpu: its memory decides how many faces there is room for: 8 below 12 GiB, 16 below 24 GiB, else 32.
     """
-    options = SwapOptions()
     room = 8 if gpu.memory_bytes < 12 * _GIB else 16 if gpu.memory_bytes < 24 * _GIB else 32
     if stage.name != "detect":
-        return Recipe(profiles=({"N": Range(1, min(options.piece, room), room)},))
+        return Recipe(profiles=({"N": Range(1, TUNED_FACES, room)},))
     # Videos of 16:9 are searched at their own shape, upright ones at the same turned; each is tuned for.
     long, short = stage.size, -(-stage.size * 9 // 16 // _STRIDE) * _STRIDE
-    batch = Range(1, min(options.batch, room), room)
+    batch = Range(1, TUNED_FRAMES, BUCKETS[-1])
     wide, tall = Range(_STRIDE, long, long), Range(_STRIDE, short, long)
     return Recipe(profiles=({"B": batch, "H": tall, "W": wide}, {"B": batch, "H": wide, "W": tall}))
 

@@ -23,8 +23,8 @@ def test_defaults_follow_pack_and_gpu(hand: Pack) -> None:
         gpu = replace(GPU, memory_bytes=memory * GIB)
         assert default_recipe(hand.stages["swap"], gpu).profiles == ({"N": Range(1, 4, most)},)
         wide, tall = default_recipe(replace(hand.stages["detect"], size=640), gpu).profiles
-        assert wide == {"B": Range(1, 8, most), "H": Range(32, 384, 640), "W": Range(32, 640, 640)}
-        assert tall == {"B": Range(1, 8, most), "H": Range(32, 640, 640), "W": Range(32, 384, 640)}
+        assert wide == {"B": Range(1, 8, 32), "H": Range(32, 384, 640), "W": Range(32, 640, 640)}
+        assert tall == {"B": Range(1, 8, 32), "H": Range(32, 640, 640), "W": Range(32, 384, 640)}
 
 
 def test_shapes_of_an_input(hand: Pack) -> None:
