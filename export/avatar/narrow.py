@@ -24,7 +24,7 @@ def identifier() -> ArcFace:
 
 
 def swapper() -> SimSwap:
-    return SimSwap("224", latent=LATENT, width=0.25, blocks=4)
+    return SimSwap("shallow", latent=LATENT, width=0.3125, blocks=4)
 
 
 def parser() -> BiSeNet:

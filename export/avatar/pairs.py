@@ -22,6 +22,7 @@ class Pairs:
         source: uint8 RGB [N, 3, H, W], the truth's person in another scene.
         source_landmarks: float32 [N, 5, 2].
         people: int64 [N], who the source is.
+        source_at: scene and side of the sources among the renders, int64 [N] each.
     """
 
     target: Tensor
@@ -32,6 +33,7 @@ class Pairs:
     source: Tensor
     source_landmarks: Tensor
     people: Tensor
+    source_at: tuple[Tensor, Tensor]
 
 
 class PairSampler:
@@ -51,12 +53,12 @@ class PairSampler:
         same = torch.rand(count, generator=self.generator) < SAME
         truth_sides = torch.where(same, sides, 1 - sides)
         people = r.people[scenes, truth_sides]
-        sources = torch.tensor(
-            [self._source(p, s) for p, s in zip(people.tolist(), scenes.tolist(), strict=True)]
-        ).unbind(1)
+        chosen = [self._source(p, s) for p, s in zip(people.tolist(), scenes.tolist(), strict=True)]
+        sources = torch.tensor([scene for scene, _ in chosen]), torch.tensor([side for _, side in chosen])
         return Pairs(
             r.images[scenes, sides], r.images[scenes, truth_sides], r.labels[scenes, sides],
             r.labels[scenes, truth_sides], r.landmarks[scenes, sides], r.images[sources], r.landmarks[sources], people,
+            sources,
         )  # fmt: skip
 
     def _source(self, person: int, scene: int) -> tuple[int, int]:

@@ -7,6 +7,7 @@ what the swap has to work with; its own losses stay, so that it still tells peop
 """
 
 import copy
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -89,15 +90,53 @@ def source_faces(pairs: Pairs, generator: torch.Generator) -> Tensor:
     return cut(pictures(pairs.source), transforms, narrow.IDENTIFY, oversample=2)
 
 
+def latents_of(identifier: nn.Module, renders: data.Renders) -> Tensor:
+    """Unit latents of all renders: float32 [M, 2, LATENT]."""
+    images, landmarks = renders.images.flatten(0, 1), renders.landmarks.flatten(0, 1)
+    found = []
+    with torch.no_grad():
+        for start in range(0, len(images), BATCH):
+            rows = slice(start, start + BATCH)
+            transforms = swap_transforms(landmarks[rows], narrow.IDENTIFY)
+            faces = cut(pictures(images[rows]), transforms, narrow.IDENTIFY, oversample=2)
+            found.append(F.normalize(identifier(normalised(faces))))
+    return torch.cat(found).view(len(renders), 2, -1)
+
+
 def main() -> None:
-    options = training.parser(__doc__ or "", steps=3600).parse_args()
+    parser = training.parser(__doc__ or "", steps=3600)
+    parser.add_argument("--fixed", action="store_true", help="leave identify_swap.pt as it is and train the swap alone")
+    options = parser.parse_args()
     generator = training.start(options)
-    pairs = PairSampler(data.load(options.data), generator)
-    wanted = features()
+    renders = data.load(options.data)
+    if options.fixed:
+        _alone(options.weights, options.steps, renders, generator)
+    else:
+        _together(options.weights, options.steps, renders, generator)
+
+
+def _alone(weights: Path, steps: int, renders: data.Renders, generator: torch.Generator) -> None:
+    """Colours and slopes only; latents are computed once, which leaves the time to the swap."""
+    latents = latents_of(narrow.trained(narrow.identifier(), weights, "identify_swap"), renders)
+    pairs, network = PairSampler(renders, generator), narrow.swapper()
+    training.channels_last(network)
+
+    def step(number: int) -> dict[str, Tensor]:
+        batch = pairs.draw(BATCH)
+        target, truth, weight = swap_crops(batch, generator)
+        made = network(target.contiguous(memory_format=torch.channels_last), latents[batch.source_at])
+        return pixel_losses(made, truth, weight)
+
+    training.descend(step, {"swap": network}, folder=weights, steps=steps, rate=3e-3)
+
+
+def _together(weights: Path, steps: int, renders: data.Renders, generator: torch.Generator) -> None:
+    """Swap and identity network, with the identity network's own losses and a critic of likeness."""
+    pairs, wanted = PairSampler(renders, generator), features()
     identifier = narrow.identifier()
-    identifier.load_state_dict(torch.load(options.weights / "identify.pt", weights_only=True))
+    identifier.load_state_dict(torch.load(weights / "identify.pt", weights_only=True))
     heads = Heads(narrow.LATENT, wanted.shape[1])
-    heads.load_state_dict(torch.load(options.weights / "identify_heads.pt", weights_only=True))
+    heads.load_state_dict(torch.load(weights / "identify_heads.pt", weights_only=True))
     critic, network = Critic(identifier), narrow.swapper()
     for part in (identifier, critic, network):
         training.channels_last(part)
@@ -115,7 +154,7 @@ def main() -> None:
         }  # fmt: skip
 
     networks = {"swap": network, "identify_swap": identifier, "swap_heads": heads}
-    training.descend(step, networks, folder=options.weights, steps=options.steps, rate=2e-3, frozen=("swap_heads",))
+    training.descend(step, networks, folder=weights, steps=steps, rate=2e-3, frozen=("swap_heads",))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""SimSwap's generator in its four published variants (Chen et al., 2021, arXiv:2106.06340).
+"""SimSwap's generator in its four published variants (Chen et al., 2021, arXiv:2106.06340), and a shallow one.
 
 Module names follow the official checkpoints, so that they load strictly.
 """
@@ -15,7 +15,7 @@ from trtswap.errors import InputError
 
 @dataclass(frozen=True)
 class Variant:
-    """What tells the published generators apart.
+    """What tells the generators apart.
 
     Attributes:
         channels: of the stem and after each halving of the size.
@@ -35,6 +35,7 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
         "512-beta": Variant((32, 64, 128, 256, 512), 0, unit_range=True),
         "fix": Variant((64, 128, 256, 512), 1, unit_range=False),
         "fix-deep": Variant((64, 128, 256, 512, 512), 1, unit_range=False),
+        "shallow": Variant((64, 128, 256), 1, unit_range=True),
     }
 )
 
@@ -46,6 +47,8 @@ class SimSwap(nn.Module):
     Variants ``224`` and ``512-beta``: faces in 0..1 without mean and deviation, result in 0..1.
     Variants ``fix`` (256 pixels) and ``fix-deep`` (512 pixels): faces less the ImageNet mean (0.485, 0.456, 0.406)
     over the ImageNet deviation (0.229, 0.224, 0.225); the result is in the same colours, without bounds.
+    Variant ``shallow`` is not published: it halves the size twice only, so that a small network need not learn to draw
+    what it can keep; range as ``224``.
 
     Args:
         variant: a key of ``VARIANTS``.
