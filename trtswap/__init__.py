@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from trtswap.observer import Observer
     from trtswap.pack import Pack
     from trtswap.stages.identify import Identity
-from trtswap.swapper import Swapper, SwapResult
+    from trtswap.swapper import Swapper, SwapResult
 
 __all__ = [
     "BackendError",

@@ -146,7 +146,7 @@ FAULTS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], type[Exception]]] 
 }
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("stage", FAULTS)
 def test_a_fault_in_any_stage_ends_the_swap_with_one_error(
     stage: str, paste_pack: Path, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
