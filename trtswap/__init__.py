@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from trtswap.errors import (
     BackendError,
+    CalibrationError,
     CheckpointError,
     DeviceMemoryError,
     EngineBuildError,
@@ -13,6 +14,7 @@ from trtswap.errors import (
     InputError,
     PackError,
     PlanError,
+    PrecisionError,
     ReadError,
     SourceError,
     TrtswapError,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BackendError",
+    "CalibrationError",
     "CheckpointError",
     "DeviceMemoryError",
     "EngineBuildError",
@@ -44,6 +47,7 @@ __all__ = [
     "Pack",
     "PackError",
     "PlanError",
+    "PrecisionError",
     "ReadError",
     "SourceError",
     "SwapOptions",
