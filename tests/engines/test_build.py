@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from trtswap.backends import choose, open_engine
 from trtswap.backends import gpu as gpus
@@ -187,6 +188,7 @@ def test_a_folder_that_cannot_be_written_is_named(hand: Pack, monkeypatch: pytes
 
 
 def _build_in_child(folder: Path, results: "multiprocessing.Queue[str]") -> None:
+    torch.set_num_threads(1)  # a thread pool does not survive a fork
     built = build(Pack.load(folder), stages=("swap",))
     results.put(str(built["swap"]))
 
