@@ -7,7 +7,7 @@ samples="$("$bin/python" -c 'from trtswap.packs import find_pack; print(find_pac
 video="${VIDEO:-$samples/clip.mp4}"
 source="${SOURCE:-$samples/source_1.png}"
 truth=()
-[ -n "${VIDEO:-}${SOURCE:-}" ] || truth=("$samples/truth.mp4")
+[ -n "${VIDEO:-}${SOURCE:-}" ] || [ ! -f "$samples/truth.mp4" ] || truth=("$samples/truth.mp4")
 for file in "$video" "$source"; do
     if [ ! -f "$file" ]; then
         echo "make demo: $file does not exist. Give a video and a picture of a face: make demo VIDEO=in.mp4 SOURCE=face.png" >&2

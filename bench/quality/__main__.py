@@ -2,7 +2,8 @@
 
     python -m bench.quality [--pack avatar] [--count 120] [--cache FOLDER] [--grid GRID.jpg] [--out RESULT.json]
 
-Rows: no swap, an aligned paste of the source, the pack with default settings, and without each of its stages.
+Rows: no swap, an aligned paste of the source, the pack with default settings, without each of its stages, and the truth
+itself, whose figures are the best that can be reached.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from trtswap.geometry import compose, invert
 from trtswap.stages.parse import CLASSES
 
 from . import heldout, measures, video
-from .judge import Judge
+from .judge import WEIGHTS, Judge
 
 WITHOUT = {
     "ours": SwapOptions(),
@@ -40,13 +41,23 @@ class Judged:
     """What a picture is judged with.
 
     Attributes:
+        judge: None before it has been trained: then nobody's likeness is judged.
         latents: of the gallery's people [500, D], by the judge.
         detect: finds landmarks, with the pack's own detector.
     """
 
-    judge: Judge
+    judge: Judge | None
     latents: Tensor
     detect: Swapper
+
+
+def judged_by(detect: Swapper, cache: Path) -> Judged:
+    """The judge, if it has been trained, with its opinion of the gallery."""
+    if not WEIGHTS.exists():
+        return Judged(None, torch.zeros(0), detect)
+    judge = Judge()
+    images, landmarks = heldout.gallery(cache)
+    return Judged(judge, judge(images.float() / 255, landmarks), detect)
 
 
 def pasted(swaps: heldout.Swaps, faces: Tensor) -> Tensor:
@@ -106,10 +117,10 @@ def row(name: str, made: Tensor, swaps: heldout.Swaps, judged: Judged) -> list[d
         note("edge visibility", measures.edge_visibility(picture, truths[i], labels))
         if found[i] is not None and wanted[i] is not None:
             note("landmark error", measures.landmark_error(found[i], wanted[i]))  # type: ignore[arg-type]
-    latents = judged.judge(pictures, swaps.truths.landmarks)
-    cosine = latents @ judged.latents.T
-    values["top-1 of 500"] = (cosine.argmax(1) == swaps.people).float().tolist()
-    values["cosine to source"] = cosine.gather(1, swaps.people[:, None])[:, 0].tolist()
+    if judged.judge is not None:
+        cosine = judged.judge(pictures, swaps.truths.landmarks) @ judged.latents.T
+        values["top-1 of 500"] = (cosine.argmax(1) == swaps.people).float().tolist()
+        values["cosine to source"] = cosine.gather(1, swaps.people[:, None])[:, 0].tolist()
     return [measure.case(f"{name}: {key}", "1", v) for key, v in values.items()]
 
 
@@ -171,10 +182,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     swaps = heldout.swaps(options.count, options.cache)
-    images, landmarks = heldout.gallery(options.cache)
-    judge = Judge()
     with Swapper(options.pack) as plain:
-        judged = Judged(judge, judge(images.float() / 255, landmarks), plain)
+        judged = judged_by(plain, options.cache)
         sources = landmarks_of(plain, swaps.sources)
         centre = torch.stack([s if s is not None else swaps.targets.landmarks[0] for s in sources])
         columns = {"no swap": swaps.targets.images.movedim(1, -1), "paste": pasted(swaps, centre)}
@@ -182,6 +191,7 @@ def main() -> None:
         for name, choices in WITHOUT.items():
             with Swapper(options.pack, options=choices) as swapper:
                 columns[name] = swapped(swaps, swapper)
+        columns["truth"] = swaps.truths.images.movedim(1, -1)
         for name, made in columns.items():
             cases += row(name, made, swaps, judged)
         cases += video.cases(options.pack)

@@ -27,7 +27,7 @@ DESCRIPTION = (
 
 
 def recipe(weights: Path) -> Recipe:
-    """All five stages with the weights in a folder."""
+    """The stages with the weights in a folder; a restorer only where one has been trained."""
 
     def stage(
         found: StageSpec, make: Callable[[], nn.Module], graph: Callable[..., nn.Module], name: str
@@ -57,10 +57,12 @@ def recipe(weights: Path) -> Recipe:
                 spec("parse", size=narrow.CANVAS, templates=FFHQ),
                 narrow.parser, partial(Parse, takes=IMAGENET), "parse",
             ),
-            stage(
-                spec("restore", size=narrow.CANVAS, templates=FFHQ),
-                narrow.restorer, partial(Restore, takes=SYMMETRIC, gives=SYMMETRIC), "restore",
-            ),
+            *([
+                stage(
+                    spec("restore", size=narrow.CANVAS, templates=FFHQ),
+                    narrow.restorer, partial(Restore, takes=SYMMETRIC, gives=SYMMETRIC), "restore",
+                )
+            ] if (weights / "restore.pt").exists() else []),
         ),
     )  # fmt: skip
 
