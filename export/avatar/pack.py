@@ -17,7 +17,7 @@ from trtswap.pack import StageSpec
 from . import narrow
 
 Make = Callable[[], nn.Module]
-DETECT_THRESHOLD = 0.6
+DETECT_THRESHOLD = 0.7
 SIMILARITY = 0.35  # cosine above which two pictures show the same avatar
 MAX_FACES = 32
 DESCRIPTION = (

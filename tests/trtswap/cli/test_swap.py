@@ -14,7 +14,6 @@ from PIL import Image
 from trtswap.cli.runtime import Runtime
 from trtswap.errors import TrtswapError
 from trtswap.options import SwapOptions
-from trtswap.packs import find_pack
 from trtswap.swapper import Swapper
 
 from .conftest import Run, frames_in
@@ -268,12 +267,14 @@ def test_report(swap: Run, clips: Path, face: Path, tmp_path: Path) -> None:
     assert "Pack paste 1, onnxruntime on the CPU" in page
 
 
-class TestSampleSource:
-    """`trtswap swap in.mp4` alone shows the pack's own sample, and says so."""
-
-    def test_the_sample_is_used_and_named(self, run: Run, tmp_path: Path) -> None:
-        clip = find_pack("avatar") / "samples" / "clip.mp4"
-        ran = run("swap", clip, "-o", tmp_path / "out.mp4", "--end", "0.2", "--preset", "ultrafast")
-        assert ran.code == 0
-        assert "the pack's sample source_1.png" in ran.said
-        assert (tmp_path / "out.mp4").is_file()
+def test_the_packs_sample_is_shown_and_named_without_a_source(
+    run: Run, clips: Path, paste_pack: Path, face: Path, tmp_path: Path
+) -> None:
+    pack = Path(shutil.copytree(paste_pack, tmp_path / "pack"))
+    (pack / "samples").mkdir()
+    shutil.copy(face, pack / "samples" / "source_1.png")
+    target = tmp_path / "out.mp4"
+    ran = run("swap", clips / "one.mp4", "--pack", pack, "-o", target, "--end", "0.2", "--preset", "ultrafast")
+    assert ran.code == 0
+    assert "the pack's sample source_1.png" in ran.said
+    assert target.is_file()

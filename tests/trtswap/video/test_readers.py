@@ -239,8 +239,8 @@ def test_decords_decode_ahead_is_thrown_away(
 def test_a_missing_library_says_how_to_get_it(
     pictures: list[np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = write(tmp_path / "clip.mkv", pictures[:3], KINDS["decord"])
     for name in ("decord", "dali"):
+        path = write(tmp_path / f"{name}.mkv", pictures[:3], KINDS[name])
         monkeypatch.setitem(__import__("sys").modules, MODULES[name], None)
         with pytest.raises(ReadError, match=rf'pip install "trtswap\[{name}\]"'):
             open_reader(path, reader=name)
