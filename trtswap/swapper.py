@@ -32,7 +32,7 @@ from trtswap.video.writer import VideoWriter
 
 # Detection alone casts nobody.
 NOBODY = OneForAll(Identity(torch.zeros(0)))
-# Source pictures are often close-ups; a face that fills the picture is found better in a smaller copy of it.
+# Source pictures are often close-ups; a face that fills the picture is found in a smaller copy of it.
 SOURCE_SIZES = (640, 320, 160)
 
 
@@ -118,8 +118,8 @@ class Swapper:
     def _latent(self, image: Any, name: str, pick: str | int) -> Tensor:
         rgb = read_image(image) if isinstance(image, str | Path) else torch.as_tensor(image)
         frames = frames_from_rgb(rgb[None]).to(self.choice.device)
-        found = [self._pipeline.detect(frames, size=size) for size in SOURCE_SIZES]
-        faces = max(found, key=lambda faces: float(faces.score.max()) if len(faces) else 0.0)
+        found = (self._pipeline.detect(frames, size=size) for size in SOURCE_SIZES)
+        faces = next((f for f in found if len(f)), Faces.none())
         return self._pipeline.identify(frames, _pick(faces, name, pick))
 
     def detect(self, frames: Any) -> Faces:
