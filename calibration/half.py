@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from trtswap.calibration.islands import Islands, Scale
+from trtswap.calibration.prepared import rebuilt
 from trtswap.export.arithmetic import element_types
 
 FULL, HALF = int(TensorProto.FLOAT), int(TensorProto.FLOAT16)
@@ -55,16 +56,7 @@ class _Conversion:
         for name in self.outputs:
             if self._is_float(name) and FULL not in self.versions[name]:
                 self._cast(self.versions[name][HALF], FULL, name)
-        graph = helper.make_graph(
-            self.nodes,
-            self.model.graph.name,
-            self.model.graph.input,
-            self.model.graph.output,
-            list(self.constants.values()),
-        )
-        made = helper.make_model(graph, producer_name="trtswap", opset_imports=self.model.opset_import)
-        made.ir_version = self.model.ir_version
-        return made
+        return rebuilt(self.model, self.nodes, self.constants.values())
 
     def _plain(self, node: NodeProto) -> None:
         kind = FULL if node.output[0] in self.islands.full else HALF

@@ -1,5 +1,7 @@
 """A graph with as few kinds of nodes as precision has to care about."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape_inference
@@ -68,3 +70,12 @@ def _drop_unused_constants(model: ModelProto) -> None:
     kept = [t for t in model.graph.initializer if t.name in used]
     del model.graph.initializer[:]
     model.graph.initializer.extend(kept)
+
+
+def rebuilt(model: ModelProto, nodes: Iterable[NodeProto], constants: Iterable[TensorProto]) -> ModelProto:
+    """A model with the inputs, outputs, opset and IR version of another, and other nodes and constants."""
+    old = model.graph
+    graph = helper.make_graph(list(nodes), old.name, old.input, old.output, list(constants))
+    made = helper.make_model(graph, producer_name="trtswap", opset_imports=model.opset_import)
+    made.ir_version = model.ir_version
+    return made

@@ -13,6 +13,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from trtswap.calibration.islands import FloatGraph, find_islands
+from trtswap.calibration.prepared import rebuilt
 from trtswap.calibration.table import TensorRange
 
 LEVELS = 127
@@ -66,16 +67,7 @@ class _Quantisation:
                 elif tensor in made_by_chosen or (chosen and self.graph.is_float(tensor)):
                     made.input[i] = self._pair(tensor)
             self.nodes.append(made)
-        graph = helper.make_graph(
-            self.nodes,
-            self.model.graph.name,
-            self.model.graph.input,
-            self.model.graph.output,
-            list(self.constants.values()),
-        )
-        made_model = helper.make_model(graph, producer_name="trtswap", opset_imports=self.model.opset_import)
-        made_model.ir_version = self.model.ir_version
-        return made_model
+        return rebuilt(self.model, self.nodes, self.constants.values())
 
     def _choose(self, full: Mapping[str, str]) -> set[str]:
         """Convolutions and the activations behind them, by their first output.

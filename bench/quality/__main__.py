@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from bench import measure
+from bench.avatars.check_detector import intersection_over_union
 from export.avatar.crops import canvas_transforms, cut, swap_transforms
 from trtswap import SwapOptions, Swapper
 from trtswap.errors import SourceError
@@ -132,7 +133,7 @@ def detector_and_parser(swapper: Swapper, swaps: heldout.Swaps) -> list[dict[str
         faces = swapper.detect(picture[None].contiguous())
         free = True
         for j in faces.score.argsort(descending=True).tolist():
-            hit = free and box_overlap(faces.box[j], swaps.targets.boxes[i]) >= 0.5
+            hit = free and intersection_over_union(faces.box[j], swaps.targets.boxes[i]) >= 0.5
             free = free and not hit
             scores.append(float(faces.score[j]))
             correct.append(hit)
@@ -146,12 +147,6 @@ def detector_and_parser(swapper: Swapper, swaps: heldout.Swaps) -> list[dict[str
     ]
 
 
-def box_overlap(a: Tensor, b: Tensor) -> float:
-    low, high = torch.maximum(a[:2], b[:2]), torch.minimum(a[2:], b[2:])
-    shared = (high - low).clamp(min=0).prod()
-    return float(shared / ((a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - shared))
-
-
 def parsed(swapper: Swapper, swaps: heldout.Swaps) -> tuple[Tensor, Tensor]:
     """Labels found and true, on the canvas: uint8 [M, P, P]."""
     size = swapper.pack.stages["parse"].size
@@ -159,7 +154,7 @@ def parsed(swapper: Swapper, swaps: heldout.Swaps) -> tuple[Tensor, Tensor]:
     canvas = cut(swaps.targets.images.float() / 255, transforms, size).clamp(0, 1)
     truth = cut(swaps.targets.labels[:, None].float(), transforms, size, mode="nearest")[:, 0].round().byte()
     engine = swapper.engines["parse"]
-    found = torch.cat([engine({"faces": canvas[i : i + 4]})["labels"].clone() for i in range(0, len(canvas), 4)])
+    found = torch.cat([engine(faces=canvas[i : i + 4])["labels"].clone() for i in range(0, len(canvas), 4)])
     return found, truth
 
 
