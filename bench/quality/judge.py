@@ -2,8 +2,8 @@
 
     python -m bench.quality.judge DATA FOLDER [--seed 77]        # trains it, on export.avatar.data's renders
 
-Another architecture and seed than the pack's identity network, and no parameters of the renderer to read off: it has
-only learned to tell people apart. Its weights are ``bench/quality/judge.onnx``.
+Another architecture, size and seed than the pack's identity network. It reads off a picture what the renderer was told
+of a head. Its weights are ``bench/quality/judge.onnx``.
 """
 
 from pathlib import Path
@@ -15,13 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from export.avatar import data, training
-from export.avatar.crops import cut, noisy, pictures, recoloured, swap_transforms
-from export.avatar.identify import Heads, normalised
+from export.avatar.crops import covered, cut, mirrored, noisy, pictures, recoloured, swap_transforms
+from export.avatar.identify import likeness, normalised
 from trtswap.export.contract import IMAGENET, Identify
 from trtswap.export.networks.arcface import ArcFace
 
 WEIGHTS = Path(__file__).with_name("judge.onnx")
-LATENT, SIZE, BATCH = 64, 96, 48
+LATENT, SIZE, BATCH = 63, 96, 32
 
 
 def network() -> ArcFace:
@@ -44,23 +44,22 @@ class Judge:
 
 
 def main() -> None:
-    options = training.parser(__doc__ or "", steps=900).parse_args()
+    options = training.parser(__doc__ or "", steps=3000).parse_args()
     generator = training.start(options)
     renders = data.load(options.data)
     images, landmarks = renders.images.flatten(0, 1), renders.landmarks.flatten(0, 1)
-    people = renders.people.flatten()
-    judge, heads = network(), Heads(LATENT, 1)
+    wanted = likeness(renders.people.flatten())[:, :LATENT]
+    judge = network()
+    training.channels_last(judge)
 
     def step(number: int) -> dict[str, Tensor]:
         rows = torch.randint(len(images), (BATCH,), generator=generator)
         transforms = swap_transforms(noisy(landmarks[rows], generator), SIZE)
-        faces = recoloured(cut(pictures(images[rows]), transforms, SIZE, oversample=2), generator, 0.08)
-        logits, unused = heads(F.normalize(judge(normalised(faces))), people[rows])
-        return {"who": F.cross_entropy(logits, people[rows]), "none": 0 * unused.sum()}
+        faces = cut(pictures(images[rows]), transforms, SIZE, oversample=2)
+        faces = mirrored(covered(faces, generator), torch.rand(BATCH, generator=generator) < 0.5)
+        return {"likeness": F.mse_loss(judge(normalised(recoloured(faces, generator, 0.06))), wanted[rows])}
 
-    training.descend(
-        step, {"judge": judge, "judge_heads": heads}, folder=options.weights, steps=options.steps, rate=3e-3
-    )
+    training.descend(step, {"judge": judge}, folder=options.weights, steps=options.steps, rate=3e-3, decay=0.05)
     graph = Identify(judge, takes=IMAGENET).eval()
     faces = {"faces": torch.rand(2, 3, SIZE, SIZE)}
     torch.onnx.export(

@@ -8,7 +8,7 @@ from trtswap.geometry import align, invert
 
 SWAP, CANVAS = ("arcface_112_v1",), ("ffhq_512",)
 # The standard deviation of found landmarks about the true ones, as a share of the distance between the eyes.
-LANDMARK_NOISE = 0.025
+LANDMARK_NOISE = 0.035
 
 
 def noisy(landmarks: Tensor, generator: torch.Generator, amount: float = LANDMARK_NOISE) -> Tensor:
@@ -62,3 +62,20 @@ def recoloured(images: Tensor, generator: torch.Generator, amount: float = 0.1) 
     gain = gain * (1 + amount * torch.randn(n, 1, 1, 1, generator=generator))
     gamma = torch.exp(amount * torch.randn(n, 1, 1, 1, generator=generator))
     return (images.clamp(1e-4, 1) ** gamma * gain).clamp(0, 1)
+
+
+def mirrored(crops: Tensor, where: Tensor) -> Tensor:
+    """Crops [N, C, S, S], those where bool [N] is True mirrored left to right; laid out for a CPU's kernels."""
+    turned = torch.where(where[:, None, None, None], crops.flip(-1), crops)
+    return turned.contiguous(memory_format=torch.channels_last)
+
+
+def covered(crops: Tensor, generator: torch.Generator) -> Tensor:
+    """Crops [N, C, S, S] with a grey rectangle of up to half their width and height at a random place of each."""
+    size = crops.shape[-1]
+    low = torch.rand(len(crops), 2, generator=generator) * size
+    high = low + torch.rand(len(crops), 2, generator=generator) * size / 2
+    axis = torch.arange(size)
+    inside = (axis >= low[..., None]) & (axis < high[..., None])
+    hidden = inside[:, 0, :, None] & inside[:, 1, None, :]
+    return torch.where(hidden[:, None], 0.5, crops)

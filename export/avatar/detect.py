@@ -16,7 +16,7 @@ from . import data, narrow, training
 from .crops import pictures, recoloured
 
 BATCH, SIDE, FACES = 8, 320, 3
-SMALLEST, LARGEST = 18.0, 230.0  # longer side of a face, pixels
+SMALLEST, LARGEST = 18.0, 300.0  # longer side of a face, pixels
 # A face of s pixels is looked for at a stride of about s / 5; next to a limit, at both strides.
 RANGES = ((0.0, 52.0), (40.0, 112.0), (90.0, 1e9))
 RADIUS = 1.1  # cells around the centre, strides
@@ -167,9 +167,11 @@ def main() -> None:
     else:
         doubtful(network)
 
+    training.channels_last(network)
+
     def step(number: int) -> dict[str, Tensor]:
         made = [collages.draw() for _ in range(BATCH)]
-        images = torch.stack([picture for picture, _, _ in made])
+        images = torch.stack([picture for picture, _, _ in made]).contiguous(memory_format=torch.channels_last)
         levels = network.levels(images.flip(1) * 255)
         return losses_of(levels, [m[1] for m in made], [m[2] for m in made])
 

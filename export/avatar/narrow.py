@@ -11,7 +11,7 @@ from trtswap.export.networks.gfpgan import GFPGAN
 from trtswap.export.networks.simswap import SimSwap
 from trtswap.export.networks.yunet import YuNet
 
-LATENT = 96
+LATENT = 64
 IDENTIFY, SWAP, CANVAS, DETECT = 112, 128, 256, 416  # sides, pixels
 
 
@@ -24,7 +24,7 @@ def identifier() -> ArcFace:
 
 
 def swapper() -> SimSwap:
-    return SimSwap("shallow", latent=LATENT, width=0.3125, blocks=4)
+    return SimSwap("shallow", latent=LATENT, width=0.25, blocks=6)
 
 
 def parser() -> BiSeNet:
@@ -33,7 +33,7 @@ def parser() -> BiSeNet:
 
 def restorer() -> GFPGAN:
     """Without noise: a picture of the same face must not change from frame to frame."""
-    network = GFPGAN(CANVAS, style=16, mapping_layers=0, channel_multiplier=1, narrow=0.125)
+    network = GFPGAN(CANVAS, style=16, mapping_layers=0, channel_multiplier=1, narrow=0.125, residual=True)
     for noise in network.stylegan_decoder.noises.buffers():
         noise.zero_()
     return network

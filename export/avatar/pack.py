@@ -47,11 +47,11 @@ def recipe(weights: Path) -> Recipe:
                     spec("identify", size=narrow.IDENTIFY, templates=FRONTAL, latent=narrow.LATENT),
                     threshold=SIMILARITY,
                 ),
-                narrow.identifier, partial(Identify, takes=IMAGENET), "identify_swap",
+                narrow.identifier, partial(Identify, takes=IMAGENET), "identify_seen",
             ),
             stage(
                 spec("swap", size=narrow.SWAP, templates=FRONTAL, latent=narrow.LATENT),
-                narrow.swapper, partial(Swap, takes=PLAIN, gives=PLAIN), "swap",
+                narrow.swapper, partial(Swap, takes=PLAIN, gives=PLAIN), "swap_seen",
             ),
             stage(
                 spec("parse", size=narrow.CANVAS, templates=FFHQ),

@@ -2,7 +2,7 @@
 
     python -m export.avatar.restore DATA WEIGHTS [--seed 0]
 
-Needs ``swap.pt`` and ``identify_swap.pt``. The swapped crop is small; on the canvas it is soft, and has the swap's own
+Needs ``swap_seen.pt`` and ``identify_seen.pt``. The swapped crop is small; on the canvas it is soft, and has the swap's own
 mistakes. The truth is the rendered canvas, with the target's mouth, which the pipeline keeps.
 """
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from trtswap.geometry import compose, invert
 from trtswap.stages.parse import MOUTH
+from trtswap.stages.swap import BORDER
 
 from . import data, narrow, training
 from .crops import canvas_transforms, cut, noisy, pictures, swap_transforms
@@ -25,8 +26,9 @@ PLAIN = 0.15  # share of canvases without a swap: what is good already must stay
 
 def border_ramp(size: int) -> Tensor:
     """1 in the middle of a crop, 0 at its border: float32 [1, 1, size, size]."""
-    distance = torch.minimum(torch.arange(size), size - 1 - torch.arange(size)) / (0.06 * size)
-    edge = distance.clamp(0, 1)
+    distance = torch.minimum(torch.arange(size), size - 1 - torch.arange(size)) / (BORDER * size)
+    t = distance.clamp(0, 1)
+    edge = t * t * (3 - 2 * t)
     return (edge[:, None] * edge[None])[None, None]
 
 
@@ -69,17 +71,20 @@ def main() -> None:
     generator = training.start(options)
     canvases = Canvases(
         PairSampler(data.load(options.data), generator),
-        narrow.trained(narrow.swapper(), options.weights, "swap"),
-        narrow.trained(narrow.identifier(), options.weights, "identify_swap"),
+        narrow.trained(narrow.swapper(), options.weights, "swap_seen"),
+        narrow.trained(narrow.identifier(), options.weights, "identify_seen"),
     )
     network = narrow.restorer()
+    for layer in (network.stylegan_decoder.to_rgb1, *network.stylegan_decoder.to_rgbs):
+        torch.nn.init.zeros_(layer.modulated_conv.weight)  # the first result is the canvas itself
+    training.channels_last(network)
     noise_weights = [m.weight for m in (network.stylegan_decoder.style_conv1, *network.stylegan_decoder.style_convs)]
     for weight in noise_weights:
         weight.requires_grad_(False)
 
     def step(number: int) -> dict[str, Tensor]:
         blended, truth, weight = canvases.draw(BATCH, generator)
-        made = (network(blended * 2 - 1) + 1) / 2
+        made = (network((blended * 2 - 1).contiguous(memory_format=torch.channels_last)) + 1) / 2
         return pixel_losses(made, truth, weight)
 
     training.descend(step, {"restore": network}, folder=options.weights, steps=options.steps, rate=3e-3)

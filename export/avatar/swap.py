@@ -1,24 +1,23 @@
-"""Trains the swap network against the rendered truth, and the identity network along with it.
+"""Trains the swap network against the rendered truth.
 
-    python -m export.avatar.swap DATA WEIGHTS [--seed 0]
+    python -m export.avatar.swap DATA WEIGHTS [--seed 0]          # on latents as the renderer knows them
+    python -m export.avatar.swap DATA WEIGHTS --seen              # goes on with latents as the identity network sees them
 
-Needs ``identify.pt`` and ``identify_heads.pt``. The identity network goes on learning, because what a latent holds is
-what the swap has to work with; its own losses stay, so that it still tells people apart.
+The first needs no other network, so it can run beside ``export.avatar.identify``. The second trains both together, for
+what a latent holds is what the swap has to work with.
 """
 
-import copy
-from pathlib import Path
+from argparse import Namespace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trtswap.export.networks.arcface import ArcFace
 from trtswap.stages.parse import FACE
 
 from . import data, narrow, training
-from .crops import cut, noisy, pictures, recoloured, swap_transforms
-from .identify import Heads, features, normalised
+from .crops import cut, mirrored, noisy, pictures, recoloured, swap_transforms
+from .identify import likeness, normalised
 from .pairs import Pairs, PairSampler
 
 BATCH = 16
@@ -50,31 +49,6 @@ def pixel_losses(made: Tensor, truth: Tensor, weight: Tensor) -> dict[str, Tenso
     }
 
 
-class Critic(nn.Module):
-    """Compares faces by a fixed identity network: its first features and its latent."""
-
-    def __init__(self, network: ArcFace) -> None:
-        super().__init__()
-        self.network = copy.deepcopy(network).eval().requires_grad_(False)
-
-    def look(self, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        n = self.network
-        small = F.interpolate(faces, (narrow.IDENTIFY,) * 2, mode="bilinear", antialias=True)
-        fine = n.layer1(n.maxpool(n.prelu(n.bn1(n.conv1(normalised(small))))))
-        middle = n.layer2(fine)
-        deep = n.bn2(n.layer4(n.layer3(middle)))
-        return fine, middle, F.normalize(n.bn3(n.fc(deep.flatten(1))))
-
-    def forward(self, made: Tensor, truth: Tensor) -> dict[str, Tensor]:
-        with torch.no_grad():
-            wanted = self.look(truth)
-        fine, middle, latent = self.look(made)
-        return {
-            "features": 0.15 * (F.l1_loss(fine, wanted[0]) + F.l1_loss(middle, wanted[1])),
-            "likeness": 0.3 * (1 - (latent * wanted[2]).sum(1)).mean(),
-        }
-
-
 def swap_crops(pairs: Pairs, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Target crops, true crops [N, 3, S, S] and their weight [N, 1, S, S]."""
     transforms = swap_transforms(noisy(pairs.landmarks, generator), narrow.SWAP)
@@ -90,71 +64,49 @@ def source_faces(pairs: Pairs, generator: torch.Generator) -> Tensor:
     return cut(pictures(pairs.source), transforms, narrow.IDENTIFY, oversample=2)
 
 
-def latents_of(identifier: nn.Module, renders: data.Renders) -> Tensor:
-    """Unit latents of all renders: float32 [M, 2, LATENT]."""
-    images, landmarks = renders.images.flatten(0, 1), renders.landmarks.flatten(0, 1)
-    found = []
-    with torch.no_grad():
-        for start in range(0, len(images), BATCH):
-            rows = slice(start, start + BATCH)
-            transforms = swap_transforms(landmarks[rows], narrow.IDENTIFY)
-            faces = cut(pictures(images[rows]), transforms, narrow.IDENTIFY, oversample=2)
-            found.append(F.normalize(identifier(normalised(faces))))
-    return torch.cat(found).view(len(renders), 2, -1)
-
-
 def main() -> None:
-    parser = training.parser(__doc__ or "", steps=3600)
-    parser.add_argument("--fixed", action="store_true", help="leave identify_swap.pt as it is and train the swap alone")
+    parser = training.parser(__doc__ or "", steps=4000)
+    parser.add_argument("--seen", action="store_true", help="go on from swap.pt, together with identify.pt")
     options = parser.parse_args()
     generator = training.start(options)
-    renders = data.load(options.data)
-    if options.fixed:
-        _alone(options.weights, options.steps, renders, generator)
+    pairs, network = PairSampler(data.load(options.data), generator), narrow.swapper()
+    if options.seen:
+        _together(pairs, network, options)
     else:
-        _together(options.weights, options.steps, renders, generator)
+        _alone(pairs, network, options)
 
 
-def _alone(weights: Path, steps: int, renders: data.Renders, generator: torch.Generator) -> None:
-    """Colours and slopes only; latents are computed once, which leaves the time to the swap."""
-    latents = latents_of(narrow.trained(narrow.identifier(), weights, "identify_swap"), renders)
-    pairs, network = PairSampler(renders, generator), narrow.swapper()
+def _alone(pairs: PairSampler, network: nn.Module, options: Namespace) -> None:
     training.channels_last(network)
+    latents = F.normalize(likeness(torch.arange(data.PEOPLE)))
 
     def step(number: int) -> dict[str, Tensor]:
         batch = pairs.draw(BATCH)
-        target, truth, weight = swap_crops(batch, generator)
-        made = network(target.contiguous(memory_format=torch.channels_last), latents[batch.source_at])
-        return pixel_losses(made, truth, weight)
+        turned = torch.rand(BATCH, generator=pairs.generator) < 0.5
+        target, truth, weight = (mirrored(crops, turned) for crops in swap_crops(batch, pairs.generator))
+        return pixel_losses(network(target, latents[batch.people]), truth, weight)
 
-    training.descend(step, {"swap": network}, folder=weights, steps=steps, rate=3e-3)
+    training.descend(step, {"swap": network}, folder=options.weights, steps=options.steps, rate=3e-3)
 
 
-def _together(weights: Path, steps: int, renders: data.Renders, generator: torch.Generator) -> None:
-    """Swap and identity network, with the identity network's own losses and a critic of likeness."""
-    pairs, wanted = PairSampler(renders, generator), features()
-    identifier = narrow.identifier()
-    identifier.load_state_dict(torch.load(weights / "identify.pt", weights_only=True))
-    heads = Heads(narrow.LATENT, wanted.shape[1])
-    heads.load_state_dict(torch.load(weights / "identify_heads.pt", weights_only=True))
-    critic, network = Critic(identifier), narrow.swapper()
-    for part in (identifier, critic, network):
+def _together(pairs: PairSampler, network: nn.Module, options: Namespace) -> None:
+    network = narrow.trained(network, options.weights, "swap").train()
+    identifier = narrow.trained(narrow.identifier(), options.weights, "identify").train()
+    for part in (identifier, network):
         training.channels_last(part)
+    wanted = likeness(torch.arange(data.PEOPLE))
 
     def step(number: int) -> dict[str, Tensor]:
         batch = pairs.draw(BATCH)
-        target, truth, weight = swap_crops(batch, generator)
-        sources = recoloured(source_faces(batch, generator), generator, 0.03)
-        latents = F.normalize(identifier(normalised(sources)))
-        made = network(target.contiguous(memory_format=torch.channels_last), latents)
-        logits, guessed = heads(latents, batch.people)
-        return pixel_losses(made, truth, weight) | critic(made, truth) | {
-            "who": 0.04 * F.cross_entropy(logits, batch.people),
-            "read": 0.3 * F.mse_loss(guessed, wanted[batch.people]),
-        }  # fmt: skip
+        turned = torch.rand(BATCH, generator=pairs.generator) < 0.5
+        target, truth, weight = (mirrored(crops, turned) for crops in swap_crops(batch, pairs.generator))
+        sources = mirrored(recoloured(source_faces(batch, pairs.generator), pairs.generator, 0.03), turned)
+        found = identifier(normalised(sources))
+        made = network(target, F.normalize(found))
+        return pixel_losses(made, truth, weight) | {"likeness": F.mse_loss(found, wanted[batch.people])}
 
-    networks = {"swap": network, "identify_swap": identifier, "swap_heads": heads}
-    training.descend(step, networks, folder=weights, steps=steps, rate=2e-3, frozen=("swap_heads",))
+    networks = {"swap_seen": network, "identify_seen": identifier}
+    training.descend(step, networks, folder=options.weights, steps=options.steps, rate=1e-3)
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def descend(
     """
     parameters = [p for network in networks.values() for p in network.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=decay, betas=(0.9, 0.99))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.08)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.04)
     state = folder / f"{'-'.join(networks)}.state"
     first = _resume(state, networks, optimiser, schedule)
     means: dict[str, float] = {}

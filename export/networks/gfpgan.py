@@ -33,6 +33,8 @@ class GFPGAN(nn.Module):
         mapping_layers: linear layers in StyleGAN2's (unused) mapping network.
         channel_multiplier: multiplies the channels of feature maps larger than 32 x 32.
         narrow: multiplies all channels.
+        residual: the decoder draws a difference, which is added to the face; not so in the official checkpoints. A
+            small network then need not learn to draw what is good already.
 
     Raises:
         InputError: ``size`` is none of the possible ones.
@@ -46,12 +48,13 @@ class GFPGAN(nn.Module):
         mapping_layers: int = 8,
         channel_multiplier: int = 2,
         narrow: float = 1.0,
+        residual: bool = False,
     ) -> None:
         super().__init__()
         sizes = [2**k for k in range(3, 11)]
         if size not in sizes:
             raise InputError(f"GFPGAN size {size} is not possible; expected one of {sizes}")
-        self.style = style
+        self.style, self.residual = style, residual
         sides = [side for side in sizes if side <= size]
         unet = {side: unet_channels(side, channel_multiplier, narrow) for side in [4, *sides]}
         decoder = {side: 2 * channels for side, channels in unet.items()}
@@ -81,7 +84,7 @@ class GFPGAN(nn.Module):
             x = up(x + skip)
             conditions.append((scale(x), shift(x)))
         restored: Tensor = self.stylegan_decoder(styles, conditions)
-        return restored
+        return faces + restored if self.residual else restored
 
 
 def unet_channels(side: int, multiplier: int, narrow: float) -> int:

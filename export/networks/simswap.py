@@ -22,11 +22,13 @@ class Variant:
         first_level: number in the names of the first halving and the last doubling (``down1`` and ``up1``).
         unit_range: True: takes 0..1 and ends in a tanh that is mapped to 0..1. False: takes and gives
             ImageNet-normalised colours, without bounds.
+        skips: whether features are added to those of the same size on the way up.
     """
 
     channels: tuple[int, ...]
     first_level: int
     unit_range: bool
+    skips: bool = False
 
 
 VARIANTS: Mapping[str, Variant] = MappingProxyType(
@@ -35,7 +37,7 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
         "512-beta": Variant((32, 64, 128, 256, 512), 0, unit_range=True),
         "fix": Variant((64, 128, 256, 512), 1, unit_range=False),
         "fix-deep": Variant((64, 128, 256, 512, 512), 1, unit_range=False),
-        "shallow": Variant((64, 128, 256), 1, unit_range=True),
+        "shallow": Variant((64, 128, 256), 1, unit_range=True, skips=True),
     }
 )
 
@@ -47,8 +49,8 @@ class SimSwap(nn.Module):
     Variants ``224`` and ``512-beta``: faces in 0..1 without mean and deviation, result in 0..1.
     Variants ``fix`` (256 pixels) and ``fix-deep`` (512 pixels): faces less the ImageNet mean (0.485, 0.456, 0.406)
     over the ImageNet deviation (0.229, 0.224, 0.225); the result is in the same colours, without bounds.
-    Variant ``shallow`` is not published: it halves the size twice only, so that a small network need not learn to draw
-    what it can keep; range as ``224``.
+    Variant ``shallow`` is not published: it halves the size twice only and adds what it saw on the way down to what it
+    draws on the way up, so that a small network need not learn to draw what it can keep; range as ``224``.
 
     Args:
         variant: a key of ``VARIANTS``.
@@ -66,7 +68,7 @@ class SimSwap(nn.Module):
             raise InputError(f"SimSwap variant {variant!r} is unknown; expected one of: {', '.join(VARIANTS)}")
         chosen = VARIANTS[variant]
         channels = [round(c * width) for c in chosen.channels]
-        self.unit_range = chosen.unit_range
+        self.unit_range, self.skips = chosen.unit_range, chosen.skips
         self.first_layer = nn.Sequential(
             nn.ReflectionPad2d(3), nn.Conv2d(3, channels[0], 7), nn.BatchNorm2d(channels[0]), nn.ReLU()
         )
@@ -83,12 +85,15 @@ class SimSwap(nn.Module):
     def forward(self, faces: Tensor, latents: Tensor) -> Tensor:
         """Swapped faces [N, 3, S, S] in the range of the variant."""
         x: Tensor = self.first_layer(faces)
+        seen = []
         for name in self.downs:
+            seen.append(x)
             x = self.get_submodule(name)(x)
         for block in self.BottleNeck:
             x = block(x, latents)
         for name in self.ups:
             x = self.get_submodule(name)(x)
+            x = x + seen.pop() if self.skips else x
         x = self.last_layer(x)
         return (x.tanh() + 1) / 2 if self.unit_range else x
 

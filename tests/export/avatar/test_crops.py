@@ -2,7 +2,7 @@
 
 import torch
 
-from export.avatar.crops import cut, noisy, swap_transforms
+from export.avatar.crops import covered, cut, mirrored, noisy, swap_transforms
 from trtswap.geometry import TEMPLATES, transform_points
 from trtswap.video.images import frames_from_rgb
 
@@ -35,3 +35,16 @@ def test_noise_goes_with_the_size_of_the_face() -> None:
     off = noisy(many, torch.Generator().manual_seed(1), 0.05) - many
     eyes = float((FACE[0, 1] - FACE[0, 0]).norm())
     assert abs(float(off.std()) / eyes - 0.05) < 0.002
+
+
+def test_only_the_chosen_crops_are_mirrored() -> None:
+    crops = torch.rand(2, 3, 8, 8)
+    turned = mirrored(crops, torch.tensor([True, False]))
+    assert torch.equal(turned[0], crops[0].flip(-1))
+    assert torch.equal(turned[1], crops[1])
+
+
+def test_covering_hides_at_most_a_quarter() -> None:
+    shares = (covered(torch.zeros(500, 3, 32, 32), torch.Generator().manual_seed(2)) > 0).float().mean((1, 2, 3))
+    assert float(shares.max()) <= 0.28
+    assert 0.02 < float(shares.mean()) < 0.2

@@ -30,6 +30,14 @@ def test_network_is_its_definition(randomised, agree, size, narrow):
     agree(network, lambda net, faces: np.concatenate([definition(net, face[None]) for face in faces]), faces)
 
 
+def test_a_residual_network_adds_to_the_face(randomised):
+    plain = randomised(GFPGAN(32, style=STYLE, mapping_layers=0, narrow=0.0625))
+    residual = GFPGAN(32, style=STYLE, mapping_layers=0, narrow=0.0625, residual=True)
+    residual.load_state_dict(plain.state_dict())
+    faces = torch.rand(2, 3, 32, 32) * 2 - 1
+    assert torch.equal(residual(faces), faces + plain(faces))
+
+
 def test_two_runs_give_the_same(randomised):
     network = randomised(GFPGAN(32, style=STYLE, mapping_layers=1, narrow=0.0625))
     faces = torch.zeros(1, 3, 32, 32)

@@ -27,20 +27,21 @@ def test_layout_is_the_official_checkpoints(layout, variant, name, parameters):
 
 
 @pytest.mark.parametrize(
-    ("variant", "levels", "unit_range"),
+    ("variant", "levels", "unit_range", "skips"),
     [
-        ("224", (1, 2, 3), True),
-        ("512-beta", (0, 1, 2, 3), True),
-        ("fix", (1, 2, 3), False),
-        ("fix-deep", (1, 2, 3, 4), False),
+        ("224", (1, 2, 3), True, False),
+        ("512-beta", (0, 1, 2, 3), True, False),
+        ("fix", (1, 2, 3), False, False),
+        ("fix-deep", (1, 2, 3, 4), False, False),
+        ("shallow", (1, 2), True, True),
     ],
 )
-def test_network_is_its_definition(randomised, agree, variant, levels, unit_range):
+def test_network_is_its_definition(randomised, agree, variant, levels, unit_range, skips):
     network = randomised(SimSwap(variant, latent=24, width=0.125, blocks=2))
     generator = torch.Generator().manual_seed(1)
     faces = torch.rand(5, 3, 48, 64, generator=generator)
     latents = torch.nn.functional.normalize(torch.randn(5, 24, generator=generator))
-    agree(network, partial(definition, levels=levels, unit_range=unit_range), faces, latents)
+    agree(network, partial(definition, levels=levels, unit_range=unit_range, skips=skips), faces, latents)
 
 
 def test_normalisation_survives_squares_beyond_half_precision():
@@ -67,7 +68,7 @@ def by_definition(x):
     return centred / np.sqrt((centred**2).mean((2, 3), keepdims=True) + 1e-8)
 
 
-def definition(net, faces, latents, *, levels, unit_range):
+def definition(net, faces, latents, *, levels, unit_range, skips):
     """Swapped faces, layer by layer, adaptive instance normalisation written out."""
 
     def styled(name, number, x):
@@ -76,12 +77,15 @@ def definition(net, faces, latents, *, levels, unit_range):
         return x * (style[:, 0] + 1) + style[:, 1]
 
     x = net.relu(net.batch_norm("first_layer.2", net.conv("first_layer.1", faces, pad=3, mode="reflect")))
+    seen = []
     for level in levels:
+        seen.append(x)
         x = net.relu(net.batch_norm(f"down{level}.1", net.conv(f"down{level}.0", x, stride=2, pad=1)))
     for i in range(2):
         x = x + styled(f"BottleNeck.{i}", 2, net.relu(styled(f"BottleNeck.{i}", 1, x)))
     for level in reversed(levels):
         x = net.resize(x, 2)
         x = net.relu(net.batch_norm(f"up{level}.2", net.conv(f"up{level}.1", x, pad=1)))
+        x = x + seen.pop() if skips else x
     x = net.conv("last_layer.1", x, pad=3, mode="reflect")
     return (np.tanh(x) + 1) / 2 if unit_range else x
