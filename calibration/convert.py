@@ -13,7 +13,7 @@ from onnx import ModelProto
 
 from trtswap.backends import choose
 from trtswap.calibration.clip import Still, choose_stills
-from trtswap.calibration.gate import Tolerance, answers_of, compare_frames, figures_of, not_finite, refuse
+from trtswap.calibration.gate import answers_of, compare_frames, not_finite, refuse
 from trtswap.calibration.half import half_graph
 from trtswap.calibration.islands import find_islands
 from trtswap.calibration.prepared import prepared
@@ -22,6 +22,7 @@ from trtswap.calibration.rounding import rounding_graph
 from trtswap.calibration.samples import PICTURES, Seen, TappedPipeline, adversarial, generated, watch
 from trtswap.calibration.table import CalibrationTable, TensorRange
 from trtswap.export.arithmetic import full_precision_share, sizes_of
+from trtswap.export.closeness import Tolerance, figures_of
 from trtswap.export.graph import checked
 from trtswap.export.writer import PackWriter
 from trtswap.options import SwapOptions

@@ -9,7 +9,6 @@ import onnx
 import pytest
 
 from trtswap.calibration import CalibrationTable, calibrate, to_half, to_int8
-from trtswap.calibration.gate import figures_of
 from trtswap.calibration.half import half_graph
 from trtswap.calibration.islands import Islands, find_islands
 from trtswap.calibration.prepared import prepared
@@ -17,6 +16,7 @@ from trtswap.calibration.rounding import rounding_graph
 from trtswap.calibration.samples import adversarial, generated
 from trtswap.errors import CalibrationError, ExportError, InputError, PrecisionError
 from trtswap.export.arithmetic import full_precision_share, multiply_adds, sizes_of
+from trtswap.export.closeness import figures_of
 from trtswap.pack import Pack
 
 from .graphs import inferred, run
