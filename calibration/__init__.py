@@ -5,10 +5,10 @@ table.save(pack.path / "calibration.json")
 half = to_half(pack, table, Path("avatar-fp16"), held_out="clip.mp4")
 """
 
-from trtswap.calibration.convert import half_stage, int8_stage, to_half, to_int8
-from trtswap.calibration.gate import TOLERANCES, Tolerance
+from trtswap.calibration.convert import half_stage, int8_stage, ruled_share, to_half, to_int8
 from trtswap.calibration.measure import calibrate
 from trtswap.calibration.table import FILE, CalibrationTable, TensorRange, pack_hash
+from trtswap.export.closeness import TOLERANCES, Tolerance
 
 __all__ = [
     "FILE",
@@ -20,6 +20,7 @@ __all__ = [
     "half_stage",
     "int8_stage",
     "pack_hash",
+    "ruled_share",
     "to_half",
     "to_int8",
 ]

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trtswap.errors import CalibrationError
+from trtswap.errors import CalibrationError, ReadError
 from trtswap.faces import Faces
 from trtswap.frames import Frames
 from trtswap.geometry import align
@@ -117,14 +117,25 @@ def _candidates(source: Path | str | Any, count: int) -> Iterator[tuple[Frames, 
     with VideoReader(source, batch_size=1) as reader:
         duration = reader.info.duration or 0.0
     seen = set[float]()
-    for k in range(count):
-        # Not the very end: the last frame may begin earlier.
-        with VideoReader(source, batch_size=1, start=duration * k / (count + 1)) as reader:
-            frames = next(iter(reader), None)
-        time = None if frames is None else round(float(frames.pts[0] * frames.time_base), 6)
-        if frames is not None and time is not None and time not in seen:
+    for start in (duration * k / (count + 1) for k in range(count)):
+        frames = _frame_at(source, start)
+        if frames is None:
+            return
+        time = round(float(frames.pts[0] * frames.time_base), 6)
+        if time not in seen:
             seen.add(time)
             yield frames, time
+
+
+def _frame_at(source: Path | str, start: float) -> Frames | None:
+    """The first frame from a time in seconds on; None where the last frame of the video began before."""
+    try:
+        with VideoReader(source, batch_size=1, start=start) as reader:
+            return next(iter(reader), None)
+    except ReadError:
+        if start == 0:
+            raise
+        return None
 
 
 def _look(frames: Frames, faces: Faces) -> Tensor:

@@ -13,15 +13,16 @@ from onnx import ModelProto
 
 from trtswap.backends import choose
 from trtswap.calibration.clip import Still, choose_stills
-from trtswap.calibration.gate import Tolerance, answers_of, compare_frames, figures_of, not_finite, refuse
+from trtswap.calibration.gate import answers_of, compare_frames, not_finite, refuse
 from trtswap.calibration.half import half_graph
-from trtswap.calibration.islands import find_islands
+from trtswap.calibration.islands import FloatGraph, find_islands, ruled
 from trtswap.calibration.prepared import prepared
 from trtswap.calibration.quantise import quantised_graph
 from trtswap.calibration.rounding import rounding_graph
 from trtswap.calibration.samples import PICTURES, Seen, TappedPipeline, adversarial, generated, watch
 from trtswap.calibration.table import CalibrationTable, TensorRange
-from trtswap.export.arithmetic import full_precision_share, sizes_of
+from trtswap.export.arithmetic import full_precision_share, multiply_adds, sizes_of
+from trtswap.export.closeness import Tolerance, figures_of
 from trtswap.export.graph import checked
 from trtswap.export.writer import PackWriter
 from trtswap.options import SwapOptions
@@ -115,6 +116,20 @@ def int8_stage(stage: StageSpec, ranges: Mapping[str, TensorRange]) -> ModelProt
         CalibrationError, ExportError: see :func:`to_int8`.
     """
     return checked(quantised_graph(prepared(stage), ranges, stage.name), stage.name)
+
+
+def ruled_share(stage: StageSpec) -> float:
+    """Share of a stage's multiply-adds, 0..1, that the rules leave in FP32 in an FP16 graph, before any calibration.
+
+    What is measured adds nothing to it where the weights of convolutions and products are constants, as they are in all
+    graphs that are exported here: their ranges only scale them.
+
+    Raises:
+        CalibrationError, ExportError: the graph is not in FP32, or has tensors of unknown shape.
+    """
+    model = prepared(stage)
+    counted, full = multiply_adds(model, sizes_of(stage)), ruled(FloatGraph(model, {}), stage.name)
+    return sum(count for node, count in counted.items() if node in full) / max(1, sum(counted.values()))
 
 
 def _convert(

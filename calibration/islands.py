@@ -91,7 +91,7 @@ def find_islands(model: ModelProto, ranges: Mapping[str, TensorRange], stage: st
         CalibrationError: the table lacks a tensor of the graph.
     """
     graph = FloatGraph(model, ranges)
-    full = dict(_structural(graph, stage))
+    full = ruled(graph, stage)
     scales: dict[str, Scale] = {}
     for node in graph.nodes:
         name = node.output[0]
@@ -142,6 +142,16 @@ def _absmax(tensor: TensorProto) -> float:
     values = np.abs(numpy_helper.to_array(tensor))
     finite = values[np.isfinite(values)]
     return float(finite.max()) if finite.size else 0.0
+
+
+def ruled(graph: FloatGraph, stage: str) -> dict[str, str]:
+    """Nodes that stay in FP32 whatever is measured, and why; each is called by its first output.
+
+    Args:
+        graph: to look at; its ranges are not asked for.
+        stage: what the graph is for.
+    """
+    return dict(_structural(graph, stage))
 
 
 def _structural(graph: FloatGraph, stage: str) -> Iterator[tuple[str, str]]:

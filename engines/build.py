@@ -31,8 +31,9 @@ from trtswap.engines.half import Graphs, graphs_of
 from trtswap.engines.progress import BuildListener, Silent
 from trtswap.engines.recipe import Overrides, Recipe, default_recipe
 from trtswap.engines.timing_cache import TimingCache
-from trtswap.engines.verify import Tolerance, check, compare
+from trtswap.engines.verify import check, compare
 from trtswap.errors import InputError, PlanError, TrtswapError
+from trtswap.export.closeness import Tolerance
 from trtswap.pack import Pack, StageSpec
 
 CPU = torch.device("cpu")
@@ -126,6 +127,7 @@ def build_engines(
         InputError: the pack has no such stage, or a recipe has values that are none.
         PlanError: the cache cannot be written to.
         PackError: the pack cannot be converted.
+        PrecisionError: converted graphs are too far from the pack's, or its tolerances have an unknown name.
     """
     unknown = set(options.stages) - set(pack.stages)
     if unknown:
@@ -238,6 +240,7 @@ class _Job:
         return changes or f"it was built with TensorRT {record.place.tensorrt} on {record.place.gpu}"
 
     def _build(self, key: str, recipe: Recipe, listener: Listener) -> StoredPlan:
+        tolerance = Tolerance.of(self.pack, self.precision)
         graph = self.graphs.stage(self.source.name)
         with OnnxRuntimeEngine(self.source.path, device=CPU, precision=self.source.precision) as reference:
             inputs, outputs = tensors_of(reference)
@@ -247,8 +250,8 @@ class _Job:
             record = self._record(graph, recipe, data, key=key, inputs=inputs, outputs=outputs, build_seconds=seconds)
             with TensorRtEngine(self.source.path, record, data, gpu=self.gpu) as engine:
                 figures = compare(self.source, engine, reference, recipe)
-                check(self.source, figures, Tolerance.of(self.pack, self.precision))
-                record = replace(record, difference=figures, device_memory_bytes=engine.device_memory_bytes)
+                check(self.source, figures, tolerance)
+                record = replace(record, difference=figures.limited(), device_memory_bytes=engine.device_memory_bytes)
         return write_plan(record, data, self.folder)
 
     def _compile(

@@ -14,8 +14,9 @@ from trtswap.backends.onnxruntime import OnnxRuntimeEngine
 from trtswap.backends.tensorrt import TensorRtEngine
 from trtswap.engines.build import Built, Listener, Options, build_engines
 from trtswap.engines.recipe import Recipe
-from trtswap.engines.verify import Tolerance, check, compare, example_inputs
+from trtswap.engines.verify import check, compare, example_inputs
 from trtswap.errors import TrtswapError
+from trtswap.export.closeness import Tolerance
 from trtswap.pack import Pack, StageSpec
 
 WARM_UP, REPEATS = 3, 20
@@ -89,7 +90,9 @@ def _examine(pack: Pack, built: Built, gpu: Gpu) -> Examined:
         except TrtswapError as e:
             problem = str(e)
         timings = tuple(_time(stage, recipe, engine, gpu, batch) for batch in _batches(recipe))
-        return Examined(stage.name, problem, built.reason, asdict(record), figures, timings, engine.recordings)
+        return Examined(
+            stage.name, problem, built.reason, asdict(record), figures.limited(), timings, engine.recordings
+        )
 
 
 def _batches(recipe: Recipe) -> list[int]:

@@ -1,9 +1,8 @@
 """The proof of an engine: what it gives on example inputs against the FP32 graph on the CPU."""
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -11,45 +10,11 @@ from torch.nn import functional as F
 from trtswap.backends.engine import Engine
 from trtswap.engines.recipe import Recipe
 from trtswap.errors import EngineBuildError
-from trtswap.pack import Pack, StageSpec
+from trtswap.export.closeness import Figures, Outputs, Tolerance, measure
+from trtswap.pack import StageSpec
 
 ROWS = 3
 DRAWN_SIDE = 192  # pixels; the drawn faces are up to 128
-# What PSNR says of pictures that are equal: 8 bits and more cannot show a difference.
-EQUAL_DB = 120.0
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """How far an engine may be from its reference.
-
-    Attributes:
-        picture_db: lowest PSNR of a picture, peak 1, in dB.
-        latent_cosine: lowest cosine of two latents.
-        label_agreement: lowest share of equal labels.
-        landmark_pixels: most that a landmark may move, pixels of the picture that is searched.
-        score: most that the score of a face may change.
-    """
-
-    picture_db: float = 45.0
-    latent_cosine: float = 0.9999
-    label_agreement: float = 0.995
-    landmark_pixels: float = 0.5
-    score: float = 0.03
-
-    @staticmethod
-    def of(pack: Pack, precision: str) -> "Tolerance":
-        """What ``[tolerance.PRECISION]`` of a pack asks for; where it says nothing, what suits the precision."""
-        default = _INT8 if precision == "int8" else Tolerance()
-        asked = getattr(pack, "tolerance", {}).get(precision, {})
-        return replace(default, **{key: value for key, value in asked.items() if key in _LIMITS})
-
-
-_INT8 = Tolerance(picture_db=30.0, latent_cosine=0.98, label_agreement=0.97, landmark_pixels=2.0, score=0.1)
-_LIMITS = tuple(f.name for f in fields(Tolerance))
-_LOW_IS_GOOD = ("landmark_pixels", "score")
-
-Figures = dict[str, float]
 
 
 def compare(stage: StageSpec, engine: Engine, reference: Engine, recipe: Recipe, *, seed: int = 0) -> Figures:
@@ -63,82 +28,38 @@ def compare(stage: StageSpec, engine: Engine, reference: Engine, recipe: Recipe,
         seed: of the random inputs.
 
     Returns:
-        ``finite`` (1 or 0), and what :class:`Tolerance` has limits for, as far as the stage has it.
+        ``finite`` (1 or 0), and as long as they are, the figures of the stage.
     """
-    worst: Figures = {}
+    worst = Figures()
     for inputs in example_inputs(stage, recipe, seed):
         rows = len(next(iter(inputs.values())))
         for batch in sorted({1, rows}):
             given = {name: t[:batch].contiguous() for name, t in inputs.items()}
-            wanted = {name: t.clone() for name, t in reference(**given).items()}
-            found = engine(**{name: t.to(engine.device) for name, t in given.items()})
-            for name, value in _figures(stage, {n: t.cpu() for n, t in found.items()}, wanted).items():
-                worst[name] = _worse(name, worst.get(name, value), value)
+            wanted = _arrays(reference(**given))
+            found = _arrays(engine(**{name: t.to(engine.device) for name, t in given.items()}))
+            finite = all(np.isfinite(a).all() for a in found.values())
+            worst.add("finite", float(finite))
+            if finite:
+                measure(stage, wanted, found, worst)
     return worst
 
 
-def _worse(name: str, one: float, other: float) -> float:
-    return max(one, other) if name in _LOW_IS_GOOD else min(one, other)
+def _arrays(outputs: Mapping[str, Tensor]) -> Outputs:
+    """On the host, apart from the engine's own buffers."""
+    return {name: t.cpu().numpy().copy() for name, t in outputs.items()}
 
 
-def check(stage: StageSpec, figures: Mapping[str, float], tolerance: Tolerance) -> None:
+def check(stage: StageSpec, figures: Figures, tolerance: Tolerance) -> None:
     """Refuse an engine that is too far from its reference.
 
     Raises:
         EngineBuildError: with each figure and its limit.
     """
-    wrong = []
-    for name, value in figures.items():
-        limit = 1.0 if name == "finite" else getattr(tolerance, name)
-        low_is_good = name in _LOW_IS_GOOD
-        if not (value <= limit if low_is_good else value >= limit):
-            wrong.append(f"{name} is {value:.6g}, expected at {'most' if low_is_good else 'least'} {limit:g}")
-    if wrong:
+    if wrong := list(figures.failures(tolerance)):
         raise EngineBuildError(
             f"the engine of graph {stage.name} differs from its FP32 reference: {'; '.join(wrong)}. It is refused and "
             "not kept. Build it with --precision fp32, or calibrate the pack with a clip like those it is used for."
         )
-
-
-def _figures(stage: StageSpec, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Figures:
-    finite = all(bool(t.isfinite().all()) for t in found.values() if t.is_floating_point())
-    figures = {"finite": float(finite)}
-    if not finite:
-        return figures
-    if stage.name == "detect":
-        return figures | _faces(stage, found, wanted)
-    ((name, expected),) = wanted.items()
-    if stage.name == "identify":
-        # The cosine of unit vectors; two zeros, which a graph may give for a picture without content, agree.
-        apart = (found[name].double() - expected.double()).square().sum(1)
-        return figures | {"latent_cosine": float(1 - apart.max() / 2)}
-    if stage.name == "parse":
-        return figures | {"label_agreement": float((found[name] == expected).double().mean())}
-    return figures | {"picture_db": psnr(found[name], expected)}
-
-
-def psnr(found: Tensor, wanted: Tensor) -> float:
-    """Peak signal-to-noise ratio of the worst picture of a batch [N, 3, H, W], peak 1, in dB; at most ``EQUAL_DB``."""
-    error = float((found.double() - wanted.double()).square().flatten(1).mean(1).max())
-    return min(EQUAL_DB, -10 * math.log10(error)) if error > 0 else EQUAL_DB
-
-
-def _faces(stage: StageSpec, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Figures:
-    """Each face of the reference against the nearest one found; none of them may be missing or new.
-
-    Faces whose score is so near to the threshold that the tolerance of scores decides may come and go.
-    """
-    margin = Tolerance().score
-    figures = {"landmark_pixels": 0.0, "score": 0.0}
-    pairs = ((wanted, found, stage.threshold + margin), (found, wanted, stage.threshold + 2 * margin))
-    for one, other, limit in pairs:
-        for frame, row in (one["scores"] >= limit).nonzero().tolist():
-            moved = (other["landmarks"][frame] - one["landmarks"][frame, row]).square().sum(-1).sqrt().amax(-1)
-            nearest = int(moved.argmin())
-            change = (other["scores"][frame, nearest] - one["scores"][frame, row]).abs()
-            figures["landmark_pixels"] = max(figures["landmark_pixels"], float(moved[nearest]))
-            figures["score"] = max(figures["score"], float(change))
-    return figures
 
 
 def example_inputs(stage: StageSpec, recipe: Recipe, seed: int = 0) -> list[dict[str, Tensor]]:

@@ -2,12 +2,15 @@
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 import torch
 from filelock import FileLock
+
+from trtswap.pack import Pack
 
 from .trt_emulator.machine import HostGpu, Machine
 
@@ -50,18 +53,23 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("needs a CUDA device")
 
 
+def _shared(name: str, tmp_path_factory: pytest.TempPathFactory, export: Callable[[Path], object]) -> Path:
+    """A pack that is made once and shared by all test workers: exporting takes seconds to minutes."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    pack = shared / "packs" / name
+    with FileLock(str(shared / f"{name}.lock")):
+        if not pack.exists():
+            export(pack)
+    return pack
+
+
 def _exported(recipe: str, data: Path, tmp_path_factory: pytest.TempPathFactory, *, seed: int | None = None) -> Path:
-    """A pack with real YuNet weights, and random ones elsewhere, made once and shared by all test workers."""
+    """A pack with real YuNet weights, and random ones elsewhere."""
     from trtswap.export.build import Weights, export_pack
     from trtswap.export.recipes import find_recipe
 
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
-    pack = shared / "packs" / recipe
-    with FileLock(str(shared / f"{recipe}.lock")):
-        if not pack.exists():
-            export_pack(find_recipe(recipe), pack, Weights(data, seed))
-    return pack
+    return _shared(recipe, tmp_path_factory, lambda pack: export_pack(find_recipe(recipe), pack, Weights(data, seed)))
 
 
 @pytest.fixture(scope="session")
@@ -80,6 +88,25 @@ def paste_pack(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def full_pack(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The architectures in full size with random weights; exporting it takes a minute or two."""
     return _exported("simswap-224", data, tmp_path_factory, seed=0)
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Pack:
+    """Every architecture, narrow; its detector sees the same face everywhere."""
+    from trtswap.export.build import Weights, export_pack
+
+    from .export.small import small_recipe
+
+    pack = _shared("small", tmp_path_factory, lambda folder: export_pack(small_recipe(), folder, Weights(None, seed=0)))
+    return Pack.load(pack)
+
+
+@pytest.fixture(scope="session")
+def seeing(small: Pack, identity_pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Pack:
+    """The small pack with YuNet."""
+    from .calibration.packs import with_detector
+
+    return with_detector(small, Pack.load(identity_pack), tmp_path_factory.mktemp("packs") / "seeing")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

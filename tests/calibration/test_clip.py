@@ -15,6 +15,8 @@ from trtswap.options import SwapOptions
 from trtswap.pack import Pack, sha256_of
 from trtswap.pipeline import Pipeline
 
+from ..trtswap.cli.conftest import small_copy
+
 
 @pytest.fixture(scope="module")
 def pipeline(identity_pack: Path) -> Iterator[Pipeline]:
@@ -46,6 +48,12 @@ def test_frames_of_a_video_are_spread_and_others_than_those_left_out(pipeline: P
     others = choose_stills(clip, pipeline, 2, without=times)
     assert not {still.time for still in others} & set(times)
     assert clip_hash(clip) == sha256_of(clip)
+
+
+def test_a_short_video_gives_the_frames_that_it_has(pipeline: Pipeline, data: Path, tmp_path: Path) -> None:
+    clip = small_copy(data / "presenter.mp4", tmp_path / "short.mp4", 3, (640, 360))
+    stills = choose_stills(clip, pipeline, 8)
+    assert sorted(still.time for still in stills) == [0, 0.04, 0.08]
 
 
 def test_frames_as_arrays(pipeline: Pipeline, data: Path) -> None:

@@ -8,8 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
-from trtswap.calibration import CalibrationTable, calibrate, to_half, to_int8
-from trtswap.calibration.gate import figures_of
+from trtswap.calibration import CalibrationTable, calibrate, ruled_share, to_half, to_int8
 from trtswap.calibration.half import half_graph
 from trtswap.calibration.islands import Islands, find_islands
 from trtswap.calibration.prepared import prepared
@@ -17,6 +16,7 @@ from trtswap.calibration.rounding import rounding_graph
 from trtswap.calibration.samples import adversarial, generated
 from trtswap.errors import CalibrationError, ExportError, InputError, PrecisionError
 from trtswap.export.arithmetic import full_precision_share, multiply_adds, sizes_of
+from trtswap.export.closeness import figures_of
 from trtswap.pack import Pack
 
 from .graphs import inferred, run
@@ -63,6 +63,9 @@ def test_a_pack_becomes_fp16(seeing: Pack, data: Path, tmp_path: Path, record_pr
     assert [line.split(":")[0] for line in lines] == [*seeing.stages, "finished frames"]
     assert {stage.precision for stage in made.stages.values()} == {"fp16"}
     assert made.name == "seeing-fp16"
+    for name, stage in seeing.stages.items():  # nothing that was measured adds to what the rules leave in FP32
+        share = made.stages[name].figures["fp16"]["full_precision_share"]
+        assert ruled_share(stage) == pytest.approx(share, rel=1e-2)
     for name in NETWORKS:
         before, after = (pack.stages[name].path.stat().st_size for pack in (seeing, made))
         assert after < 0.7 * before  # names of nodes weigh in graphs this small

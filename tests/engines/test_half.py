@@ -1,22 +1,18 @@
 """Engines in half precision: converted from what was measured, only when something has to be built."""
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from filelock import FileLock
 
 from trtswap.backends import gpu as gpus
 from trtswap.backends import open_engine
 from trtswap.backends.tensorrt_plans import stored_plans
 from trtswap.errors import PackError, TrtswapError
-from trtswap.export.build import Weights, export_pack
 from trtswap.pack import Pack, sha256_of
 
-from ..export.small import small_recipe
 from ..trt_emulator.machine import Machine
 from .packs import write_pack
 
@@ -135,24 +131,12 @@ def test_a_clip_takes_the_place_of_a_table(
     assert asked == [{"held_out": clip}]
 
 
-@pytest.fixture(scope="session")
-def narrow(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every architecture, narrow; exported once for all tests that use it (tests/calibration has the same folder)."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "packs" / "small"
-    folder.parent.mkdir(exist_ok=True)
-    with FileLock(f"{folder}.lock"):
-        if not folder.exists():
-            export_pack(small_recipe(), folder, Weights(None, seed=0))
-    return folder
-
-
 def test_every_architecture_becomes_an_engine_within_tolerance(
-    narrow: Path, hand: Pack, emulator: Machine, frames: Any, tmp_path: Path, record_property: Any
+    small: Pack, hand: Pack, emulator: Machine, frames: Any, tmp_path: Path, record_property: Any
 ) -> None:
     """The narrow pack with the hand-written detector, which sees a face in the frames."""
     folder = tmp_path / "narrow"
-    shutil.copytree(narrow, folder)
+    shutil.copytree(small.path, folder)
     toml = (folder / "pack.toml").read_text().replace(sha256_of(folder / "detect.onnx"), hand.stages["detect"].sha256)
     (folder / "pack.toml").write_text(toml)
     shutil.copy(hand.stages["detect"].path, folder / "detect.onnx")

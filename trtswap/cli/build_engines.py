@@ -148,8 +148,9 @@ def in_one_line(built: "Built") -> str:
     """What came out for one graph."""
     record = built.plan.record
     how = f"built in {record.build_seconds:.0f} s" if built.reason else "was there already"
-    difference = ", ".join(f"{name} {value:.6g}" for name, value in record.difference.items() if name != "finite")
+    figures = [f"{name} {value:.6g}" for name, value in record.difference.items() if name != "finite"]
     return (
-        f"{built.stage}: {record.precision}, {record.plan_bytes / 2**20:.1f} MiB, {how}; against FP32: {difference}; "
+        f"{built.stage}: {record.precision}, {record.plan_bytes / 2**20:.1f} MiB, {how}; "
+        f"against FP32: {', '.join(figures) or 'no face'}; "
         f"{built.plan.path}"
     )

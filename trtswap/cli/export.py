@@ -47,6 +47,7 @@ def export(
 ) -> None:
     """Turn checkpoints into a pack: ONNX graphs, each compared with its PyTorch network before anything is written."""
     need_export_tools()
+    from trtswap import calibration  # noqa: PLC0415 - as the next line
     from trtswap.export import build, checkpoints, recipes  # noqa: PLC0415 - the export extra
 
     recipe = recipes.find_recipe(pack)
@@ -58,8 +59,14 @@ def export(
     source = build.Weights(weights or checkpoints.default_folder(), random_weights)
     target = output or user_folder() / pack
     made = build.export_pack(recipe, target, source, overwrite=overwrite, report=lambda line: say(console, line))
+    shares = {name: float(f"{calibration.ruled_share(stage):.3g}") for name, stage in made.stages.items()}
+    listed = ", ".join(f"{name} {share:.3%}" for name, share in shares.items())
+    say(console, f"Multiply-adds that stay in FP32 once the pack is converted to FP16: {listed}.")
     if as_json:
-        stages = {name: dict(stage.figures) for name, stage in made.stages.items()}
+        stages = {
+            name: dict(stage.figures) | {"full_precision_share_of_fp16": shares[name]}
+            for name, stage in made.stages.items()
+        }
         print_json({"pack": str(made.path), "name": made.name, "licence": made.licence, "stages": stages})
     else:
         say(stdout(), f"{made.path}\n{made.description}\nLicence: {made.licence}")

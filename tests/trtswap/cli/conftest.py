@@ -74,8 +74,11 @@ def small_copy(source: Path, target: Path, frames: int, size: tuple[int, int], *
 
 @pytest.fixture(scope="session")
 def clips(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``one.mp4`` (10 frames of one speaker), ``long.mp4`` (30 frames, header first), ``gray.mp4``, ``sound.m4a``."""
+    """One speaker: ``few.mp4`` (3 frames), ``one.mp4`` (10), ``long.mp4`` (30, header first); none: ``gray.mp4``,
+    ``sound.m4a``.
+    """
     folder = tmp_path_factory.mktemp("clips")
+    small_copy(data / "presenter.mp4", folder / "few.mp4", 3, (640, 360))
     small_copy(data / "presenter.mp4", folder / "one.mp4", 10, (640, 360))
     small_copy(data / "presenter.mp4", folder / "long.mp4", 30, (640, 360), movflags="faststart")
     _gray(folder / "gray.mp4")

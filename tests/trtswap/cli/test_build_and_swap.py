@@ -1,10 +1,14 @@
 """From a pack to a swapped video with the TensorRT backend, on the emulator, against ONNX Runtime."""
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import av
 import numpy as np
+
+from trtswap.pack import Pack
 
 from ...trt_emulator.machine import Machine
 from .conftest import Run
@@ -38,3 +42,38 @@ def test_build_and_swap(
     assert np.array_equal(frames(targets["tensorrt"]), expected)
     assert np.array_equal(frames(targets["auto"]), expected)
     assert emulator.replays > 0
+
+
+def test_half_precision_from_ranges_to_frames(
+    run: Run,
+    emulator: Machine,
+    seeing: Pack,
+    clips: Path,
+    pictures: Path,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
+) -> None:
+    """YuNet as it is, the other networks narrow: calibrated, converted, built, and run beside the FP32 graphs."""
+    from trtswap.export.closeness import TOLERANCES, psnr
+
+    pack, clip = shutil.copytree(seeing.path, tmp_path / "mine"), clips / "few.mp4"
+    assert run("calibrate", pack, "--video", clip, "--frames", 1, "--threads", 1).code == 0
+    built = run("build-engines", pack, "--json")
+    assert built.code == 0, built.err
+    assert {row["stage"]: row["precision"] for row in json.loads(built.out)} == dict.fromkeys(seeing.stages, "fp16")
+    finished = []
+    for backend in ("tensorrt", "onnxruntime"):
+        target = tmp_path / f"{backend}.mkv"
+        ran = run(
+            "swap", clip, "-s", pictures / "face.png", "-o", target, "--pack", pack, "--backend", backend,
+            "--codec", "ffv1",
+        )  # fmt: skip
+        assert ran.code == 0, ran.err
+        finished.append(frames(target))
+    half, full = finished
+    face = (half != frames(clip)).any(-1) | (full != frames(clip)).any(-1)
+    nearness = [psnr(a[where], b[where], peak=255.0) for a, b, where in zip(half, full, face, strict=True)]
+    record_property("face area, FP16 engines against FP32 graphs, dB", f"{min(nearness):.1f}")
+    assert face.any((1, 2)).all()
+    assert min(nearness) >= TOLERANCES["fp16"].frame_db
+    assert not np.array_equal(half, full)

@@ -26,7 +26,9 @@ def test_a_pack_goes_to_the_users_packs(run: Run, tmp_path: Path, monkeypatch: p
     assert ran.code == 0
     assert ran.out.startswith(str(tmp_path / "packs" / "tiny"))
     assert "RANDOM WEIGHTS in swap" in ran.out
-    assert [line.split(":")[0] for line in ran.err.splitlines()] == ["detect", "identify", "swap", "parse", "restore"]
+    *lines, shares = ran.err.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["detect", "identify", "swap", "parse", "restore"]
+    assert shares.startswith("Multiply-adds that stay in FP32 once the pack is converted to FP16: detect 0.000%, ")
     assert Pack.load(tmp_path / "packs" / "tiny").name == "tiny"
 
 
@@ -37,6 +39,7 @@ def test_json_is_all_there_is_on_stdout(run: Run, tmp_path: Path) -> None:
     assert ran.code == 0
     assert report["pack"] == str(tmp_path / "mine")
     assert report["stages"]["swap"]["parameters"] == 12
+    assert report["stages"]["swap"]["full_precision_share_of_fp16"] == 0
 
 
 def test_help_lists_all_packs() -> None:
