@@ -35,7 +35,7 @@ from .render import Renderer, build_field, compiled_distance
 from .scene import Scene, sample_scene
 
 WIDTH, HEIGHT, RATE, FRAMES = 1280, 720, 25, 165
-MAIN, PASSER, SOURCES = 9_463, 9_424, (9_421, 9_434, 9_444)  # identities; the first source is the default one
+MAIN, PASSER, SOURCES = 9_463, 9_424, (9_434, 9_421, 9_444)  # identities; the first source is the default one
 SCENE = 9_500
 TEXT = "Hello! I am an avatar. Nobody has ever had this face, and now somebody else will wear it."
 # Windows of the picture that the two heads are rendered in: left, top, width, height.

@@ -47,7 +47,7 @@ def recipe(weights: Path) -> Recipe:
                     spec("identify", size=narrow.IDENTIFY, templates=FRONTAL, latent=narrow.LATENT),
                     threshold=SIMILARITY,
                 ),
-                narrow.identifier, partial(Identify, takes=IMAGENET), "identify_seen",
+                narrow.identifier, partial(Identify, takes=IMAGENET), "identify",
             ),
             stage(
                 spec("swap", size=narrow.SWAP, templates=FRONTAL, latent=narrow.LATENT),

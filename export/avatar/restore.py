@@ -2,7 +2,7 @@
 
     python -m export.avatar.restore DATA WEIGHTS [--seed 0]
 
-Needs ``swap_seen.pt`` and ``identify_seen.pt``. The swapped crop is small; on the canvas it is soft, and has the swap's own
+Needs ``swap_seen.pt`` and ``identify.pt``. The swapped crop is small; on the canvas it is soft, and has the swap's own
 mistakes. The truth is the rendered canvas, with the target's mouth, which the pipeline keeps.
 """
 
@@ -72,7 +72,7 @@ def main() -> None:
     canvases = Canvases(
         PairSampler(data.load(options.data), generator),
         narrow.trained(narrow.swapper(), options.weights, "swap_seen"),
-        narrow.trained(narrow.identifier(), options.weights, "identify_seen"),
+        narrow.trained(narrow.identifier(), options.weights, "identify"),
     )
     network = narrow.restorer()
     for layer in (network.stylegan_decoder.to_rgb1, *network.stylegan_decoder.to_rgbs):

@@ -1,51 +1,57 @@
 """Trains the swap network against the rendered truth.
 
-    python -m export.avatar.swap DATA WEIGHTS [--seed 0]          # on latents as the renderer knows them
-    python -m export.avatar.swap DATA WEIGHTS --seen              # goes on with latents as the identity network sees them
+    python -m export.avatar.swap DATA WEIGHTS [--seed 0]      # on latents as the renderer knows them
+    python -m export.avatar.swap DATA WEIGHTS --seen          # goes on with latents as the identity network sees them
 
-The first needs no other network, so it can run beside ``export.avatar.identify``. The second trains both together, for
-what a latent holds is what the swap has to work with.
+The first needs no other network, so it can run beside ``export.avatar.identify``.
 """
-
-from argparse import Namespace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trtswap.stages.parse import FACE
+from trtswap.stages.parse import CLASSES, FACE
 
 from . import data, narrow, training
-from .crops import cut, mirrored, noisy, pictures, recoloured, swap_transforms
+from .crops import cut, mirrored, noisy, pictures, swap_transforms
 from .identify import likeness, normalised
 from .pairs import Pairs, PairSampler
 
 BATCH = 16
-SURROUNDINGS = 0.25  # weight of pixels that are not the face's
+SURROUNDINGS, EYES = 0.25, 4.0  # weights of pixels that are not the face's, and of eyes and brows, which are few
+LOOKS = 2  # latents computed of each render
+WINDOW = 8  # side of the squares that strokes are counted in, pixels
 
 
 def face_weight(labels: Tensor, truth_labels: Tensor) -> Tensor:
-    """1 where either picture shows the face, SURROUNDINGS elsewhere: float32 [N, 1, H, W]."""
+    """1 where either picture shows the face, EYES or SURROUNDINGS elsewhere: float32 [N, 1, H, W]."""
     table = torch.full((256,), SURROUNDINGS)
     table[list(FACE)] = 1.0
+    table[[CLASSES.index(name) for name in ("left brow", "right brow", "left eye", "right eye")]] = EYES
     return torch.maximum(table[labels.int()], table[truth_labels.int()])[:, None]
 
 
-def edges(x: Tensor) -> tuple[Tensor, Tensor]:
-    return x[..., :, 1:] - x[..., :, :-1], x[..., 1:, :] - x[..., :-1, :]
+def strokes(x: Tensor) -> Tensor:
+    """How much a picture [N, 3, H, W] rises and falls to the right and downwards, means over WINDOW: [N, 12, h, w]."""
+    right, down = F.pad(x[..., 1:] - x[..., :-1], (0, 1)), F.pad(x[..., 1:, :] - x[..., :-1, :], (0, 0, 0, 1))
+    return F.avg_pool2d(torch.cat([right.relu(), (-right).relu(), down.relu(), (-down).relu()], 1), WINDOW, WINDOW // 2)
 
 
 def pixel_losses(made: Tensor, truth: Tensor, weight: Tensor) -> dict[str, Tensor]:
-    """Differences of colours and of their slopes, weighted means."""
+    """Differences of colours, and of strokes.
+
+    Where a lip ends cannot be told to the pixel, and the best guess at a pixel's colour is then a blur. Strokes ask for
+    an edge somewhere about there, as sharp as the true one; SIFT and HOG compare pictures that do not quite match so.
+    """
     norm = weight.mean()
-    slopes = [
-        ((a - b).abs() * w).mean()
-        for a, b, w in zip(edges(made), edges(truth), (weight[..., 1:], weight[..., 1:, :]), strict=True)
-    ]
+    area = F.avg_pool2d(weight, WINDOW, WINDOW // 2)
+    coarse = [strokes(F.avg_pool2d(x, 2)) for x in (made, truth)]
+    fine = [strokes(x) for x in (made, truth)]
     return {
         "colour": ((made - truth).abs() * weight).mean() / norm * 4,
         "squared": ((made - truth).square() * weight).mean() / norm * 10,
-        "slope": torch.stack(slopes).sum() / norm * 2,
+        "fine": ((fine[0] - fine[1]).abs() * area).mean() / norm * 40,
+        "coarse": ((coarse[0] - coarse[1]).abs() * F.avg_pool2d(area, 2)).mean() / norm * 20,
     }
 
 
@@ -64,49 +70,44 @@ def source_faces(pairs: Pairs, generator: torch.Generator) -> Tensor:
     return cut(pictures(pairs.source), transforms, narrow.IDENTIFY, oversample=2)
 
 
+def seen_latents(identifier: nn.Module, renders: data.Renders, generator: torch.Generator) -> Tensor:
+    """Unit latents of all renders, each cut LOOKS times with other errors: float32 [M, 2, LOOKS, LATENT]."""
+    images = renders.images.flatten(0, 1)
+    landmarks = renders.landmarks.flatten(0, 1)[:, None].expand(-1, LOOKS, -1, -1)
+    found = []
+    with torch.no_grad():
+        for start in range(0, len(images), BATCH):
+            rows = slice(start, start + BATCH)
+            transforms = swap_transforms(noisy(landmarks[rows].flatten(0, 1), generator), narrow.IDENTIFY)
+            looked_at = pictures(images[rows]).repeat_interleave(LOOKS, 0)
+            faces = cut(looked_at, transforms, narrow.IDENTIFY, oversample=2)
+            found.append(F.normalize(identifier(normalised(faces))))
+    return torch.cat(found).view(len(renders), 2, LOOKS, -1)
+
+
 def main() -> None:
     parser = training.parser(__doc__ or "", steps=4000)
-    parser.add_argument("--seen", action="store_true", help="go on from swap.pt, together with identify.pt")
+    parser.add_argument(
+        "--seen", action="store_true", help="go on from swap.pt, with what identify.pt sees; swap_seen.pt"
+    )
     options = parser.parse_args()
     generator = training.start(options)
-    pairs, network = PairSampler(data.load(options.data), generator), narrow.swapper()
+    renders, network, name, rate = data.load(options.data), narrow.swapper(), "swap", 3e-3
+    latents = F.normalize(likeness(renders.people.flatten())).view(len(renders), 2, 1, -1)
     if options.seen:
-        _together(pairs, network, options)
-    else:
-        _alone(pairs, network, options)
-
-
-def _alone(pairs: PairSampler, network: nn.Module, options: Namespace) -> None:
+        network, name, rate = narrow.trained(network, options.weights, "swap").train(), "swap_seen", 2e-3
+        latents = seen_latents(narrow.trained(narrow.identifier(), options.weights, "identify"), renders, generator)
     training.channels_last(network)
-    latents = F.normalize(likeness(torch.arange(data.PEOPLE)))
+    pairs = PairSampler(renders, generator)
 
     def step(number: int) -> dict[str, Tensor]:
         batch = pairs.draw(BATCH)
-        turned = torch.rand(BATCH, generator=pairs.generator) < 0.5
-        target, truth, weight = (mirrored(crops, turned) for crops in swap_crops(batch, pairs.generator))
-        return pixel_losses(network(target, latents[batch.people]), truth, weight)
+        turned = torch.rand(BATCH, generator=generator) < 0.5
+        target, truth, weight = (mirrored(crops, turned) for crops in swap_crops(batch, generator))
+        looks = torch.randint(latents.shape[2], (BATCH,), generator=generator)
+        return pixel_losses(network(target, latents[(*batch.source_at, looks)]), truth, weight)
 
-    training.descend(step, {"swap": network}, folder=options.weights, steps=options.steps, rate=3e-3)
-
-
-def _together(pairs: PairSampler, network: nn.Module, options: Namespace) -> None:
-    network = narrow.trained(network, options.weights, "swap").train()
-    identifier = narrow.trained(narrow.identifier(), options.weights, "identify").train()
-    for part in (identifier, network):
-        training.channels_last(part)
-    wanted = likeness(torch.arange(data.PEOPLE))
-
-    def step(number: int) -> dict[str, Tensor]:
-        batch = pairs.draw(BATCH)
-        turned = torch.rand(BATCH, generator=pairs.generator) < 0.5
-        target, truth, weight = (mirrored(crops, turned) for crops in swap_crops(batch, pairs.generator))
-        sources = mirrored(recoloured(source_faces(batch, pairs.generator), pairs.generator, 0.03), turned)
-        found = identifier(normalised(sources))
-        made = network(target, F.normalize(found))
-        return pixel_losses(made, truth, weight) | {"likeness": F.mse_loss(found, wanted[batch.people])}
-
-    networks = {"swap_seen": network, "identify_seen": identifier}
-    training.descend(step, networks, folder=options.weights, steps=options.steps, rate=1e-3)
+    training.descend(step, {name: network}, folder=options.weights, steps=options.steps, rate=rate)
 
 
 if __name__ == "__main__":
