@@ -120,7 +120,7 @@ def row(name: str, made: Tensor, swaps: heldout.Swaps, judged: Judged) -> list[d
             note("landmark error", measures.landmark_error(found[i], wanted[i]))  # type: ignore[arg-type]
     if judged.judge is not None:
         cosine = judged.judge(pictures, swaps.truths.landmarks) @ judged.latents.T
-        values["top-1 of 500"] = (cosine.argmax(1) == swaps.people).float().tolist()
+        values["top-1 of 500"] = [float((cosine.argmax(1) == swaps.people).float().mean())]
         values["cosine to source"] = cosine.gather(1, swaps.people[:, None])[:, 0].tolist()
     return [measure.case(f"{name}: {key}", "1", v) for key, v in values.items()]
 

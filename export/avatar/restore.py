@@ -87,7 +87,7 @@ def main() -> None:
         made = (network((blended * 2 - 1).contiguous(memory_format=torch.channels_last)) + 1) / 2
         return pixel_losses(made, truth, weight)
 
-    training.descend(step, {"restore": network}, folder=options.weights, steps=options.steps, rate=3e-3)
+    training.descend(step, {"restore": network}, folder=options.weights, steps=options.steps, rate=1e-3)
 
 
 if __name__ == "__main__":

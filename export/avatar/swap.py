@@ -40,8 +40,8 @@ def strokes(x: Tensor) -> Tensor:
 def pixel_losses(made: Tensor, truth: Tensor, weight: Tensor) -> dict[str, Tensor]:
     """Differences of colours, and of strokes.
 
-    Where a lip ends cannot be told to the pixel, and the best guess at a pixel's colour is then a blur. Strokes ask for
-    an edge somewhere about there, as sharp as the true one; SIFT and HOG compare pictures that do not quite match so.
+    Where a hair is cannot be told to the pixel, and the best guess at a pixel's colour is then a blur. Strokes ask
+    for as many lines as the truth has somewhere about there; SIFT and HOG compare pictures that do not quite match so.
     """
     norm = weight.mean()
     area = F.avg_pool2d(weight, WINDOW, WINDOW // 2)
@@ -85,6 +85,12 @@ def seen_latents(identifier: nn.Module, renders: data.Renders, generator: torch.
     return torch.cat(found).view(len(renders), 2, LOOKS, -1)
 
 
+def unlikeness(identifier: nn.Module, made: Tensor, latents: Tensor) -> Tensor:
+    """1 less the cosine between who is seen in swapped crops [N, 3, S, S] and who should be [N, LATENT]; the mean."""
+    small = F.interpolate(made, (narrow.IDENTIFY,) * 2, mode="bilinear", antialias=True)
+    return 1 - (F.normalize(identifier(normalised(small))) * latents).sum(1).mean()
+
+
 def main() -> None:
     parser = training.parser(__doc__ or "", steps=4000)
     parser.add_argument(
@@ -96,7 +102,9 @@ def main() -> None:
     latents = F.normalize(likeness(renders.people.flatten())).view(len(renders), 2, 1, -1)
     if options.seen:
         network, name, rate = narrow.trained(network, options.weights, "swap").train(), "swap_seen", 2e-3
-        latents = seen_latents(narrow.trained(narrow.identifier(), options.weights, "identify"), renders, generator)
+        identifier = narrow.trained(narrow.identifier(), options.weights, "identify").requires_grad_(False)
+        latents = seen_latents(identifier, renders, generator)
+        training.channels_last(identifier)
     training.channels_last(network)
     pairs = PairSampler(renders, generator)
 
@@ -105,7 +113,10 @@ def main() -> None:
         turned = torch.rand(BATCH, generator=generator) < 0.5
         target, truth, weight = (mirrored(crops, turned) for crops in swap_crops(batch, generator))
         looks = torch.randint(latents.shape[2], (BATCH,), generator=generator)
-        return pixel_losses(network(target, latents[(*batch.source_at, looks)]), truth, weight)
+        wanted = latents[(*batch.source_at, looks)]
+        made = network(target, wanted)
+        losses = pixel_losses(made, truth, weight)
+        return losses | ({"likeness": unlikeness(identifier, made, wanted)} if options.seen else {})
 
     training.descend(step, {name: network}, folder=options.weights, steps=options.steps, rate=rate)
 
