@@ -32,8 +32,9 @@ from trtswap.video.writer import VideoWriter
 
 # Detection alone casts nobody.
 NOBODY = OneForAll(Identity(torch.zeros(0)))
-# Source pictures are often close-ups; a face that fills the picture is found in a smaller copy of it.
-SOURCE_SIZES = (640, 320, 160)
+# Source pictures are often close-ups; a face that fills the picture is found in a smaller copy of it. Shares of the size
+# that the pack's detector searches: engines are built for no more.
+SOURCE_SHARES = (1.0, 0.5, 0.25)
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,8 @@ class Swapper:
     def _latent(self, image: Any, name: str, pick: str | int) -> Tensor:
         rgb = read_image(image) if isinstance(image, str | Path) else torch.as_tensor(image)
         frames = frames_from_rgb(rgb[None]).to(self.choice.device)
-        found = (self._pipeline.detect(frames, size=size) for size in SOURCE_SIZES)
+        whole = self.pack.stages["detect"].size
+        found = (self._pipeline.detect(frames, size=round(whole * share)) for share in SOURCE_SHARES)
         faces = next((f for f in found if len(f)), Faces.none())
         return self._pipeline.identify(frames, _pick(faces, name, pick))
 

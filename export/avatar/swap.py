@@ -85,12 +85,6 @@ def seen_latents(identifier: nn.Module, renders: data.Renders, generator: torch.
     return torch.cat(found).view(len(renders), 2, LOOKS, -1)
 
 
-def unlikeness(identifier: nn.Module, made: Tensor, latents: Tensor) -> Tensor:
-    """1 less the cosine between who is seen in swapped crops [N, 3, S, S] and who should be [N, LATENT]; the mean."""
-    small = F.interpolate(made, (narrow.IDENTIFY,) * 2, mode="bilinear", antialias=True)
-    return 1 - (F.normalize(identifier(normalised(small))) * latents).sum(1).mean()
-
-
 def main() -> None:
     parser = training.parser(__doc__ or "", steps=4000)
     parser.add_argument(
@@ -101,10 +95,8 @@ def main() -> None:
     renders, network, name, rate = data.load(options.data), narrow.swapper(), "swap", 3e-3
     latents = F.normalize(likeness(renders.people.flatten())).view(len(renders), 2, 1, -1)
     if options.seen:
-        network, name, rate = narrow.trained(network, options.weights, "swap").train(), "swap_seen", 2e-3
-        identifier = narrow.trained(narrow.identifier(), options.weights, "identify").requires_grad_(False)
-        latents = seen_latents(identifier, renders, generator)
-        training.channels_last(identifier)
+        network, name, rate = narrow.trained(network, options.weights, "swap").train(), "swap_seen", 1e-3
+        latents = seen_latents(narrow.trained(narrow.identifier(), options.weights, "identify"), renders, generator)
     training.channels_last(network)
     pairs = PairSampler(renders, generator)
 
@@ -113,10 +105,7 @@ def main() -> None:
         turned = torch.rand(BATCH, generator=generator) < 0.5
         target, truth, weight = (mirrored(crops, turned) for crops in swap_crops(batch, generator))
         looks = torch.randint(latents.shape[2], (BATCH,), generator=generator)
-        wanted = latents[(*batch.source_at, looks)]
-        made = network(target, wanted)
-        losses = pixel_losses(made, truth, weight)
-        return losses | ({"likeness": unlikeness(identifier, made, wanted)} if options.seen else {})
+        return pixel_losses(network(target, latents[(*batch.source_at, looks)]), truth, weight)
 
     training.descend(step, {name: network}, folder=options.weights, steps=options.steps, rate=rate)
 

@@ -4,8 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from export.avatar.identify import normalised
-from export.avatar.swap import EYES, SURROUNDINGS, face_weight, pixel_losses, strokes, unlikeness
+from export.avatar.swap import EYES, SURROUNDINGS, face_weight, pixel_losses, strokes
 from trtswap.stages.parse import CLASSES
 
 
@@ -36,12 +35,3 @@ def test_weights_of_pixels() -> None:
     hair = torch.full_like(labels, CLASSES.index("hair"))
     assert face_weight(labels, hair).flatten().tolist() == [SURROUNDINGS, 1.0, EYES, SURROUNDINGS]
     assert torch.equal(face_weight(labels, hair), face_weight(hair, labels))
-
-
-def test_the_same_person_is_not_unlike() -> None:
-    torch.manual_seed(0)
-    reader = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(4), torch.nn.Flatten(), torch.nn.Linear(48, 8))
-    faces = torch.rand(3, 3, 112, 112)
-    latents = F.normalize(reader(normalised(faces))).detach()
-    assert float(unlikeness(reader, faces, latents).detach()) < 1e-6
-    assert float(unlikeness(reader, faces, latents.roll(1, 0)).detach()) > 1e-3
