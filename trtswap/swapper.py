@@ -32,8 +32,8 @@ from trtswap.video.writer import VideoWriter
 
 # Detection alone casts nobody.
 NOBODY = OneForAll(Identity(torch.zeros(0)))
-# Source pictures are often close-ups; a face that fills the picture is found in a smaller copy of it. Shares of the size
-# that the pack's detector searches: engines are built for no more.
+# Source pictures are often close-ups; a face that fills the picture is found in a smaller copy of it. Shares of the
+# size that the pack's detector searches: engines are built for no more.
 SOURCE_SHARES = (1.0, 0.5, 0.25)
 
 

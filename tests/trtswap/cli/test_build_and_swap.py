@@ -10,7 +10,6 @@ import numpy as np
 
 from trtswap.export.closeness import TOLERANCES, psnr
 from trtswap.pack import Pack
-from trtswap.packs import find_pack
 
 from ...trt_emulator.machine import Machine
 from .conftest import Run
@@ -80,13 +79,4 @@ def test_half_precision_with_a_real_detector(
     pack = Path(shutil.copytree(seeing.path, tmp_path / "mine"))
     nearness = half_against_full(run, pack, clips / "few.mp4", pictures / "face.png", tmp_path)
     record_property("face area, FP16 engines against FP32 graphs, dB", f"{nearness:.1f}")
-    assert nearness >= TOLERANCES["fp16"].frame_db
-
-
-def test_half_precision_of_the_trained_pack(run: Run, emulator: Machine, tmp_path: Path, record_property: Note) -> None:
-    """The pack `avatar` on the beginning of its own clip."""
-    pack = Path(shutil.copytree(find_pack("avatar"), tmp_path / "avatar"))
-    samples = pack / "samples"
-    nearness = half_against_full(run, pack, samples / "clip.mp4", samples / "source_1.png", tmp_path)
-    record_property("avatar, face area, FP16 engines against FP32 graphs, dB", f"{nearness:.1f}")
     assert nearness >= TOLERANCES["fp16"].frame_db
