@@ -11,17 +11,16 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from export.avatar import data, training
-from export.avatar.crops import covered, cut, mirrored, noisy, pictures, recoloured, swap_transforms
-from export.avatar.identify import likeness, normalised
+from export.avatar import narrow, training
+from export.avatar.crops import cut, swap_transforms
+from export.avatar.identify import learn
 from trtswap.export.contract import IMAGENET, Identify
 from trtswap.export.networks.arcface import ArcFace
 
 WEIGHTS = Path(__file__).with_name("judge.onnx")
-LATENT, SIZE, BATCH = 63, 96, 32
+LATENT, SIZE = narrow.LATENT - 1, 96  # parameters alone, without the constant
 
 
 def network() -> ArcFace:
@@ -46,20 +45,8 @@ class Judge:
 def main() -> None:
     options = training.parser(__doc__ or "", steps=3000).parse_args()
     generator = training.start(options)
-    renders = data.load(options.data)
-    images, landmarks = renders.images.flatten(0, 1), renders.landmarks.flatten(0, 1)
-    wanted = likeness(renders.people.flatten())[:, :LATENT]
     judge = network()
-    training.channels_last(judge)
-
-    def step(number: int) -> dict[str, Tensor]:
-        rows = torch.randint(len(images), (BATCH,), generator=generator)
-        transforms = swap_transforms(noisy(landmarks[rows], generator), SIZE)
-        faces = cut(pictures(images[rows]), transforms, SIZE, oversample=2)
-        faces = mirrored(covered(faces, generator), torch.rand(BATCH, generator=generator) < 0.5)
-        return {"likeness": F.mse_loss(judge(normalised(recoloured(faces, generator, 0.06))), wanted[rows])}
-
-    training.descend(step, {"judge": judge}, folder=options.weights, steps=options.steps, rate=3e-3, decay=0.05)
+    learn(judge, "judge", options, generator, size=SIZE, tone=0.06)
     graph = Identify(judge, takes=IMAGENET).eval()
     faces = {"faces": torch.rand(2, 3, SIZE, SIZE)}
     torch.onnx.export(

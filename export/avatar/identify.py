@@ -7,9 +7,11 @@ so what cannot be seen comes out as nobody's, and the swap draws an average ther
 training set was tried before: with about three pictures a person it learned the pictures by heart.
 """
 
+from argparse import Namespace
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Generator, Tensor, nn
 
 from bench.avatars.identity import FACE, sample_identity
 
@@ -44,24 +46,33 @@ def likeness(people: Tensor) -> Tensor:
     return torch.cat([standard, torch.full((len(people), 1), CONSTANT)], 1)
 
 
-def main() -> None:
-    options = training.parser(__doc__ or "", steps=3600).parse_args()
-    generator = training.start(options)
+def learn(network: nn.Module, name: str, options: Namespace, generator: Generator, *, size: int, tone: float) -> None:
+    """Train a network to read people's parameters off their faces, and save it as ``NAME.pt``.
+
+    Args:
+        network: takes crops [N, 3, size, size]; gives the first entries of ``likeness``, as many as it has outputs.
+        tone: how much exposure, white balance and contrast vary.
+    """
     renders = data.load(options.data)
     images, landmarks = renders.images.flatten(0, 1), renders.landmarks.flatten(0, 1)
     wanted = likeness(renders.people.flatten())
-    network = narrow.identifier()
     training.channels_last(network)
 
     def step(number: int) -> dict[str, Tensor]:
         rows = torch.randint(len(images), (BATCH,), generator=generator)
-        transforms = swap_transforms(noisy(landmarks[rows], generator), narrow.IDENTIFY)
-        faces = cut(pictures(images[rows]), transforms, narrow.IDENTIFY, oversample=2)
+        transforms = swap_transforms(noisy(landmarks[rows], generator), size)
+        faces = cut(pictures(images[rows]), transforms, size, oversample=2)
         faces = mirrored(covered(faces, generator), torch.rand(BATCH, generator=generator) < 0.5)
-        found = network(normalised(recoloured(faces, generator, 0.05)))
-        return {"likeness": F.mse_loss(found, wanted[rows])}
+        found = network(normalised(recoloured(faces, generator, tone)))
+        return {"likeness": F.mse_loss(found, wanted[rows, : found.shape[1]])}
 
-    training.descend(step, {"identify": network}, folder=options.weights, steps=options.steps, rate=3e-3, decay=0.05)
+    training.descend(step, {name: network}, folder=options.weights, steps=options.steps, rate=3e-3, decay=0.05)
+
+
+def main() -> None:
+    options = training.parser(__doc__ or "", steps=3600).parse_args()
+    generator = training.start(options)
+    learn(narrow.identifier(), "identify", options, generator, size=narrow.IDENTIFY, tone=0.05)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from trtswap.geometry import compose, invert
 from trtswap.stages.parse import MOUTH
-from trtswap.stages.swap import BORDER
+from trtswap.stages.swap import border_ramp
 
 from . import data, narrow, training
 from .crops import canvas_transforms, cut, noisy, pictures, swap_transforms
@@ -22,14 +22,6 @@ from .swap import face_weight, pixel_losses, source_faces
 
 BATCH = 8
 PLAIN = 0.15  # share of canvases without a swap: what is good already must stay as it is
-
-
-def border_ramp(size: int) -> Tensor:
-    """1 in the middle of a crop, 0 at its border: float32 [1, 1, size, size]."""
-    distance = torch.minimum(torch.arange(size), size - 1 - torch.arange(size)) / (BORDER * size)
-    t = distance.clamp(0, 1)
-    edge = t * t * (3 - 2 * t)
-    return (edge[:, None] * edge[None])[None, None]
 
 
 def mouth_mask(labels: Tensor) -> Tensor:

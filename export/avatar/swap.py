@@ -93,10 +93,11 @@ def main() -> None:
     options = parser.parse_args()
     generator = training.start(options)
     renders, network, name, rate = data.load(options.data), narrow.swapper(), "swap", 3e-3
-    latents = F.normalize(likeness(renders.people.flatten())).view(len(renders), 2, 1, -1)
     if options.seen:
         network, name, rate = narrow.trained(network, options.weights, "swap").train(), "swap_seen", 1e-3
         latents = seen_latents(narrow.trained(narrow.identifier(), options.weights, "identify"), renders, generator)
+    else:
+        latents = F.normalize(likeness(renders.people.flatten())).view(len(renders), 2, 1, -1)
     training.channels_last(network)
     pairs = PairSampler(renders, generator)
 

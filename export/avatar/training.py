@@ -2,7 +2,7 @@
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,6 @@ def channels_last(network: nn.Module) -> None:
 
 def descend(
     step: Step, networks: dict[str, nn.Module], *, folder: Path, steps: int, rate: float, decay: float = 0.01,
-    frozen: Sequence[str] = (),
 ) -> None:  # fmt: skip
     """Train networks together and save each as ``folder/NAME.pt``.
 
@@ -51,7 +50,6 @@ def descend(
 
     Args:
         rate: the highest learning rate.
-        frozen: names of networks that are not saved (helpers of the loss).
     """
     parameters = [p for network in networks.values() for p in network.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=decay, betas=(0.9, 0.99))
@@ -78,8 +76,7 @@ def descend(
             saved = now
             torch.save(_state(number + 1, networks, optimiser, schedule), state)
     for name, network in networks.items():
-        if name not in frozen:
-            torch.save(network.eval().state_dict(), folder / f"{name}.pt")
+        torch.save(network.eval().state_dict(), folder / f"{name}.pt")
     state.unlink(missing_ok=True)
 
 

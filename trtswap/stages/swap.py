@@ -50,7 +50,7 @@ class FaceSwapper:
         self.engine = engine
         self.spec = spec
         self.piece = piece
-        self._ramp = _border_ramp(spec.size, engine.device)
+        self._ramp = border_ramp(spec.size, engine.device)
 
     def __call__(self, crops: Tensor, latents: Tensor) -> Tensor:
         """Swapped crops: float32 [N, 3, S, S] from crops of the same shape and latents [N, D]."""
@@ -88,7 +88,7 @@ def patch_boxes(to_swap: Tensor, swap_size: int, canvas_size: int) -> list[Box]:
     return [(x0, y0, x1, y1) for x0, y0, x1, y1 in boxes]
 
 
-def _border_ramp(size: int, device: torch.device) -> Tensor:
+def border_ramp(size: int, device: torch.device | str = "cpu") -> Tensor:
     """1 in the middle, falling to 0 at the border of a square, smoothly: float32 [1, size, size]."""
     x = torch.arange(size, dtype=torch.float32, device=device)
     distance = torch.minimum(x, size - 1 - x) / max(1.0, BORDER * size)
