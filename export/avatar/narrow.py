@@ -23,8 +23,8 @@ def identifier() -> ArcFace:
     return ArcFace(LATENT, layers=(2, 2, 3, 2), width=0.2, size=IDENTIFY)
 
 
-def swapper() -> SimSwap:
-    return SimSwap("shallow", latent=LATENT, width=0.25, blocks=6)
+def swapper(variant: str = "skips") -> SimSwap:
+    return SimSwap(variant, latent=LATENT, width=0.25, blocks=4)
 
 
 def parser() -> BiSeNet:

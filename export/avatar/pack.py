@@ -51,7 +51,7 @@ def recipe(weights: Path) -> Recipe:
             ),
             stage(
                 spec("swap", size=narrow.SWAP, templates=FRONTAL, latent=narrow.LATENT),
-                narrow.swapper, partial(Swap, takes=PLAIN, gives=PLAIN), "swap_seen",
+                narrow.swapper, partial(Swap, takes=PLAIN, gives=PLAIN), "swap",
             ),
             stage(
                 spec("parse", size=narrow.CANVAS, templates=FFHQ),

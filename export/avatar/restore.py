@@ -63,7 +63,7 @@ def main() -> None:
     generator = training.start(options)
     canvases = Canvases(
         PairSampler(data.load(options.data), generator),
-        narrow.trained(narrow.swapper(), options.weights, "swap_seen"),
+        narrow.trained(narrow.swapper(), options.weights, "swap"),
         narrow.trained(narrow.identifier(), options.weights, "identify"),
     )
     network = narrow.restorer()

@@ -1,15 +1,19 @@
 """Trains the swap network against the rendered truth.
 
-    python -m export.avatar.swap DATA WEIGHTS [--seed 0]      # on latents as the renderer knows them
-    python -m export.avatar.swap DATA WEIGHTS --seen          # goes on with latents as the identity network sees them
+    python -m export.avatar.swap DATA WEIGHTS --stage half [--seed 0]   # coarse layers, on faces of half the size
+    python -m export.avatar.swap DATA WEIGHTS --stage whole             # goes on with the finest layers
+    python -m export.avatar.swap DATA WEIGHTS --stage seen              # goes on with latents as identify.pt sees them
 
-The first needs no other network, so it can run beside ``export.avatar.identify``.
+Until then latents are what the renderer knows, so the first two can run beside ``export.avatar.identify``.
 """
+
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trtswap.export.networks.simswap import SimSwap
 from trtswap.stages.parse import CLASSES, FACE
 
 from . import data, narrow, training
@@ -55,12 +59,12 @@ def pixel_losses(made: Tensor, truth: Tensor, weight: Tensor) -> dict[str, Tenso
     }
 
 
-def swap_crops(pairs: Pairs, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Target crops, true crops [N, 3, S, S] and their weight [N, 1, S, S]."""
-    transforms = swap_transforms(noisy(pairs.landmarks, generator), narrow.SWAP)
+def swap_crops(pairs: Pairs, generator: torch.Generator, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Target crops, true crops [N, 3, size, size] and their weight [N, 1, size, size]."""
+    transforms = swap_transforms(noisy(pairs.landmarks, generator), size)
     weight = face_weight(pairs.labels, pairs.truth_labels)
     stack = torch.cat([pictures(pairs.target), pictures(pairs.truth), weight], 1)
-    crops = cut(stack, transforms, narrow.SWAP, oversample=2)
+    crops = cut(stack, transforms, size, oversample=2)
     return crops[:, :3], crops[:, 3:6], crops[:, 6:]
 
 
@@ -85,16 +89,27 @@ def seen_latents(identifier: nn.Module, renders: data.Renders, generator: torch.
     return torch.cat(found).view(len(renders), 2, LOOKS, -1)
 
 
+def stage(name: str, weights: Path) -> tuple[SimSwap, str, float, int]:
+    """Of a stage of the training: the network to begin with, the name to save it by, the learning rate, pixels."""
+    if name == "half":
+        return narrow.swapper("skips-half"), "swap_half", 3e-3, narrow.SWAP // 2
+    network = narrow.swapper()
+    if name == "whole":
+        coarse = narrow.trained(narrow.swapper("skips-half"), weights, "swap_half").state_dict()
+        network.load_state_dict({k: v for k, v in coarse.items() if not k.startswith(("first", "last"))}, strict=False)
+        return network, "swap_whole", 3e-3, narrow.SWAP
+    narrow.trained(network, weights, "swap_whole").train()
+    return network, "swap", 1e-3, narrow.SWAP
+
+
 def main() -> None:
-    parser = training.parser(__doc__ or "", steps=4000)
-    parser.add_argument(
-        "--seen", action="store_true", help="go on from swap.pt, with what identify.pt sees; swap_seen.pt"
-    )
+    parser = training.parser(__doc__ or "", steps=3600)
+    parser.add_argument("--stage", choices=("half", "whole", "seen"), required=True)
     options = parser.parse_args()
     generator = training.start(options)
-    renders, network, name, rate = data.load(options.data), narrow.swapper(), "swap", 3e-3
-    if options.seen:
-        network, name, rate = narrow.trained(network, options.weights, "swap").train(), "swap_seen", 1e-3
+    renders = data.load(options.data)
+    network, name, rate, size = stage(options.stage, options.weights)
+    if options.stage == "seen":
         latents = seen_latents(narrow.trained(narrow.identifier(), options.weights, "identify"), renders, generator)
     else:
         latents = F.normalize(likeness(renders.people.flatten())).view(len(renders), 2, 1, -1)
@@ -104,7 +119,7 @@ def main() -> None:
     def step(number: int) -> dict[str, Tensor]:
         batch = pairs.draw(BATCH)
         turned = torch.rand(BATCH, generator=generator) < 0.5
-        target, truth, weight = (mirrored(crops, turned) for crops in swap_crops(batch, generator))
+        target, truth, weight = (mirrored(crops, turned) for crops in swap_crops(batch, generator, size))
         looks = torch.randint(latents.shape[2], (BATCH,), generator=generator)
         return pixel_losses(network(target, latents[(*batch.source_at, looks)]), truth, weight)
 

@@ -1,4 +1,4 @@
-"""The loop that every network of the pack is trained in: Adam, one cycle of the learning rate, checkpoints."""
+"""The loop that every network of the pack is trained in: Muon, AdamW, one cycle of the learning rate, checkpoints."""
 
 import argparse
 import time
@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from .muon import Muon
 
 LOG_SECONDS, SAVE_SECONDS = 20.0, 120.0
 
@@ -52,19 +54,24 @@ def descend(
         rate: the highest learning rate.
     """
     parameters = [p for network in networks.values() for p in network.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=decay, betas=(0.9, 0.99))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.04)
+    optimisers = _optimisers(parameters, rate, decay)
+    schedules = [
+        torch.optim.lr_scheduler.OneCycleLR(o, rate, total_steps=steps, pct_start=0.04, cycle_momentum=False)
+        for o in optimisers
+    ]
     state = folder / f"{'-'.join(networks)}.state"
-    first = _resume(state, networks, optimiser, schedule)
+    first = _resume(state, networks, *optimisers, *schedules)
     means: dict[str, float] = {}
     logged = saved = time.monotonic()
     for number in range(first, steps):
         losses = step(number)
-        optimiser.zero_grad(set_to_none=True)
+        for optimiser in optimisers:
+            optimiser.zero_grad()
         torch.stack(list(losses.values())).sum().backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimiser.step()
-        schedule.step()
+        for optimiser, schedule in zip(optimisers, schedules, strict=True):
+            optimiser.step()
+            schedule.step()
         for name, loss in losses.items():
             value = float(loss.detach())
             means[name] = 0.98 * means.get(name, value) + 0.02 * value
@@ -74,10 +81,18 @@ def descend(
             print(f"{number + 1}/{steps}", *(f"{k} {v:.4f}" for k, v in means.items()), flush=True)
         if now - saved > SAVE_SECONDS:
             saved = now
-            torch.save(_state(number + 1, networks, optimiser, schedule), state)
+            torch.save(_state(number + 1, networks, *optimisers, *schedules), state)
     for name, network in networks.items():
         torch.save(network.eval().state_dict(), folder / f"{name}.pt")
     state.unlink(missing_ok=True)
+
+
+def _optimisers(parameters: list[nn.Parameter], rate: float, decay: float) -> list[torch.optim.Optimizer]:
+    """Muon for convolutions between features, AdamW for the rest: colours, single channels, scales, linear layers."""
+    inner = [p for p in parameters if p.ndim == 4 and min(p.shape[:2]) > 3]
+    others = [p for p in parameters if not any(p is q for q in inner)]
+    adam = torch.optim.AdamW(others, lr=rate, weight_decay=decay, betas=(0.9, 0.99))
+    return [Muon(inner, rate), adam] if inner else [adam]
 
 
 def _state(number: int, networks: dict[str, nn.Module], *parts: Any) -> dict[str, Any]:

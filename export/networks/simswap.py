@@ -1,4 +1,4 @@
-"""SimSwap's generator in its four published variants (Chen et al., 2021, arXiv:2106.06340), and a shallow one.
+"""SimSwap's generator in its four published variants (Chen et al., 2021, arXiv:2106.06340), and one with skips.
 
 Module names follow the official checkpoints, so that they load strictly.
 """
@@ -37,7 +37,8 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
         "512-beta": Variant((32, 64, 128, 256, 512), 0, unit_range=True),
         "fix": Variant((64, 128, 256, 512), 1, unit_range=False),
         "fix-deep": Variant((64, 128, 256, 512, 512), 1, unit_range=False),
-        "shallow": Variant((64, 128, 256), 1, unit_range=True, skips=True),
+        "skips": Variant((64, 128, 256, 512), 1, unit_range=True, skips=True),
+        "skips-half": Variant((128, 256, 512), 2, unit_range=True, skips=True),
     }
 )
 
@@ -49,8 +50,9 @@ class SimSwap(nn.Module):
     Variants ``224`` and ``512-beta``: faces in 0..1 without mean and deviation, result in 0..1.
     Variants ``fix`` (256 pixels) and ``fix-deep`` (512 pixels): faces less the ImageNet mean (0.485, 0.456, 0.406)
     over the ImageNet deviation (0.229, 0.224, 0.225); the result is in the same colours, without bounds.
-    Variant ``shallow`` is not published: it halves the size twice only and adds what it saw on the way down to what it
-    draws on the way up, so that a small network need not learn to draw what it can keep; range as ``224``.
+    Variant ``skips`` is not published: ``224`` which adds what it saw on the way down to what it draws on the way up,
+    so that a small network need not learn to draw what it can keep. ``skips-half`` is the same without the finest
+    level, for faces of half the size: its inner layers fit ``skips``, where training goes on from them.
 
     Args:
         variant: a key of ``VARIANTS``.

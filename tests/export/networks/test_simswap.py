@@ -33,7 +33,8 @@ def test_layout_is_the_official_checkpoints(layout, variant, name, parameters):
         ("512-beta", (0, 1, 2, 3), True, False),
         ("fix", (1, 2, 3), False, False),
         ("fix-deep", (1, 2, 3, 4), False, False),
-        ("shallow", (1, 2), True, True),
+        ("skips", (1, 2, 3), True, True),
+        ("skips-half", (2, 3), True, True),
     ],
 )
 def test_network_is_its_definition(randomised, agree, variant, levels, unit_range, skips):
@@ -42,6 +43,14 @@ def test_network_is_its_definition(randomised, agree, variant, levels, unit_rang
     faces = torch.rand(5, 3, 48, 64, generator=generator)
     latents = torch.nn.functional.normalize(torch.randn(5, 24, generator=generator))
     agree(network, partial(definition, levels=levels, unit_range=unit_range, skips=skips), faces, latents)
+
+
+def test_training_goes_on_from_the_half():
+    half, whole = SimSwap("skips-half", width=0.125), SimSwap("skips", width=0.125)
+    inner = {k: v for k, v in half.state_dict().items() if not k.startswith(("first", "last"))}
+    outer = whole.load_state_dict(inner, strict=False)
+    assert not outer.unexpected_keys
+    assert {key.split(".")[0] for key in outer.missing_keys} == {"first_layer", "down1", "up1", "last_layer"}
 
 
 def test_normalisation_survives_squares_beyond_half_precision():

@@ -1,0 +1,38 @@
+"""Steps of Muon."""
+
+import pytest
+import torch
+from torch import nn
+
+from export.avatar.muon import Muon, orthogonal
+
+
+@pytest.mark.parametrize("shape", [(8, 27), (64, 16), (12, 12)])
+def test_directions_count_alike(shape: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    stretched = torch.randn(shape, generator=generator) * torch.logspace(0, 1, shape[1])
+    values = torch.linalg.svdvals(orthogonal(stretched))
+    assert values.min() > 0.6
+    assert values.max() < 1.3
+
+
+def test_a_step_is_as_long_as_adamws() -> None:
+    weight = nn.Parameter(torch.zeros(32, 16, 3, 3))
+    weight.grad = torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
+    Muon([weight], lr=1e-2).step()
+    assert float(weight.detach().square().mean().sqrt()) == pytest.approx(0.2 * 1e-2, rel=0.3)
+
+
+def test_a_kernel_is_found_again() -> None:
+    torch.manual_seed(0)
+    wanted, found = nn.Conv2d(4, 8, 3), nn.Conv2d(4, 8, 3)
+    found.bias = wanted.bias
+    muon = Muon([found.weight], lr=0.02)
+    for number in range(200):
+        x = torch.randn(8, 4, 6, 6)
+        muon.zero_grad()
+        error = (found(x) - wanted(x)).square().mean()
+        error.backward()
+        muon.param_groups[0]["lr"] = 0.02 * (1 - number / 200)
+        muon.step()
+    assert error < 1e-3
