@@ -1,6 +1,6 @@
 """Trains the face detector on avatars in front of all kinds of things.
 
-    python -m export.avatar.detect DATA WEIGHTS [--seed 0]
+    python -m export.avatar.detect DATA WEIGHTS [--seed 0] [--go-on]
 
 YuNet's own losses are those of YOLOX; here a face belongs to the stride that its size suits, and to the cells around
 its centre.
@@ -156,18 +156,12 @@ def doubtful(network: YuNet) -> None:
 
 
 def main() -> None:
-    parser = training.parser(__doc__ or "", steps=3000)
-    parser.add_argument("--go-on", action="store_true", help="start another cycle from WEIGHTS/detect.pt")
-    options = parser.parse_args()
+    options = training.parser(__doc__ or "", steps=3000).parse_args()
     generator = training.start(options)
     collages = Collages(data.load(options.data), generator)
     network = narrow.detector()
-    if options.go_on:
-        narrow.trained(network, options.weights, "detect").train()
-    else:
-        doubtful(network)
-
-    training.channels_last(network)
+    doubtful(network)
+    training.begun(network, options, "detect")
 
     def step(number: int) -> dict[str, Tensor]:
         made = [collages.draw() for _ in range(BATCH)]

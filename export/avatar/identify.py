@@ -1,6 +1,6 @@
 """Trains the identity network to read off a picture what the renderer was told.
 
-    python -m export.avatar.identify DATA WEIGHTS [--seed 0]
+    python -m export.avatar.identify DATA WEIGHTS [--seed 0] [--go-on]
 
 A latent is a head's own parameters, as far as a picture shows them: each has mean zero and deviation one among people,
 so what cannot be seen comes out as nobody's, and the swap draws an average there. A margin loss over the people of the
@@ -56,7 +56,7 @@ def learn(network: nn.Module, name: str, options: Namespace, generator: Generato
     renders = data.load(options.data)
     images, landmarks = renders.images.flatten(0, 1), renders.landmarks.flatten(0, 1)
     wanted = likeness(renders.people.flatten())
-    training.channels_last(network)
+    training.begun(network, options, name)
 
     def step(number: int) -> dict[str, Tensor]:
         rows = torch.randint(len(images), (BATCH,), generator=generator)

@@ -1,6 +1,6 @@
 """Trains the face parser on the renderer's own labels.
 
-python -m export.avatar.parse DATA WEIGHTS [--seed 0]
+python -m export.avatar.parse DATA WEIGHTS [--seed 0] [--go-on]
 """
 
 import torch
@@ -34,18 +34,14 @@ def overlap_loss(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 def main() -> None:
-    parser = training.parser(__doc__ or "", steps=1300)
-    parser.add_argument("--go-on", action="store_true", help="start another cycle from WEIGHTS/parse.pt")
-    options = parser.parse_args()
+    options = training.parser(__doc__ or "", steps=1300).parse_args()
     generator = training.start(options)
     renders = data.load(options.data)
     images, landmarks = renders.images.flatten(0, 1), renders.landmarks.flatten(0, 1)
     labels = renders.labels.flatten(0, 1)
     weights = class_weights(labels[::7])
     network = narrow.parser()
-    if options.go_on:
-        narrow.trained(network, options.weights, "parse").train()
-    training.channels_last(network)
+    training.begun(network, options, "parse")
 
     def step(number: int) -> dict[str, Tensor]:
         rows = torch.randint(len(images), (BATCH,), generator=generator)

@@ -59,7 +59,7 @@ class Canvases:
 
 
 def main() -> None:
-    options = training.parser(__doc__ or "", steps=1200).parse_args()
+    options = training.parser(__doc__ or "", steps=1200, go_on=False).parse_args()
     generator = training.start(options)
     canvases = Canvases(
         PairSampler(data.load(options.data), generator),

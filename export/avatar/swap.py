@@ -103,7 +103,7 @@ def stage(name: str, weights: Path) -> tuple[SimSwap, str, float, int]:
 
 
 def main() -> None:
-    parser = training.parser(__doc__ or "", steps=3600)
+    parser = training.parser(__doc__ or "", steps=3600, go_on=False)
     parser.add_argument("--stage", choices=("half", "whole", "seen"), required=True)
     options = parser.parse_args()
     generator = training.start(options)

@@ -17,15 +17,30 @@ LOG_SECONDS, SAVE_SECONDS = 20.0, 120.0
 Step = Callable[[int], dict[str, Tensor]]
 
 
-def parser(description: str, *, steps: int) -> argparse.ArgumentParser:
-    """Options that all training scripts share."""
+def parser(description: str, *, steps: int, go_on: bool = True) -> argparse.ArgumentParser:
+    """Options that all training scripts share.
+
+    Args:
+        steps: how many there are by default.
+        go_on: whether the script knows ``--go-on`` (see :func:`begun`).
+    """
     options = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("data", type=Path, help="folder of export.avatar.data")
     options.add_argument("weights", type=Path, help="folder for the trained networks")
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--steps", type=int, default=steps)
     options.add_argument("--threads", type=int, default=1)
+    if go_on:
+        options.add_argument("--go-on", action="store_true", help="start another cycle from the weights in WEIGHTS")
     return options
+
+
+def begun(network: nn.Module, options: argparse.Namespace, name: str) -> nn.Module:
+    """The network to train, with the weights of ``NAME.pt`` if the user wants to go on from there."""
+    if options.go_on:
+        network.load_state_dict(torch.load(options.weights / f"{name}.pt", weights_only=True))
+    channels_last(network)
+    return network.train()
 
 
 def start(options: argparse.Namespace) -> torch.Generator:
