@@ -24,6 +24,7 @@ from torch import Tensor
 
 from .backdrop import backdrop
 from .camera import Camera
+from .color import as_bytes
 from .expression import rotation
 from .identity import sample_identity
 from .labels import landmark_points
@@ -193,7 +194,7 @@ def paint_frames(folder: Path, painter: Painter, first: int, step: int) -> None:
         path = folder / f"{frame:04}.png"
         if path.exists():
             continue
-        pixels = (painter.paint(frame) * 255).round().byte().movedim(0, -1).numpy()
+        pixels = as_bytes(painter.paint(frame)).movedim(0, -1).numpy()
         Image.fromarray(pixels).save(path.with_suffix(".part"), format="png", compress_level=1)
         os.replace(path.with_suffix(".part"), path)
 
@@ -209,7 +210,7 @@ def sample_pictures(folder: Path) -> None:
             pose=filled(scene.pose, yaw_degrees=0.0, pitch_degrees=0.0, roll_degrees=0.0),
             view=filled(scene.view, distance=95.0, zoom=1.0, shift_y=-0.02),
         )  # fmt: skip
-        pixels = (renderer.render(calm).images[0] * 255).round().byte().movedim(0, -1).numpy()
+        pixels = as_bytes(renderer.render(calm).images[0]).movedim(0, -1).numpy()
         Image.fromarray(pixels).save(folder / f"source_{number + 1}.png", optimize=True)
 
 

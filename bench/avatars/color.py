@@ -11,6 +11,11 @@ def linear(display: Tensor) -> Tensor:
     return display**2.2
 
 
+def as_bytes(images: Tensor) -> Tensor:
+    """float32 0..1 to uint8, rounded."""
+    return (images * 255).round().byte()
+
+
 def mix(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
     """Colours [B, K, 3]: a where share [B, K] is 0, b where it is 1."""
     return a + (b - a) * share[..., None]

@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 
 from trtswap.stages.parse import CLASSES
 
+from .color import as_bytes
 from .noise import Noise
 from .render import Avatars, Renderer
 from .scene import sample_scene
@@ -16,7 +17,7 @@ from .scene import sample_scene
 
 def tile(avatars: Avatars, index: int, *, truth: bool) -> Image.Image:
     """One picture; with ``truth``, box and landmarks are drawn on it and its labels stand beside it."""
-    pixels = (avatars.images[index].movedim(0, -1) * 255).round().byte().numpy()
+    pixels = as_bytes(avatars.images[index]).movedim(0, -1).numpy()
     image = Image.fromarray(pixels)
     if not truth:
         return image

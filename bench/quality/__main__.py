@@ -19,6 +19,7 @@ from torch import Tensor
 
 from bench import measure
 from bench.avatars.check_detector import intersection_over_union
+from bench.avatars.color import as_bytes
 from export.avatar.crops import canvas_transforms, cut, swap_transforms
 from trtswap import SwapOptions, Swapper
 from trtswap.errors import SourceError
@@ -73,7 +74,7 @@ def pasted(swaps: heldout.Swaps, faces: Tensor) -> Tensor:
     source = cut(swaps.sources.movedim(-1, 1).float() / 255, invert(to_source), size)
     mask = torch.stack([measures.mask_of(labels, measures.FACE) for labels in swaps.targets.labels]).float()[:, None]
     mask = F.avg_pool2d(mask, 9, 1, 4)
-    return heldout.as_bytes(torch.lerp(images, source, mask)).movedim(1, -1)
+    return as_bytes(torch.lerp(images, source, mask)).movedim(1, -1)
 
 
 def swapped(swaps: heldout.Swaps, swapper: Swapper) -> Tensor:

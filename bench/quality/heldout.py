@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bench.avatars.color import as_bytes
 from bench.avatars.identity import sample_identity
 from bench.avatars.noise import Noise
 from bench.avatars.parameters import Values
@@ -94,8 +95,3 @@ def gallery(folder: Path, count: int = 500, size: int = 192) -> tuple[Tensor, Te
         torch.save({"images": as_bytes(made.images), "landmarks": made.landmarks}, path)
     found = torch.load(path, weights_only=True)
     return found["images"], found["landmarks"]
-
-
-def as_bytes(images: Tensor) -> Tensor:
-    """float32 0..1 to uint8, rounded."""
-    return (images * 255).round().byte()

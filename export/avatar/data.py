@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bench.avatars.color import as_bytes
 from bench.avatars.identity import sample_identity
 from bench.avatars.noise import Noise
-from bench.avatars.render import Avatars, Renderer, compiled_distance
+from bench.avatars.render import Renderer, compiled_distance
 from bench.avatars.scene import Scene, sample_scene
 
 SIZE = 192  # side of the pictures, pixels
@@ -50,16 +51,12 @@ def render_chunk(renderer: Renderer, numbers: range) -> dict[str, np.ndarray]:
     other = scene.with_identity(sample_identity([people(n)[1] for n in numbers]), keep_hair=True)
     target, truth = renderer.render(scene), renderer.render(other)
     return {
-        "images": np.stack([_bytes(target), _bytes(truth)], 1),
+        "images": np.stack([as_bytes(target.images).numpy(), as_bytes(truth.images).numpy()], 1),
         "labels": np.stack([target.labels.numpy(), truth.labels.numpy()], 1),
         "landmarks": np.stack([target.landmarks.numpy(), truth.landmarks.numpy()], 1),
         "boxes": np.stack([target.boxes.numpy(), truth.boxes.numpy()], 1),
         "people": np.array([people(n) for n in numbers]) - FIRST_PERSON,
     }
-
-
-def _bytes(avatars: Avatars) -> np.ndarray:
-    return (avatars.images * 255).round().byte().numpy()
 
 
 @dataclass(frozen=True)

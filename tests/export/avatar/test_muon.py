@@ -36,3 +36,11 @@ def test_a_kernel_is_found_again() -> None:
         muon.param_groups[0]["lr"] = 0.02 * (1 - number / 200)
         muon.step()
     assert error < 1e-3
+
+
+def test_layers_that_are_not_used_stay() -> None:
+    used, unused = (nn.Parameter(torch.ones(4, 4, 1, 1)) for _ in range(2))
+    used.grad = torch.ones_like(used)
+    Muon([used, unused], lr=0.1).step()
+    assert torch.equal(unused, torch.ones(4, 4, 1, 1))
+    assert not torch.equal(used, unused)
