@@ -24,7 +24,7 @@ Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
 FACE = (1, 2, 3, 4, 5, 6, 10, 11, 12, 13)
-MOUTH = (11, 12, 13)
+MOUTH = (11,)
 
 
 @dataclass(frozen=True)

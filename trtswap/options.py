@@ -18,7 +18,7 @@ class SwapOptions:
         similarity: lowest cosine to a reference that counts as the same person, -1..1; the pack's where None.
         smooth: landmarks are smoothed over this many frames before and after; 0 turns it off.
         fill: a face missed in at most this many consecutive frames is put back; 0 turns it off.
-        mouth: keep the mouth of the original.
+        mouth: keep what the original shows between its lips.
         restore: run the pack's restorer, if it has one.
         restore_weight: share of the restored picture, 0..1; the pack's where None.
         feather: softness of the edges, standard deviation as a share of the canvas's side.

@@ -32,7 +32,7 @@ def similarity(a: Tensor, b: Tensor, area: Tensor) -> float:
 
 
 def mouth_error(made: Tensor, target: Tensor, labels: Tensor) -> float | None:
-    """Mean difference from the target's own mouth, which is what it says, 0..1; None where none is seen."""
+    """Mean difference from the target's own teeth and tongue, which show what it says, 0..1; None without them."""
     mouth = mask_of(labels, MOUTH)
     if int(mouth.sum()) < 30:
         return None

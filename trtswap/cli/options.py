@@ -77,7 +77,10 @@ DetectEvery = Annotated[
 
 # Look
 Mouth = Annotated[
-    bool, typer.Option(" /--no-mouth", help="Swap the mouth too: the original's is not kept.", rich_help_panel=LOOK)
+    bool,
+    typer.Option(
+        " /--no-mouth", help="Swap teeth and tongue, too; else they are the original's.", rich_help_panel=LOOK
+    ),
 ]
 Restore = Annotated[bool, typer.Option(" /--no-restore", help="Leave out the pack's restorer.", rich_help_panel=LOOK)]
 RestoreWeight = Annotated[

@@ -16,7 +16,7 @@ CLASSES = ("background", "skin", "left brow", "right brow", "left eye", "right e
            "right ear", "earring", "nose", "mouth", "upper lip", "lower lip", "neck", "necklace", "cloth", "hair",
            "hat")  # fmt: skip
 FACE = (1, 2, 3, 4, 5, 6, 10, 11, 12, 13)  # skin, brows, eyes, glasses, nose, mouth, lips
-MOUTH = (11, 12, 13)
+MOUTH = (11,)  # teeth and tongue, which say what is said; lips are their owner's
 
 # Masks are soft, so a quarter of the canvas holds all that is in them at a sixteenth of the work.
 MASK_SCALE = 4
@@ -30,7 +30,7 @@ class Masks:
 
     Attributes:
         face: 1 inside the face, falling to 0 before its border, so that nothing outside the face changes.
-        mouth: 1 on mouth and lips, falling to 0 outside of them, so that they are kept whole.
+        mouth: 1 between the lips, falling to 0 outside, so that teeth and tongue are kept whole.
     """
 
     face: Tensor
