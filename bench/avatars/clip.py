@@ -245,8 +245,8 @@ def main() -> None:
     options = parser.parse_args()
     folder: Path = options.folder
     if options.join:
-        join(folder / "target", folder / "clip.mp4", crf=19, sound=True)
-        join(folder / "truth", folder / "truth.mp4", crf=23, sound=False)
+        join(folder / "target", folder / "clip.mp4", crf=21, sound=True)
+        join(folder / "truth", folder / "truth.mp4", crf=27, sound=False)
     elif options.part == "samples":
         sample_pictures(folder)
     elif options.part == "target":

@@ -20,7 +20,7 @@ from torch import Tensor
 from bench import measure
 from bench.avatars.check_detector import intersection_over_union
 from bench.avatars.color import as_bytes
-from export.avatar.crops import canvas_transforms, cut, swap_transforms
+from export.avatar.crops import canvas_transforms, cut, identify_transforms
 from trtswap import SwapOptions, Swapper
 from trtswap.errors import SourceError
 from trtswap.faces import Faces
@@ -70,7 +70,7 @@ def pasted(swaps: heldout.Swaps, faces: Tensor) -> Tensor:
     """
     images = swaps.targets.images.float() / 255
     size = images.shape[-1]
-    to_source = compose(invert(swap_transforms(faces, 112)), swap_transforms(swaps.targets.landmarks, 112))
+    to_source = compose(invert(identify_transforms(faces, 112)), identify_transforms(swaps.targets.landmarks, 112))
     source = cut(swaps.sources.movedim(-1, 1).float() / 255, invert(to_source), size)
     mask = torch.stack([measures.mask_of(labels, measures.FACE) for labels in swaps.targets.labels]).float()[:, None]
     mask = F.avg_pool2d(mask, 9, 1, 4)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from export.avatar import narrow, training
-from export.avatar.crops import cut, swap_transforms
+from export.avatar.crops import cut, identify_transforms
 from export.avatar.identify import learn
 from trtswap.export.contract import IMAGENET, Identify
 from trtswap.export.networks.arcface import ArcFace
@@ -37,7 +37,7 @@ class Judge:
 
     def __call__(self, images: Tensor, landmarks: Tensor) -> Tensor:
         """Unit latents [N, LATENT] of pictures float32 [N, 3, H, W], 0..1, by true landmarks [N, 5, 2]."""
-        faces = cut(images, swap_transforms(landmarks, SIZE), SIZE, oversample=2).clamp(0, 1)
+        faces = cut(images, identify_transforms(landmarks, SIZE), SIZE, oversample=2).clamp(0, 1)
         found: np.ndarray = self.session.run(None, {"faces": faces.numpy()})[0]
         return torch.from_numpy(found)
 

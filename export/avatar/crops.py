@@ -6,7 +6,7 @@ from torch import Tensor
 
 from trtswap.geometry import align, invert
 
-SWAP, CANVAS = ("arcface_112_v1",), ("ffhq_512",)
+IDENTIFY, CANVAS = ("arcface_112_v1",), ("ffhq_512",)
 # The standard deviation of found landmarks about the true ones, as a share of the distance between the eyes.
 LANDMARK_NOISE = 0.035
 
@@ -40,13 +40,16 @@ def cut(images: Tensor, transforms: Tensor, size: int, *, oversample: int = 1, m
     return F.avg_pool2d(crops, oversample) if oversample > 1 else crops
 
 
-def swap_transforms(landmarks: Tensor, size: int) -> Tensor:
-    """Picture to swap crop (or identify crop), [N, 2, 3]."""
-    return align(landmarks, SWAP, size)
+def identify_transforms(landmarks: Tensor, size: int) -> Tensor:
+    """Picture to the crop that the identity network sees, [N, 2, 3]."""
+    return align(landmarks, IDENTIFY, size)
 
 
 def canvas_transforms(landmarks: Tensor, size: int) -> Tensor:
-    """Picture to canvas, [N, 2, 3]."""
+    """Picture to canvas, or to the swap's crop, which is a small canvas, [N, 2, 3].
+
+    The template of the identity network ends above the chin, where a swap would leave the target's own.
+    """
     return align(landmarks, CANVAS, size)
 
 

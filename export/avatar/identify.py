@@ -16,7 +16,7 @@ from torch import Generator, Tensor, nn
 from bench.avatars.identity import FACE, sample_identity
 
 from . import data, narrow, training
-from .crops import covered, cut, mirrored, noisy, pictures, recoloured, swap_transforms
+from .crops import covered, cut, identify_transforms, mirrored, noisy, pictures, recoloured
 
 BATCH = 32
 CONSTANT = 4.0  # keeps the scale of a latent's other entries when it is brought to unit length
@@ -60,7 +60,7 @@ def learn(network: nn.Module, name: str, options: Namespace, generator: Generato
 
     def step(number: int) -> dict[str, Tensor]:
         rows = torch.randint(len(images), (BATCH,), generator=generator)
-        transforms = swap_transforms(noisy(landmarks[rows], generator), size)
+        transforms = identify_transforms(noisy(landmarks[rows], generator), size)
         faces = cut(pictures(images[rows]), transforms, size, oversample=2)
         faces = mirrored(covered(faces, generator), torch.rand(BATCH, generator=generator) < 0.5)
         found = network(normalised(recoloured(faces, generator, tone)))

@@ -50,7 +50,7 @@ def recipe(weights: Path) -> Recipe:
                 narrow.identifier, partial(Identify, takes=IMAGENET), "identify",
             ),
             stage(
-                spec("swap", size=narrow.SWAP, templates=FRONTAL, latent=narrow.LATENT),
+                spec("swap", size=narrow.SWAP, templates=FFHQ, latent=narrow.LATENT),
                 narrow.swapper, partial(Swap, takes=PLAIN, gives=PLAIN), "swap",
             ),
             stage(

@@ -15,7 +15,7 @@ from trtswap.stages.parse import MOUTH
 from trtswap.stages.swap import border_ramp
 
 from . import data, narrow, training
-from .crops import canvas_transforms, cut, noisy, pictures, swap_transforms
+from .crops import canvas_transforms, cut, noisy, pictures
 from .identify import normalised
 from .pairs import PairSampler
 from .swap import face_weight, pixel_losses, source_faces
@@ -41,7 +41,7 @@ class Canvases:
         """Blended and true canvases [N, 3, C, C], and the weights of their pixels [N, 1, C, C]."""
         batch = self.pairs.draw(count)
         landmarks = noisy(batch.landmarks, generator)
-        to_swap = swap_transforms(landmarks, narrow.SWAP)
+        to_swap = canvas_transforms(landmarks, narrow.SWAP)
         to_canvas = canvas_transforms(landmarks, narrow.CANVAS)
         target = pictures(batch.target)
         latents = F.normalize(self.identifier(normalised(source_faces(batch, generator))))

@@ -17,7 +17,7 @@ from trtswap.export.networks.simswap import SimSwap
 from trtswap.stages.parse import CLASSES, FACE
 
 from . import data, narrow, training
-from .crops import cut, mirrored, noisy, pictures, swap_transforms
+from .crops import canvas_transforms, cut, identify_transforms, mirrored, noisy, pictures
 from .identify import likeness, normalised
 from .pairs import Pairs, PairSampler
 
@@ -61,7 +61,7 @@ def pixel_losses(made: Tensor, truth: Tensor, weight: Tensor) -> dict[str, Tenso
 
 def swap_crops(pairs: Pairs, generator: torch.Generator, size: int) -> tuple[Tensor, Tensor, Tensor]:
     """Target crops, true crops [N, 3, size, size] and their weight [N, 1, size, size]."""
-    transforms = swap_transforms(noisy(pairs.landmarks, generator), size)
+    transforms = canvas_transforms(noisy(pairs.landmarks, generator), size)
     weight = face_weight(pairs.labels, pairs.truth_labels)
     stack = torch.cat([pictures(pairs.target), pictures(pairs.truth), weight], 1)
     crops = cut(stack, transforms, size, oversample=2)
@@ -70,7 +70,7 @@ def swap_crops(pairs: Pairs, generator: torch.Generator, size: int) -> tuple[Ten
 
 def source_faces(pairs: Pairs, generator: torch.Generator) -> Tensor:
     """Identify crops of the sources [N, 3, 112, 112]."""
-    transforms = swap_transforms(noisy(pairs.source_landmarks, generator), narrow.IDENTIFY)
+    transforms = identify_transforms(noisy(pairs.source_landmarks, generator), narrow.IDENTIFY)
     return cut(pictures(pairs.source), transforms, narrow.IDENTIFY, oversample=2)
 
 
@@ -82,7 +82,7 @@ def seen_latents(identifier: nn.Module, renders: data.Renders, generator: torch.
     with torch.no_grad():
         for start in range(0, len(images), BATCH):
             rows = slice(start, start + BATCH)
-            transforms = swap_transforms(noisy(landmarks[rows].flatten(0, 1), generator), narrow.IDENTIFY)
+            transforms = identify_transforms(noisy(landmarks[rows].flatten(0, 1), generator), narrow.IDENTIFY)
             looked_at = pictures(images[rows]).repeat_interleave(LOOKS, 0)
             faces = cut(looked_at, transforms, narrow.IDENTIFY, oversample=2)
             found.append(F.normalize(identifier(normalised(faces))))

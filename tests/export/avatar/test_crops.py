@@ -2,7 +2,7 @@
 
 import torch
 
-from export.avatar.crops import covered, cut, mirrored, noisy, swap_transforms
+from export.avatar.crops import covered, cut, identify_transforms, mirrored, noisy
 from trtswap.geometry import TEMPLATES, transform_points
 from trtswap.video.images import frames_from_rgb
 
@@ -18,7 +18,7 @@ def smooth_picture() -> torch.Tensor:
 
 def test_crops_are_those_of_the_runtime() -> None:
     picture = smooth_picture()
-    transforms = swap_transforms(FACE, 64)
+    transforms = identify_transforms(FACE, 64)
     frames = frames_from_rgb(picture[None])
     theirs = frames.sample(torch.zeros(1, dtype=torch.int64), transforms, 64)
     ours = cut(picture.movedim(-1, 0)[None].float() / 255, transforms, 64, oversample=2)
@@ -26,7 +26,7 @@ def test_crops_are_those_of_the_runtime() -> None:
 
 
 def test_landmarks_meet_the_template() -> None:
-    placed = transform_points(swap_transforms(FACE, 112), FACE)[0]
+    placed = transform_points(identify_transforms(FACE, 112), FACE)[0]
     assert float((placed - TEMPLATES["arcface_112_v1"].scaled(112)).norm(dim=-1).mean()) < 4
 
 
