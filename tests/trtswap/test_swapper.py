@@ -221,10 +221,10 @@ with Swapper(pack, backend="onnxruntime", device="cpu") as swapper:
 def test_memory_does_not_grow_with_the_video(
     paste_pack: Path, data: Path, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    """Peak memory of a fresh process after a clip that fills every queue, and after one four times as long."""
-    clips = [str(looped(data, tmp_path / f"{frames}.mp4", frames)) for frames in (120, 480)]
+    """Peak memory after 480 frames, when threads and pools have all they need, and after twice as many."""
+    clips = [str(looped(data, tmp_path / f"{name}.mp4", 480)) for name in ("first", "second")]
     command = [sys.executable, "-P", "-c", MEMORY_OF_TWO_SWAPS, str(paste_pack), str(data / "astronaut.png"), *clips]
     out = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
-    short, long = map(int, out.stdout.split())
-    record_property("peak memory", f"{short} MiB after 120 frames, {long} MiB after 480")
-    assert long <= short * 1.05
+    once, twice = map(int, out.stdout.split())
+    record_property("peak memory", f"{once} MiB after 480 frames, {twice} MiB after 960")
+    assert twice <= once * 1.1  # the allocator keeps up to 7 % more; canvases would be 1.4 GiB
