@@ -19,12 +19,10 @@ from numpy.typing import NDArray
 
 from trtswap.geometry import TEMPLATES
 from trtswap.pack import Pack, StageSpec
+from trtswap.stages.parse import FACE, MOUTH
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]
-
-FACE = (1, 2, 3, 4, 5, 6, 10, 11, 12, 13)
-MOUTH = (11,)
 
 
 @dataclass(frozen=True)

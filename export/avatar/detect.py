@@ -161,7 +161,7 @@ def main() -> None:
     collages = Collages(data.load(options.data), generator)
     network = narrow.detector()
     doubtful(network)
-    training.begun(network, options, "detect")
+    training.begin(network, options, "detect")
 
     def step(number: int) -> dict[str, Tensor]:
         made = [collages.draw() for _ in range(BATCH)]

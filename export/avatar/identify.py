@@ -56,7 +56,7 @@ def learn(network: nn.Module, name: str, options: Namespace, generator: Generato
     renders = data.load(options.data)
     images, landmarks = renders.images.flatten(0, 1), renders.landmarks.flatten(0, 1)
     wanted = likeness(renders.people.flatten())
-    training.begun(network, options, name)
+    training.begin(network, options, name)
 
     def step(number: int) -> dict[str, Tensor]:
         rows = torch.randint(len(images), (BATCH,), generator=generator)

@@ -41,7 +41,7 @@ def main() -> None:
     labels = renders.labels.flatten(0, 1)
     weights = class_weights(labels[::7])
     network = narrow.parser()
-    training.begun(network, options, "parse")
+    training.begin(network, options, "parse")
 
     def step(number: int) -> dict[str, Tensor]:
         rows = torch.randint(len(images), (BATCH,), generator=generator)

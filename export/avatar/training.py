@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from . import narrow
 from .muon import Muon
 
 LOG_SECONDS, SAVE_SECONDS = 20.0, 120.0
@@ -22,7 +23,7 @@ def parser(description: str, *, steps: int, go_on: bool = True) -> argparse.Argu
 
     Args:
         steps: how many there are by default.
-        go_on: whether the script knows ``--go-on`` (see :func:`begun`).
+        go_on: whether the script knows ``--go-on`` (see :func:`begin`).
     """
     options = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("data", type=Path, help="folder of export.avatar.data")
@@ -35,12 +36,11 @@ def parser(description: str, *, steps: int, go_on: bool = True) -> argparse.Argu
     return options
 
 
-def begun(network: nn.Module, options: argparse.Namespace, name: str) -> nn.Module:
-    """The network to train, with the weights of ``NAME.pt`` if the user wants to go on from there."""
+def begin(network: nn.Module, options: argparse.Namespace, name: str) -> None:
+    """Make a network ready to be trained, with the weights of ``NAME.pt`` if the user wants to go on from there."""
     if options.go_on:
-        network.load_state_dict(torch.load(options.weights / f"{name}.pt", weights_only=True))
-    channels_last(network)
-    return network.train()
+        narrow.trained(network, options.weights, name)
+    channels_last(network.train())
 
 
 def start(options: argparse.Namespace) -> torch.Generator:
@@ -104,8 +104,9 @@ def descend(
 
 def _optimisers(parameters: list[nn.Parameter], rate: float, decay: float) -> list[torch.optim.Optimizer]:
     """Muon for convolutions between features, AdamW for the rest: colours, single channels, scales, linear layers."""
-    inner = [p for p in parameters if p.ndim == 4 and min(p.shape[:2]) > 3]
-    others = [p for p in parameters if not any(p is q for q in inner)]
+    inner, others = list[nn.Parameter](), list[nn.Parameter]()
+    for parameter in parameters:
+        (inner if parameter.ndim == 4 and min(parameter.shape[:2]) > 3 else others).append(parameter)
     adam = torch.optim.AdamW(others, lr=rate, weight_decay=decay, betas=(0.9, 0.99))
     return [Muon(inner, rate), adam] if inner else [adam]
 
