@@ -26,6 +26,7 @@ from trtswap.calibration import CalibrationTable, calibrate, to_half, to_int8
 from trtswap.calibration.clip import choose_stills
 from trtswap.calibration.samples import Row, TappedPipeline, watch
 from trtswap.errors import PrecisionError
+from trtswap.measuring import cpu_features
 from trtswap.options import SwapOptions
 from trtswap.pack import Pack
 
@@ -35,8 +36,7 @@ PER_FRAME = ("detect", "swap", "parse", "restore")
 
 def has_vnni() -> bool:
     """Whether the CPU multiplies bytes in one instruction; on Linux, else False."""
-    path = Path("/proc/cpuinfo")
-    return path.is_file() and "vnni" in path.read_text(encoding="utf-8")
+    return any("vnni" in name for name in cpu_features())
 
 
 def converted(kind: str, pack: Pack, ranges: CalibrationTable, folder: Path, clip: Path) -> tuple[Pack | None, str]:

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+MATRIX_FEATURES = ("avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8")
 LIBRARIES = ("torch", "onnxruntime", "openvino", "av", "kornia", "numpy")
 CASE_KEYS = {"name", "unit", "values", "median", "quartiles"}
 RESULT_KEYS = {"benchmark", "trtswap", "date", "machine", "settings", "cases"}
@@ -63,6 +64,13 @@ def cpu_name() -> str:
     return next(names, platform.processor() or platform.machine())
 
 
+def cpu_features() -> list[str]:
+    """Which of ``MATRIX_FEATURES`` the processor has; on Linux, else none."""
+    listing = Path("/proc/cpuinfo")
+    flags = set(listing.read_text("utf-8").split()) if listing.is_file() else set()
+    return [name for name in MATRIX_FEATURES if name in flags]
+
+
 def _version(name: str) -> str | None:
     try:
         return version(name)
@@ -87,6 +95,7 @@ def machine() -> dict[str, Any]:
         "cpu": cpu_name(),
         "cores": len(os.sched_getaffinity(0)),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "cpu_features": cpu_features(),
         "gpu": cuda,
         "python": platform.python_version(),
         "libraries": {name: found for name in LIBRARIES if (found := _version(name)) is not None},

@@ -1,0 +1,122 @@
+"""Which runtime is fastest for a pack's graphs on this CPU: ONNX Runtime, OpenVINO and PyTorch, in several arithmetics.
+
+    pip install openvino
+    python bench/cpu_runtimes.py PACK [--int8 PACK] [--stages swap,parse,restore] [--threads N] [--repeats N] [--write]
+
+All sides run the same graph files on the same pictures, in turn; INT8 takes the graphs of a pack that ``trtswap pack
+convert --precision int8`` made. Beside the time stands how far a result is from ONNX Runtime's in FP32: a faster
+arithmetic earns its place only within the pack's tolerance.
+"""
+
+import argparse
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import openvino
+import torch
+from measure import case, interleaved, result, table, write
+from roofline import inputs_of
+from torch import Tensor
+
+from trtswap import Pack
+from trtswap.backends import open_engine
+from trtswap.pack import StageSpec
+
+Run = Callable[..., Mapping[str, Tensor]]
+
+
+def with_openvino(graph: Path, arithmetic: str, threads: int) -> Run:
+    """A graph compiled by OpenVINO for the CPU.
+
+    Args:
+        arithmetic: OpenVINO's name of it, ``f32`` or ``bf16``; 8-bit convolutions are in the graph itself.
+    """
+    settings = {"INFERENCE_PRECISION_HINT": arithmetic, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
+    compiled = openvino.Core().compile_model(graph, "CPU", settings)
+    request = compiled.create_infer_request()
+
+    def run(**tensors: Tensor) -> dict[str, Tensor]:
+        given = {name: openvino.Tensor(t.numpy(), shared_memory=True) for name, t in tensors.items()}
+        request.infer(given, share_inputs=True)
+        return {o.any_name: torch.from_numpy(request.get_tensor(o).data) for o in compiled.outputs}
+
+    return run
+
+
+def runtimes(spec: StageSpec, int8: StageSpec | None, threads: int) -> Iterator[tuple[str, Run]]:
+    """Every way to run one stage; the first is the one that the others are compared with."""
+    onnxruntime = partial(open_engine, backend="onnxruntime", device="cpu", threads=threads)
+    yield "ONNX Runtime FP32", onnxruntime(spec)
+    yield "OpenVINO FP32", with_openvino(spec.path, "f32", threads)
+    yield "OpenVINO BF16", with_openvino(spec.path, "bf16", threads)
+    yield "PyTorch BF16", open_engine(spec, backend="torch", device="cpu", half=torch.bfloat16)
+    if int8 is not None and int8.sha256 != spec.sha256:
+        yield "ONNX Runtime INT8", onnxruntime(int8)
+        yield "OpenVINO INT8", with_openvino(int8.path, "f32", threads)
+
+
+def closeness(found: Tensor, reference: Tensor) -> tuple[str, float]:
+    """Of pictures the PSNR, of labels the share that agrees: (unit, figure)."""
+    if reference.dtype == torch.uint8:
+        return "share", float((found == reference).float().mean())
+    return "dB", float(-10 * torch.log10((found - reference).square().mean() + 1e-12))
+
+
+def compared(spec: StageSpec, int8: StageSpec | None, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Rows of one stage: milliseconds, speed against the first runtime, and closeness to it."""
+    inputs = inputs_of(spec, 1, torch.device("cpu"))
+    inputs["faces"] = smooth_noise(inputs["faces"].shape)
+    sides = dict(runtimes(spec, int8, args.threads))
+    rows = interleaved(
+        {name: partial(discard, run, inputs) for name, run in sides.items()}, repeats=args.repeats, warm_up=1
+    )
+    results = {name: next(iter(run(**inputs).values())).clone() for name, run in sides.items()}
+    first = rows[0]
+    made = []
+    for row in rows:
+        ratios = [a / b for a, b in zip(first["values"], row["values"], strict=True)]
+        unit, figure = closeness(results[row["name"]], results[first["name"]])
+        name = f"{spec.name}, {row['name']}"
+        made += [row | {"name": name}, case(f"{name}: speed", "x", ratios), case(f"{name}: alike", unit, [figure])]
+    return made
+
+
+def discard(run: Run, inputs: Mapping[str, Tensor]) -> None:
+    """Run, and let the wall clock measure."""
+    run(**inputs)
+
+
+def smooth_noise(shape: torch.Size) -> Tensor:
+    """Pictures in 0..1 with large and small features, the same every time."""
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand((shape[0], 3, 8, 8), generator=generator)
+    fine = torch.rand(shape, generator=generator)
+    return 0.8 * torch.nn.functional.interpolate(coarse, shape[2:], mode="bilinear") + 0.2 * fine
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("pack", type=Path)
+    parser.add_argument("--int8", type=Path, help="the same pack, converted")
+    parser.add_argument("--stages", default="swap,parse,restore")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--write", action="store_true", help="write bench/results/cpu_runtimes.json")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    pack, int8 = Pack.load(args.pack), Pack.load(args.int8).stages if args.int8 else {}
+    with torch.inference_mode():
+        rows = [
+            row for name in args.stages.split(",") if name in pack.stages
+            for row in compared(pack.stages[name], int8.get(name), args)
+        ]  # fmt: skip
+    data = result("cpu_runtimes", rows, pack=pack.name, threads=args.threads)
+    print(table(data))
+    if args.write:
+        print(write(data))
+
+
+if __name__ == "__main__":
+    main()
