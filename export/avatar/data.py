@@ -1,6 +1,6 @@
 """Training data: pairs of renders that differ in the head alone, written as chunks and read as one set of tensors.
 
-    python -m export.avatar.data FOLDER [--scenes 5000] [--first 0] [--step 1]
+    python -m export.avatar.data FOLDER [--scenes 5000] [--size 192] [--first 0] [--step 1]
 
 Scene k shows the identity ``people(k)[0]``, and its truth the same scene with ``people(k)[1]``, hair kept. Several
 processes share the work with ``--first i --step n``; chunks that exist are left alone, so a stopped run goes on.
@@ -21,7 +21,7 @@ from bench.avatars.noise import Noise
 from bench.avatars.render import Renderer, compiled_distance
 from bench.avatars.scene import Scene, sample_scene
 
-SIZE = 192  # side of the pictures, pixels
+SIZE = 192  # side of the pictures, pixels: a face has about as many as the swap network's crop
 CHUNK = 20  # scenes in a file
 PEOPLE = 1500
 # Held-out identities and scenes have seeds below these (bench/quality.py).
@@ -91,11 +91,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--scenes", type=int, default=5000)
+    parser.add_argument("--size", type=int, default=SIZE, help="side of the pictures, pixels")
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--step", type=int, default=1)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    renderer = Renderer(Noise(), height=SIZE, width=SIZE, samples=1, distance=compiled_distance())
+    renderer = Renderer(Noise(), height=options.size, width=options.size, samples=1, distance=compiled_distance())
     for chunk in range(options.first, options.scenes // CHUNK, options.step):
         path = options.folder / f"{chunk:05}.npz"
         if path.exists():

@@ -24,7 +24,7 @@ def orthogonal(x: Tensor) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """For weights of convolutions, each as a matrix of one row an output channel.
+    """For weights of convolutions [..., O, I, k, k], each as a matrix of one row an output channel.
 
     A step is as long as AdamW's usually is (0.2 for each weight at a rate of one, root mean square: Liu et al., 2025,
     arXiv:2502.16982), so that both take the same learning rate.
@@ -41,6 +41,6 @@ class Muon(torch.optim.Optimizer):
                     continue
                 momentum = self.state[weight].setdefault("momentum", torch.zeros_like(weight))
                 momentum.lerp_(weight.grad, 1 - MOMENTUM)
-                direction = orthogonal(weight.grad.lerp(momentum, MOMENTUM).flatten(1))
+                direction = orthogonal(weight.grad.lerp(momentum, MOMENTUM).flatten(0, -4).flatten(1))
                 length = 0.2 * max(direction.shape) ** 0.5 * group["lr"]
                 weight.mul_(1 - SHRINK * group["lr"]).sub_(direction.view_as(weight), alpha=length)

@@ -1,8 +1,9 @@
 """Trains the restorer on what the trained swap leaves on the canvas.
 
-    python -m export.avatar.restore DATA WEIGHTS [--seed 0]
+    python -m export.avatar.restore DATA WEIGHTS [--seed 0] [--go-on]
 
-Needs ``swap_seen.pt`` and ``identify.pt``. The swapped crop is small; on the canvas it is soft, and has the swap's own
+Needs ``swap.pt`` and ``identify.pt``, and renders with as many pixels as the canvas has, or there is nothing to restore
+(``export.avatar.data --size 384``). The swapped crop is small; on the canvas it is soft, and has the swap's own
 mistakes. The truth is the rendered canvas, with the target's mouth, which the pipeline keeps.
 """
 
@@ -59,7 +60,7 @@ class Canvases:
 
 
 def main() -> None:
-    options = training.parser(__doc__ or "", steps=1200, go_on=False).parse_args()
+    options = training.parser(__doc__ or "", steps=1200).parse_args()
     generator = training.start(options)
     canvases = Canvases(
         PairSampler(data.load(options.data), generator),
@@ -69,7 +70,7 @@ def main() -> None:
     network = narrow.restorer()
     for layer in (network.stylegan_decoder.to_rgb1, *network.stylegan_decoder.to_rgbs):
         torch.nn.init.zeros_(layer.modulated_conv.weight)  # the first result is the canvas itself
-    training.channels_last(network)
+    training.begin(network, options, "restore")
     noise_weights = [m.weight for m in (network.stylegan_decoder.style_conv1, *network.stylegan_decoder.style_convs)]
     for weight in noise_weights:
         weight.requires_grad_(False)

@@ -22,16 +22,21 @@ from .identify import likeness, normalised
 from .pairs import Pairs, PairSampler
 
 BATCH = 16
-SURROUNDINGS, EYES = 0.25, 4.0  # weights of pixels that are not the face's, and of eyes and brows, which are few
+SURROUNDINGS, BROWS, EYES = (
+    0.25,
+    4.0,
+    8.0,
+)  # weights of pixels outside the face, and of what is small but looked at
 LOOKS = 2  # latents computed of each render
 WINDOW = 8  # side of the squares that strokes are counted in, pixels
 
 
 def face_weight(labels: Tensor, truth_labels: Tensor) -> Tensor:
-    """1 where either picture shows the face, EYES or SURROUNDINGS elsewhere: float32 [N, 1, H, W]."""
+    """1 where either picture shows the face, more at brows and eyes, less outside: float32 [N, 1, H, W]."""
     table = torch.full((256,), SURROUNDINGS)
     table[list(FACE)] = 1.0
-    table[[CLASSES.index(name) for name in ("left brow", "right brow", "left eye", "right eye")]] = EYES
+    for part, weight in (("brow", BROWS), ("eye", EYES)):
+        table[[CLASSES.index(f"{side} {part}") for side in ("left", "right")]] = weight
     return torch.maximum(table[labels.int()], table[truth_labels.int()])[:, None]
 
 

@@ -106,7 +106,7 @@ def _optimisers(parameters: list[nn.Parameter], rate: float, decay: float) -> li
     """Muon for convolutions between features, AdamW for the rest: colours, single channels, scales, linear layers."""
     inner, others = list[nn.Parameter](), list[nn.Parameter]()
     for parameter in parameters:
-        (inner if parameter.ndim == 4 and min(parameter.shape[:2]) > 3 else others).append(parameter)
+        (inner if parameter.ndim >= 4 and min(parameter.shape[-4:-2]) > 3 else others).append(parameter)
     adam = torch.optim.AdamW(others, lr=rate, weight_decay=decay, betas=(0.9, 0.99))
     return [Muon(inner, rate), adam] if inner else [adam]
 

@@ -16,8 +16,9 @@ def test_directions_count_alike(shape: tuple[int, int]) -> None:
     assert values.max() < 1.3
 
 
-def test_a_step_is_as_long_as_adamws() -> None:
-    weight = nn.Parameter(torch.zeros(32, 16, 3, 3))
+@pytest.mark.parametrize("shape", [(32, 16, 3, 3), (1, 32, 16, 3, 3)], ids=["plain", "modulated"])
+def test_a_step_is_as_long_as_adamws(shape: tuple[int, ...]) -> None:
+    weight = nn.Parameter(torch.zeros(shape))
     weight.grad = torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
     Muon([weight], lr=1e-2).step()
     assert float(weight.detach().square().mean().sqrt()) == pytest.approx(0.2 * 1e-2, rel=0.3)
