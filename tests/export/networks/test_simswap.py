@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from trtswap.errors import InputError
-from trtswap.export.networks.simswap import SimSwap, normalised_conv
+from trtswap.export.networks.simswap import BLOCK, ConvInBlocks, SimSwap, normalised_conv
 
 
 @pytest.mark.parametrize(
@@ -98,3 +98,13 @@ def definition(net, faces, latents, *, levels, unit_range, skips):
         x = x + seen.pop() if skips else x
     x = net.conv("last_layer.1", x, pad=3, mode="reflect")
     return (np.tanh(x) + 1) / 2 if unit_range else x
+
+
+def test_blocks_of_pixels_are_the_same_convolution():
+    """As PyTorch's own convolution has them, with and without a bias, on a batch of another shape than square."""
+    generator = torch.Generator().manual_seed(0)
+    for bias in (True, False):
+        layer = ConvInBlocks(5, 3, 7, bias=bias)
+        x = torch.randn(2, 5, 8 * BLOCK + 6, 3 * BLOCK + 6, generator=generator)
+        plain = torch.nn.functional.conv2d(x, layer.weight, layer.bias)
+        assert torch.allclose(layer(x), plain, rtol=0, atol=1e-6)
