@@ -1,13 +1,13 @@
 """End-to-end speed against bench/baseline.py, measured in turn in the same run.
 
     python bench/throughput.py avatar   [--pack avatar] [--video clip.mp4]     # >= 2.5 x the baseline
-    python bench/throughput.py full     [--pack simswap-224]                   # >= 1.5 x, >= 85 % in networks
+    python bench/throughput.py full     [--pack INT8 --against FP32]           # >= 1.5 x, >= 85 % in networks
     python bench/throughput.py identity                                        # >= 30 frames/s at 1080p, x264 ultrafast
     python bench/throughput.py pipelining --pack PACK                          # time <= 1.15 x the slowest role's own
     python bench/throughput.py memory   [--minutes 20]                         # flat
 
 Every case prints its table; ``--write`` puts it into bench/results/. Without ``--pack``, `full` and `identity` make
-their packs: full architectures with random weights, and Identity nodes beside the real detector.
+their packs, with the real detector: full architectures with random weights elsewhere, and Identity nodes.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def against_baseline(name: str, args: argparse.Namespace, *, pack: Pack, video: 
     """Both sides in turn: frames per second, their ratio, and the share of time inside the networks."""
     with tempfile.TemporaryDirectory() as folder, opened(pack, args) as swapper:
         who, out = somebody(swapper), Path(folder)
-        first = Baseline(pack, args.detector)
+        first = Baseline(Pack.load(find_pack(args.against)) if args.against else pack, args.detector)
         latent = who.latent[None].numpy()
         runs: list[Run] = []
 
@@ -64,7 +64,8 @@ def against_baseline(name: str, args: argparse.Namespace, *, pack: Pack, video: 
             case("peak memory", "MiB", [peak_memory_mib()]),
             *stage_rows(alone),
         ]
-    return result(f"throughput_{name}", rows, pack=pack.name, video=video.name, preset=preset, end=args.end)
+    return result(f"throughput_{name}", rows, pack=pack.name,
+                  precision=pack.stages["swap"].precision, video=video.name, preset=preset, end=args.end)  # fmt: skip
 
 
 def identity(args: argparse.Namespace, pack: Pack, video: Path) -> dict[str, Any]:
@@ -136,7 +137,7 @@ def opened(pack: Pack, args: argparse.Namespace) -> Swapper:
 
 def made(name: str, folder: Path) -> Pack:
     """A pack of a recipe: the detector's real weights, random ones elsewhere."""
-    weights = Weights(DATA) if name in ("identity", "paste") else Weights(None, seed=0)
+    weights = Weights(DATA) if name in ("identity", "paste") else Weights(DATA, seed=0)
     return export_pack(find_recipe(name), folder / name, weights)
 
 
@@ -144,6 +145,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("row", choices=("avatar", "full", "identity", "pipelining", "memory"))
     parser.add_argument("--pack", help="name or folder")
+    parser.add_argument("--against", help="pack that the baseline runs, where it is not the same")
     parser.add_argument("--video", type=Path, default=DATA / "presenter.mp4")
     parser.add_argument("--end", type=float, help="seconds of the video to take")
     parser.add_argument("--detector", type=Path, help="ONNX file for the baseline's FaceDetectorYN")
