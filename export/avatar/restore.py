@@ -23,12 +23,20 @@ from .swap import face_weight, pixel_losses, source_faces
 
 BATCH = 8
 PLAIN = 0.15  # share of canvases without a swap: what is good already must stay as it is
+SOFT = 0.4  # share of canvases of the truth itself, only soft: of a swap nobody can know where every line should be
 
 
 def mouth_mask(labels: Tensor) -> Tensor:
     """Soft mask of the mouth: float32 [N, 1, H, W] of labels [N, H, W]."""
     mouth = torch.isin(labels, torch.tensor(MOUTH, dtype=labels.dtype)).float()[:, None]
     return (F.avg_pool2d(mouth, 9, 1, 4) * 2).clamp(0, 1)
+
+
+def softened(crops: Tensor, strength: Tensor) -> Tensor:
+    """Crops [N, 3, S, S], each a mixture of itself and its blur over five pixels by its strength [N, 1, 1, 1]."""
+    kernel = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
+    weight = torch.outer(kernel, kernel).expand(3, 1, 5, 5)
+    return crops.lerp(F.conv2d(F.pad(crops, (2, 2, 2, 2), mode="replicate"), weight, groups=3), strength)
 
 
 class Canvases:
@@ -47,6 +55,9 @@ class Canvases:
         target = pictures(batch.target)
         latents = F.normalize(self.identifier(normalised(source_faces(batch, generator))))
         swapped = self.swapper(cut(target, to_swap, narrow.SWAP, oversample=2), latents).clamp(0, 1)
+        true = cut(pictures(batch.truth), to_swap, narrow.SWAP, oversample=2)
+        drawn = torch.rand(2, count, 1, 1, 1, generator=generator)
+        swapped = torch.where(drawn[0] < SOFT, softened(true, drawn[1]), swapped)
         layers = torch.cat([swapped, border_ramp(narrow.SWAP).expand(count, -1, -1, -1)], 1)
         layers = cut(layers, compose(to_canvas, invert(to_swap)), narrow.CANVAS)
         stack = torch.cat(
@@ -80,7 +91,7 @@ def main() -> None:
         made = (network((blended * 2 - 1).contiguous(memory_format=torch.channels_last)) + 1) / 2
         return pixel_losses(made, truth, weight)
 
-    training.descend(step, {"restore": network}, folder=options.weights, steps=options.steps, rate=1e-3)
+    training.descend(step, {"restore": network}, folder=options.weights, steps=options.steps, rate=2e-3)
 
 
 if __name__ == "__main__":
