@@ -115,6 +115,7 @@ def row(name: str, made: Tensor, swaps: heldout.Swaps, judged: Judged) -> list[d
         area = measures.face_area(labels, swaps.truths.labels[i])
         note("PSNR (dB)", measures.psnr(picture, truths[i], area))
         note("SSIM", measures.similarity(picture, truths[i], area))
+        note("sharpness", measures.sharpness(picture, truths[i], area))
         note("mouth error", measures.mouth_error(picture, targets[i], labels))
         note("edge visibility", measures.edge_visibility(picture, truths[i], labels))
         if found[i] is not None and wanted[i] is not None:

@@ -31,6 +31,11 @@ def similarity(a: Tensor, b: Tensor, area: Tensor) -> float:
     return float(ssim(a[None], b[None], 11)[0].mean(0)[area].mean())
 
 
+def sharpness(made: Tensor, truth: Tensor, area: Tensor) -> float:
+    """How steep colours are in an area, over the same of the truth: below 1 is softer. What is sharp may be wrong."""
+    return float(_slope(made)[area].mean() / _slope(truth)[area].mean())
+
+
 def mouth_error(made: Tensor, target: Tensor, labels: Tensor) -> float | None:
     """Mean difference from the target's own teeth and tongue, which show what it says, 0..1; None without them."""
     mouth = mask_of(labels, MOUTH)

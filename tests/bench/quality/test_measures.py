@@ -16,6 +16,13 @@ def test_psnr() -> None:
     assert measures.psnr(a, b, area) == 100.0
 
 
+def test_half_the_contrast_is_half_as_sharp() -> None:
+    truth = (torch.arange(8) % 2).float().expand(3, 8, 8)
+    area = torch.ones(8, 8, dtype=torch.bool)
+    assert measures.sharpness(0.5 * truth + 0.2, truth, area) == pytest.approx(0.5)
+    assert measures.sharpness(truth, truth, area) == 1.0
+
+
 def test_landmark_error() -> None:
     wanted = torch.tensor([[0.0, 0.0], [10.0, 0.0], [5.0, 5.0], [2.0, 8.0], [8.0, 8.0]])
     assert measures.landmark_error(wanted + torch.tensor([0.3, 0.4]), wanted) == pytest.approx(0.05)
