@@ -9,11 +9,9 @@ TEST_VENV := .venv/test
 DEMO_VENV := .venv/demo
 SOURCES := $(shell find trtswap export engines calibration -type f ! -name '*.pyc') pyproject.toml README.md LICENSE
 
-# What the demo shows; any video with a face and any picture of a face.
-VIDEO ?= ../shared/data/presenter.mp4
-SOURCE ?= ../shared/data/astronaut.png
-# Folder with checkpoints that are already here; empty means: download them (after asking for the licence).
-WEIGHTS ?= $(wildcard ../shared/data)
+# What the demo shows: the clip of the pack avatar, or any video with a face and any picture of a face.
+VIDEO ?=
+SOURCE ?=
 
 dist/.built: $(SOURCES)
 	$(PYTHON) -m venv .venv/build
@@ -46,7 +44,7 @@ test: $(TEST_VENV)/.ready dist/.built
 
 demo: $(DEMO_VENV)/.ready
 	@start=$$SECONDS
-	DEMO_VENV=$(DEMO_VENV) VIDEO="$(VIDEO)" SOURCE="$(SOURCE)" WEIGHTS="$(WEIGHTS)" bench/demo.sh
+	DEMO_VENV=$(DEMO_VENV) VIDEO="$(VIDEO)" SOURCE="$(SOURCE)" bench/demo.sh
 	echo "make demo took $$((SECONDS - start)) s, the virtual environment aside"
 
 clean:

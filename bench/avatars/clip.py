@@ -36,7 +36,7 @@ from .render import Renderer, build_field, compiled_distance
 from .scene import Scene, sample_scene
 
 WIDTH, HEIGHT, RATE, FRAMES = 1280, 720, 25, 165
-MAIN, PASSER, SOURCES = 9_463, 9_424, (9_434, 9_421, 9_444)  # identities; the first source is the default one
+MAIN, PASSER, SOURCES = 9_463, 9_424, (9_421, 9_434, 9_444)  # identities; the first source is the default one
 SCENE = 9_500
 TEXT = "Hello! I am an avatar. Nobody has ever had this face, and now somebody else will wear it."
 # Windows of the picture that the two heads are rendered in: left, top, width, height.
@@ -117,7 +117,7 @@ def front_scene(seed: int) -> Scene:
         scene.props, hand=((across > 0) & (across < 1)).float(), hand_side=1.0, hand_x=19.0 - 38.0 * across,
         hand_y=-7.0 + curve((1.0, 1.3, 0)), hand_angle=-0.5 + 0.7 * across,
     )  # fmt: skip
-    view = filled(scene.view, distance=95.0, zoom=0.72, shift_y=0.05, defocus=0.7)
+    view = filled(scene.view, distance=95.0, zoom=0.5, shift_y=0.03, defocus=0.7)
     return replace(scene, expression=expression, pose=pose, props=props, view=view)
 
 
@@ -126,7 +126,7 @@ def passer_scene(seed: int) -> Scene:
     scene = still(seed)
     pose = filled(scene.pose, yaw_degrees=26.0 - 34.0 * pulse(2.2, 0.9), pitch_degrees=curve((2, 0.8, 0)))
     expression = filled(scene.expression, smile=0.5 * pulse(2.2, 0.8), gaze_yaw=-0.15 * pulse(2.2, 0.8))
-    view = filled(scene.view, distance=130.0, zoom=0.54, shift_y=-0.14, defocus=1.0)
+    view = filled(scene.view, distance=130.0, zoom=0.39, shift_y=-0.09, defocus=1.0)
     clothes = sample_scene([SCENE + 4] * FRAMES).clothes
     return replace(scene, expression=expression, pose=pose, view=view, clothes=clothes)
 

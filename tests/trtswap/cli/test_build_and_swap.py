@@ -12,6 +12,7 @@ import pytest
 
 from trtswap.export.closeness import TOLERANCES, psnr
 from trtswap.pack import Pack
+from trtswap.packs import find_pack
 
 from ...trt_emulator.machine import Machine
 from .conftest import Run
@@ -93,4 +94,13 @@ def test_half_precision_at_full_size(
     recipe = ("--batch", "1,1,3", "--faces", "1,1,3")  # a face takes seconds, and an engine is compared at all three
     nearness = half_against_full(run, pack, data / "presenter.mp4", data / "astronaut.png", tmp_path, *recipe)
     record_property("full size, face area, FP16 engines against FP32 graphs, dB", f"{nearness:.1f}")
+    assert nearness >= TOLERANCES["fp16"].frame_db
+
+
+def test_half_precision_of_the_trained_pack(run: Run, emulator: Machine, tmp_path: Path, record_property: Note) -> None:
+    """The pack `avatar` on the beginning of its own clip."""
+    pack = Path(shutil.copytree(find_pack("avatar"), tmp_path / "avatar"))
+    samples = pack / "samples"
+    nearness = half_against_full(run, pack, samples / "clip.mp4", samples / "source_1.png", tmp_path)
+    record_property("avatar, face area, FP16 engines against FP32 graphs, dB", f"{nearness:.1f}")
     assert nearness >= TOLERANCES["fp16"].frame_db

@@ -1,0 +1,74 @@
+"""The pack that ships in the wheel, on the clip and the pictures that come with it."""
+
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from trtswap import Swapper
+from trtswap.pack import Pack
+from trtswap.packs import find_pack, sample_sources
+from trtswap.video.reader import VideoReader
+
+
+@pytest.fixture(scope="module")
+def folder() -> Path:
+    return find_pack("avatar")
+
+
+def frames_of(video: Path, wanted: tuple[int, ...]) -> torch.Tensor:
+    """uint8 RGB [B, H, W, 3]."""
+    with VideoReader(video, batch_size=1) as reader:
+        return torch.stack([f.rgb(0) for i, f in enumerate(reader) if i in wanted])
+
+
+def test_it_is_small_free_and_says_what_it_is_for(folder: Path) -> None:
+    pack = Pack.load(folder)
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert sum(len(zlib.compress(path.read_bytes())) for path in files) <= 15e6  # as the wheel stores them
+    assert pack.licence.startswith("Apache-2.0")
+    assert "does not know real faces" in pack.description
+    assert set(pack.stages) == {"detect", "identify", "swap", "parse", "restore"}
+
+
+def test_samples(folder: Path) -> None:
+    assert len(sample_sources("avatar")) >= 2
+    with VideoReader(folder / "samples" / "clip.mp4", batch_size=1) as reader:
+        info = reader.info
+        assert (info.width, info.height) == (1280, 720)
+        assert info.average_rate == 25
+        assert 6 <= float(info.duration or 0) <= 10
+
+
+def test_a_swap_comes_nearer_to_the_source_and_to_the_truth(
+    folder: Path, record_property: Callable[[str, object], None]
+) -> None:
+    """By the pack's own latents and by the rendered truth, on frames of the clip; nothing but the faces changes."""
+    frames, truths = (frames_of(folder / "samples" / name, (20, 60, 150)) for name in ("clip.mp4", "truth.mp4"))
+    with Swapper("avatar") as swapper:
+        who = swapper.identity(sample_sources("avatar")[0])
+        swapped = swapper.swap(frames, who)
+        likeness = [
+            [float(swapper.identity(f, pick="largest").latent @ who.latent) for f in shown]
+            for shown in (frames, swapped)
+        ]
+    changed = (swapped != frames).any(-1)
+    errors = [float((shown.float() - truths.float())[changed].square().mean()) for shown in (frames, swapped)]
+    record_property("cosine to the source, before and after", [[round(v, 3) for v in row] for row in likeness])
+    record_property("squared error after over before", round(errors[1] / errors[0], 3))
+    assert all(new > old for old, new in zip(*likeness, strict=True))
+    assert errors[1] < 0.8 * errors[0]
+    assert bool((changed.float().mean((1, 2)) > 0.01).all())
+    assert bool((changed.float().mean((1, 2)) < 0.25).all())
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_results_do_not_depend_on_the_batch(folder: Path, batch: int) -> None:
+    frames = frames_of(folder / "samples" / "clip.mp4", (20, 60, 100))
+    with Swapper("avatar") as swapper:
+        who = swapper.identity(sample_sources("avatar")[1])
+        whole = swapper.swap(frames, who)
+        parts = torch.cat([swapper.swap(frames[i : i + batch], who) for i in range(0, 3, batch)])
+    assert int((whole.int() - parts.int()).abs().max()) <= 1
