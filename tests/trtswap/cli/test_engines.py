@@ -197,7 +197,9 @@ def test_doctor_tells_of_engines_and_what_each_pack_would_run_on(
     facts = json.loads(run("doctor", "--json").out)
     assert facts["tensorrt"] == {"version": "11.4.0.106", "problem": None}
     assert [e["state"] for e in facts["engines"]] == ["fits"] * 4
-    assert facts["packs"][0]["auto"]["reason"] == "tensorrt on Emulated GPU: its engines are built."
+    reasons = {pack["name"]: pack["auto"]["reason"] for pack in facts["packs"]}
+    assert reasons["hand"] == "tensorrt on Emulated GPU: its engines are built."
+    assert "no engine of detect, identify, swap, parse, restore for this GPU" in reasons["avatar"]
     said = run("doctor").out
     assert "with it: tensorrt on Emulated GPU" in said
     emulator.tensorrt = "10.3.0.26"
