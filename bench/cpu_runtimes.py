@@ -17,11 +17,12 @@ from typing import Any
 import openvino
 import torch
 from measure import case, interleaved, result, table, write
-from roofline import inputs_of
 from torch import Tensor
 
 from trtswap import Pack
 from trtswap.backends import open_engine
+from trtswap.export.build import example_inputs
+from trtswap.export.closeness import psnr
 from trtswap.pack import StageSpec
 
 Run = Callable[..., Mapping[str, Tensor]]
@@ -61,13 +62,12 @@ def closeness(found: Tensor, reference: Tensor) -> tuple[str, float]:
     """Of pictures the PSNR, of labels the share that agrees: (unit, figure)."""
     if reference.dtype == torch.uint8:
         return "share", float((found == reference).float().mean())
-    return "dB", float(-10 * torch.log10((found - reference).square().mean() + 1e-12))
+    return "dB", psnr(found.numpy(), reference.numpy(), peak=1.0)
 
 
 def compared(spec: StageSpec, int8: StageSpec | None, args: argparse.Namespace) -> list[dict[str, Any]]:
     """Rows of one stage: milliseconds, speed against the first runtime, and closeness to it."""
-    inputs = inputs_of(spec, 1, torch.device("cpu"))
-    inputs["faces"] = smooth_noise(inputs["faces"].shape)
+    inputs = example_inputs(spec, 1)
     sides = dict(runtimes(spec, int8, args.threads))
     rows = interleaved(
         {name: partial(discard, run, inputs) for name, run in sides.items()}, repeats=args.repeats, warm_up=1
@@ -86,14 +86,6 @@ def compared(spec: StageSpec, int8: StageSpec | None, args: argparse.Namespace) 
 def discard(run: Run, inputs: Mapping[str, Tensor]) -> None:
     """Run, and let the wall clock measure."""
     run(**inputs)
-
-
-def smooth_noise(shape: torch.Size) -> Tensor:
-    """Pictures in 0..1 with large and small features, the same every time."""
-    generator = torch.Generator().manual_seed(0)
-    coarse = torch.rand((shape[0], 3, 8, 8), generator=generator)
-    fine = torch.rand(shape, generator=generator)
-    return 0.8 * torch.nn.functional.interpolate(coarse, shape[2:], mode="bilinear") + 0.2 * fine
 
 
 def main() -> None:
