@@ -23,12 +23,12 @@ dist/.built: $(SOURCES)
 $(TEST_VENV)/.ready: constraints.txt pyproject.toml | dist/.built
 	$(PYTHON) -m venv $(TEST_VENV)
 	$(TEST_VENV)/bin/pip install -q --disable-pip-version-check -c constraints.txt pip
-	$(TEST_VENV)/bin/pip install -q -c constraints.txt --group test "$$(ls dist/*.whl)[export]"
+	$(TEST_VENV)/bin/pip install -q -c constraints.txt --group test "$$(ls dist/*.whl)[export,openvino]"
 	touch $@
 
 $(DEMO_VENV)/.ready: constraints.txt dist/.built
 	$(PYTHON) -m venv $(DEMO_VENV)
-	$(DEMO_VENV)/bin/pip install -q --disable-pip-version-check -c constraints.txt "$$(ls dist/*.whl)[export]"
+	$(DEMO_VENV)/bin/pip install -q --disable-pip-version-check -c constraints.txt "$$(ls dist/*.whl)[export,openvino]"
 	touch $@
 
 test: $(TEST_VENV)/.ready dist/.built

@@ -63,7 +63,7 @@ class Swapper:
 
     Args:
         pack: the name of an installed pack, a pack's folder, or a loaded pack.
-        backend: ``auto``, ``onnxruntime``, ``torch`` or ``tensorrt``.
+        backend: ``auto``, ``onnxruntime``, ``openvino``, ``torch`` or ``tensorrt``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         threads: CPU threads of each engine; the backend's default where None.
         options: see :class:`~trtswap.options.SwapOptions`.

@@ -14,7 +14,7 @@ ROOT = Path(trtswap.__file__).parent
 TOOLS = ("trtswap.export", "trtswap.engines", "trtswap.calibration")
 EXTRAS = (
     "onnx", "onnx_graphsurgeon", "onnxscript", "polygraphy", "modelopt", "safetensors", "tensorrt", "tensorrt_bindings",
-    "torch_tensorrt", "decord", "nvidia.dali", "PyNvVideoCodec",
+    "torch_tensorrt", "openvino", "decord", "nvidia.dali", "PyNvVideoCodec",
 )  # fmt: skip
 ON_USE = ("onnxruntime",)
 """Of the runtime's own dependencies, those that a backend imports when it is used."""
@@ -22,6 +22,8 @@ ON_USE = ("onnxruntime",)
 # Modules that exist to use a library; they are imported when an engine is opened.
 ALLOWED = {
     ("backends/torch.py", "onnx"),
+    ("backends/onnx_file.py", "onnx"),
+    ("backends/openvino.py", "openvino"),
     ("backends/tensorrt.py", "tensorrt"),
     ("backends/tensorrt_context.py", "tensorrt"),
     ("backends/tensorrt_library.py", "tensorrt"),

@@ -41,7 +41,7 @@ class Engine(Protocol):
 
     @property
     def backend(self) -> str:
-        """Name of the backend: ``onnxruntime``, ``torch`` or ``tensorrt``."""
+        """Name of the backend: ``onnxruntime``, ``openvino``, ``torch`` or ``tensorrt``."""
 
     @property
     def precision(self) -> str:

@@ -16,7 +16,7 @@ from trtswap.errors import BackendError, InputError
 if TYPE_CHECKING:
     from trtswap.pack import StageSpec
 
-BACKENDS = ("auto", "onnxruntime", "tensorrt", "torch")
+BACKENDS = ("auto", "onnxruntime", "openvino", "tensorrt", "torch")
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,9 @@ class Choice:
 def choose(backend: str = "auto", device: str | torch.device = "auto", *, graphs: "Sequence[StageSpec]" = ()) -> Choice:
     """Decide which backend runs where.
 
-    ``auto`` takes TensorRT where there is a GPU and an engine of every graph, else PyTorch on a GPU that is present,
-    else ONNX Runtime on the CPU. What is asked for by name is taken or refused, never replaced.
+    ``auto`` takes TensorRT where there is a GPU and an engine of every graph, else PyTorch on a GPU that is present.
+    On a CPU it takes OpenVINO where that is installed and the CPU has AVX-512, on which it was measured to be faster
+    (``bench/cpu_runtimes.py``), else ONNX Runtime. What is asked for by name is taken or refused, never replaced.
 
     Args:
         backend: one of ``BACKENDS``.
@@ -58,8 +59,14 @@ def choose(backend: str = "auto", device: str | torch.device = "auto", *, graphs
             *(("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else ("cpu",))
         )
         return Choice("torch", place, f"torch on {place}, as asked for.")
-    _require("onnxruntime", "The onnxruntime backend needs ONNX Runtime", "pip install onnxruntime")
     place = place or torch.device("cpu")
+    if backend == "openvino":
+        if place.type != "cpu":
+            raise BackendError(f"device is {str(place)!r}; the openvino backend runs on the CPU: expected cpu or auto.")
+        for package in ("openvino", "onnx"):
+            _require(package, f"The openvino backend needs {package}", 'pip install "trtswap[openvino]"')
+        return Choice("openvino", place, f"openvino on {place}, as asked for.")
+    _require("onnxruntime", "The onnxruntime backend needs ONNX Runtime", "pip install onnxruntime")
     if place.type == "cuda":
         _require_onnxruntime_cuda()
     return Choice("onnxruntime", place, f"onnxruntime on {place}, as asked for.")
@@ -80,8 +87,8 @@ def open_engine(
     Args:
         graph: an ONNX file, or a stage of a pack.
         backend, device: as :func:`choose` takes them.
-        threads: CPU threads of an ONNX Runtime session; None lets it use every core. The torch backend shares
-            the thread pool of its process and takes no number of its own.
+        threads: CPU threads of one engine of ONNX Runtime or OpenVINO; None lets it use every core. The torch backend
+            shares the thread pool of its process and takes no number of its own.
         beside: an engine that is used by the same thread and never at the same time; TensorRT's engines then share
             scratch memory. Other backends have nothing to share.
         half, cuda_graphs: of the torch backend, see :class:`~trtswap.backends.torch.TorchEngine`.
@@ -108,6 +115,10 @@ def open_engine(
         return TorchEngine(file, device=choice.device, precision=precision, half=half, cuda_graphs=cuda_graphs)
     if half is not None or cuda_graphs:
         raise InputError("half and cuda_graphs are options of the torch backend; expected none for another.")
+    if choice.backend == "openvino":
+        from trtswap.backends.openvino import OpenVinoEngine  # noqa: PLC0415 - imports openvino
+
+        return OpenVinoEngine(file, precision=precision, threads=threads)
     from trtswap.backends.onnxruntime import OnnxRuntimeEngine  # noqa: PLC0415 - imports onnxruntime
 
     return OnnxRuntimeEngine(file, device=choice.device, precision=precision, threads=threads)
@@ -130,9 +141,7 @@ def _open_tensorrt(file: Path, graph: "Path | str | StageSpec", device: torch.de
 def _automatic(place: torch.device | None, graphs: "Sequence[StageSpec]") -> Choice:
     gpu = _gpu_if_any(place)
     if gpu is None:
-        _require("onnxruntime", "The onnxruntime backend needs ONNX Runtime", "pip install onnxruntime")
-        why = "PyTorch sees no CUDA device" if place is None else "the device asked for"
-        return Choice("onnxruntime", torch.device("cpu"), f"onnxruntime on the CPU: {why}.")
+        return _on_the_cpu("PyTorch sees no CUDA device" if place is None else "the device asked for")
     against = _why_not_tensorrt(gpu, graphs)
     if against is None:
         return Choice("tensorrt", gpu.device, f"tensorrt on {gpu.facts.name}: its engines are built.")
@@ -141,8 +150,26 @@ def _automatic(place: torch.device | None, graphs: "Sequence[StageSpec]") -> Cho
         if place is not None:
             _require("onnx", f"TensorRT: {against}. The torch backend reads graphs with onnx", remedy)
         why = f"a GPU is here, but the torch backend that would use it needs: {remedy}. TensorRT: {against}"
-        return Choice("onnxruntime", torch.device("cpu"), f"onnxruntime on the CPU: {why}.")
+        return _on_the_cpu(why)
     return Choice("torch", gpu.device, f"torch on {gpu.device}. TensorRT: {against}.")
+
+
+def _on_the_cpu(why: str) -> Choice:
+    """The faster of the CPU's runtimes that are here."""
+    against = _why_not_openvino()
+    if against is None:
+        return Choice("openvino", torch.device("cpu"), f"openvino on the CPU, which has AVX-512: {why}.")
+    _require("onnxruntime", "The onnxruntime backend needs ONNX Runtime", "pip install onnxruntime")
+    return Choice("onnxruntime", torch.device("cpu"), f"onnxruntime on the CPU: {why}. OpenVINO: {against}.")
+
+
+def _why_not_openvino() -> str | None:
+    """What keeps ``auto`` from OpenVINO; None where nothing does."""
+    if find_spec("openvino") is None or find_spec("onnx") is None:
+        return 'not installed, pip install "trtswap[openvino]"'
+    if torch.backends.cpu.get_cpu_capability() != "AVX512":
+        return "taken by itself only on a CPU with AVX-512, where it was measured to be faster"
+    return None
 
 
 def _gpu_if_any(place: torch.device | None) -> gpus.Gpu | None:

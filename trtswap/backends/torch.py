@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from trtswap.backends.cuda_graphs import GraphCache
-from trtswap.backends.engine import TensorSpec
 from trtswap.backends.graph_engine import GraphEngine
-from trtswap.backends.torch_ops import DTYPES, OPSETS, Operator, find
+from trtswap.backends.torch_ops import Operator, find
 from trtswap.backends.torch_plan import Node, Plan, StepError, make_plan
 from trtswap.errors import BackendError
 
@@ -19,7 +18,8 @@ try:
     import onnx
     import onnx.inliner
     import onnx.numpy_helper
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    from trtswap.backends import onnx_file
 except ImportError as e:
     raise BackendError(f'The torch backend reads graphs with onnx: {e}. pip install "trtswap[export]".') from e
 
@@ -56,16 +56,18 @@ class TorchEngine(GraphEngine):
             BackendError: the file is no ONNX graph, is of another opset than ``OPSETS``, has an operator that
                 the table lacks, or computes a shape from the values of an input.
         """
-        model = _load(file)
-        graph, opset = model.graph, _opset(file, model)
+        model = onnx_file.load(file)
+        graph, opset = model.graph, onnx_file.opset(file, model, backend=self.backend)
+        if model.functions:
+            graph = onnx.inliner.inline_local_functions(model).graph
         constants = {t.name: _tensor(file, t) for t in graph.initializer}
-        inputs = [i for i in graph.input if i.name not in constants]
+        inputs, outputs = onnx_file.specs(file, model)
         super().__init__(
             file,
             device=device,
             precision=precision if half is None else f"{_HALVES[half]}+{precision}",
-            inputs=[_spec(file, i) for i in inputs],
-            outputs=[_spec(file, o) for o in graph.output],
+            inputs=inputs,
+            outputs=outputs,
         )
         with _backend_errors(f"{file} cannot be loaded"):
             self._plan = make_plan(
@@ -106,26 +108,6 @@ class TorchEngine(GraphEngine):
     def _release(self) -> None:
         del self._plan, self._constants
         self._graphs = None
-
-
-def _load(file: Path) -> onnx.ModelProto:
-    try:
-        model = onnx.load(file)
-    except (OSError, DecodeError, ValueError, onnx.checker.ValidationError) as e:
-        raise BackendError(f"{file} cannot be loaded as an ONNX graph: {e}") from e
-    if not model.graph.output:
-        raise BackendError(f"{file} cannot be loaded: it holds no ONNX graph with outputs.")
-    return onnx.inliner.inline_local_functions(model) if model.functions else model
-
-
-def _opset(file: Path, model: onnx.ModelProto) -> int:
-    opset = next((i.version for i in model.opset_import if i.domain in ("", "ai.onnx")), 0)
-    if opset not in OPSETS:
-        raise BackendError(
-            f"{file}: the graph has opset {opset}; the torch backend runs {OPSETS[0]} to {OPSETS[-1]}. Export it again "
-            f"with opset {OPSETS[-1]}, or use backend='onnxruntime'."
-        )
-    return opset
 
 
 def _nodes(file: Path, nodes: Sequence[onnx.NodeProto], opset: int, constants: dict[str, Tensor]) -> Iterator[Node]:
@@ -175,27 +157,11 @@ _LISTS = (onnx.AttributeProto.INTS, onnx.AttributeProto.FLOATS, onnx.AttributePr
 
 
 def _tensor(file: Path, proto: onnx.TensorProto) -> Tensor:
-    dtype = _dtype(file, proto.name, proto.data_type)
+    dtype = onnx_file.dtype(file, proto.name, proto.data_type)
     array = onnx.numpy_helper.to_array(proto)
     if dtype == torch.bfloat16:
         return torch.from_numpy(array.view("int16").copy()).view(dtype)
     return torch.from_numpy(array.copy())
-
-
-def _spec(file: Path, value: onnx.ValueInfoProto) -> TensorSpec:
-    tensor = value.type.tensor_type
-    shape = (
-        d.dim_value if d.HasField("dim_value") else d.dim_param or f"{value.name}_{i}"
-        for i, d in enumerate(tensor.shape.dim)
-    )
-    return TensorSpec(value.name, tuple(shape), _dtype(file, value.name, tensor.elem_type))
-
-
-def _dtype(file: Path, name: str, number: int) -> torch.dtype:
-    if number not in DTYPES:
-        kind = onnx.TensorProto.DataType.Name(number)
-        raise BackendError(f"{file}: tensor {name} holds {kind}, which the torch backend does not know.")
-    return DTYPES[number]
 
 
 def _memory(tensor: Tensor) -> int:

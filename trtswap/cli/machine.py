@@ -26,8 +26,8 @@ from trtswap.packs import installed_packs, user_folder
 from trtswap.video.fflog import captured_log
 
 PACKAGES = (
-    "trtswap", "torch", "onnxruntime", "onnxruntime-gpu", "onnx", "tensorrt-cu13", "torch-tensorrt", "cuda-bindings",
-    "av", "kornia", "numpy",
+    "trtswap", "torch", "onnxruntime", "onnxruntime-gpu", "openvino", "onnx", "tensorrt-cu13", "torch-tensorrt",
+    "cuda-bindings", "av", "kornia", "numpy",
 )  # fmt: skip
 ENCODERS = (
     "libx264", "libx265", "libsvtav1", "libvpx-vp9", "ffv1", "prores_ks", "h264_nvenc", "hevc_nvenc", "av1_nvenc"

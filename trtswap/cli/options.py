@@ -154,7 +154,7 @@ PackName = Annotated[
     ),
 ]
 Backend = Annotated[
-    Literal["auto", "onnxruntime", "torch", "tensorrt"],
+    Literal["auto", "onnxruntime", "openvino", "torch", "tensorrt"],
     typer.Option(help="What runs the networks.", rich_help_panel=RUNNING),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_help_panel=RUNNING)]

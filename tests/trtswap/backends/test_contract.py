@@ -21,6 +21,7 @@ F32, U8 = torch.float32, torch.uint8
 @pytest.fixture(
     params=[
         ("onnxruntime", "cpu"),
+        ("openvino", "cpu"),
         ("torch", "cpu"),
         ("tensorrt", "emulated"),
         pytest.param(("onnxruntime", "cuda"), marks=pytest.mark.gpu),

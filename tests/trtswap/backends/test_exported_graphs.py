@@ -1,4 +1,4 @@
-"""Graphs as the exporter writes them: the torch backend gives what ONNX Runtime gives.
+"""Graphs as the exporter writes them: the other backends give what ONNX Runtime gives.
 
 Narrow ones, of the two stages that together have nearly every operator.
 """
@@ -43,11 +43,14 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return spec
 
 
-@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-def test_torch_agrees_with_onnxruntime(exported: StageSpec, device: str) -> None:
+@pytest.mark.parametrize(
+    ("backend", "device"),
+    [("torch", "cpu"), ("openvino", "cpu"), pytest.param("torch", "cuda", marks=pytest.mark.gpu)],
+)
+def test_agrees_with_onnxruntime(exported: StageSpec, backend: str, device: str) -> None:
     with (
         open_engine(exported, backend="onnxruntime", device="cpu") as reference,
-        open_engine(exported, backend="torch", device=device) as engine,
+        open_engine(exported, backend=backend, device=device) as engine,
         torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
     ):
         assert engine.inputs == reference.inputs
@@ -60,6 +63,17 @@ def test_torch_agrees_with_onnxruntime(exported: StageSpec, device: str) -> None
                 assert bool(wanted.any()) == bool(batch)
                 scale = float(wanted.abs().max()) if batch else 1.0
                 torch.testing.assert_close(found[name].cpu(), wanted, rtol=1e-5, atol=1e-5 * scale)
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_a_face_does_not_depend_on_those_beside_it(exported: StageSpec, backend: str) -> None:
+    """To the bit: OpenVINO's normalisation alone would sum in another order at batch 1."""
+    inputs = example_inputs(exported, 5)
+    with open_engine(exported, backend=backend, device="cpu", threads=2) as engine:
+        whole = engine(**inputs)
+        for batch in (1, 2, 3):
+            part = engine(**{name: t[:batch].contiguous() for name, t in inputs.items()})
+            assert all(torch.equal(t, whole[name][:batch]) for name, t in part.items())
 
 
 def test_shapes_of_exported_graphs_need_no_device_memory(exported: StageSpec) -> None:

@@ -1,0 +1,122 @@
+"""OpenVINO as an engine, on the CPU, without copies between torch and OpenVINO."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trtswap.backends import onnx_file
+from trtswap.backends.engine import TensorSpec
+from trtswap.backends.graph_engine import GraphEngine, known_shape
+from trtswap.errors import BackendError, InputError
+
+try:
+    import openvino
+except ImportError as e:
+    raise BackendError(f'The openvino backend needs OpenVINO: {e}. pip install "trtswap[openvino]".') from e
+
+SETTINGS: Mapping[str, Any] = {
+    "INFERENCE_PRECISION_HINT": "f32",  # else it takes bfloat16 or float16 by itself where the CPU has them
+    "NUM_STREAMS": 1,
+    "ENABLE_CPU_PINNING": False,  # decoder and encoder share the cores
+}
+
+
+class OpenVinoEngine(GraphEngine):
+    """One graph compiled by OpenVINO for the CPU.
+
+    Inputs are read where they lie and outputs are written into torch tensors that are new on every call; an output
+    whose shape the graph does not name in terms of its inputs is copied out of OpenVINO's memory.
+
+    Arithmetic is float32, and 8-bit where the graph has quantised layers; layers in float16 are computed in float32.
+
+    OpenVINO's kernel of instance normalisation (MVN) sums one picture in as many parts as it has threads, and several
+    pictures each in one. Quantised layers blow that last bit up to whole steps: a face of SimSwap in INT8 differed by
+    0.03 between batch 1 and 2. Graphs that have the kernel therefore run one element of a batch after the other, at 5 %
+    of SimSwap's speed, so that results do not depend on the batch; on the number of threads they still do.
+    """
+
+    backend = "openvino"
+
+    def __init__(self, file: Path, *, precision: str, threads: int | None = None) -> None:
+        """Load a graph.
+
+        Raises:
+            InputError: ``threads`` is below 1.
+            BackendError: the file is no ONNX graph, or one that OpenVINO cannot run.
+        """
+        if threads is not None and threads < 1:
+            raise InputError(f"threads is {threads}, expected 1 or more, or None for every core.")
+        model = onnx_file.load(file, weights=False)
+        onnx_file.opset(file, model, backend=self.backend)
+        inputs, outputs = onnx_file.specs(file, model)
+        settings = {**SETTINGS} if threads is None else {**SETTINGS, "INFERENCE_NUM_THREADS": threads}
+        with _backend_errors(f"{file} cannot be loaded by OpenVINO {openvino.__version__}"):
+            self._compiled = openvino.Core().compile_model(file, "CPU", settings)
+            self._request = self._compiled.create_infer_request()
+        super().__init__(
+            file,
+            device=torch.device("cpu"),
+            precision=f"fp32 (graph {precision})" if "fp16" in precision else precision,
+            inputs=inputs,
+            outputs=outputs,
+        )
+        self._ports = {spec.name: self._compiled.output(number) for number, spec in enumerate(outputs)}
+        self._one_by_one = _has_mvn(self._compiled) and _share_a_batch([*inputs, *outputs])
+
+    def _run(self, tensors: Mapping[str, Tensor], sizes: Mapping[str, int]) -> dict[str, Tensor]:
+        shapes = {name: known_shape(spec, sizes) for name, spec in self.outputs.items()}
+        outputs = {
+            name: torch.empty(shape, dtype=self.outputs[name].dtype)
+            for name, shape in shapes.items()
+            if shape is not None
+        }
+        with _backend_errors(f"{self.file.name} failed to run"):
+            if self._one_by_one:
+                for i in range(len(next(iter(tensors.values())))):
+                    row = slice(i, i + 1)
+                    self._infer({n: t[row] for n, t in tensors.items()}, {n: t[row] for n, t in outputs.items()})
+            else:
+                self._infer(tensors, outputs)
+            for name in self.outputs.keys() - outputs.keys():
+                outputs[name] = torch.from_numpy(self._request.get_tensor(self._ports[name]).data.copy())
+        return {name: outputs[name] for name in self.outputs}
+
+    def _infer(self, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]) -> None:
+        """Run once, into the memory of ``outputs``."""
+        for name, tensor in inputs.items():
+            self._request.set_tensor(name, _shared(tensor))
+        for name, tensor in outputs.items():
+            self._request.set_tensor(self._ports[name], _shared(tensor))
+        self._request.infer()
+
+    def _release(self) -> None:
+        del self._request, self._compiled, self._ports
+
+
+def _shared(tensor: Tensor) -> Any:
+    return openvino.Tensor(tensor.detach().numpy(), shared_memory=True)
+
+
+def _has_mvn(compiled: Any) -> bool:
+    """Whether OpenVINO runs part of the graph by its kernel of mean and variance normalisation."""
+    nodes = compiled.get_runtime_model().get_ops()
+    return any(node.get_rt_info()["layerType"].astype(str) == "MVN" for node in nodes)
+
+
+def _share_a_batch(specs: list[TensorSpec]) -> bool:
+    """Whether all tensors have the same dynamic dimension first."""
+    first = {spec.shape[0] if spec.shape else 1 for spec in specs}
+    return len(first) == 1 and isinstance(first.pop(), str)
+
+
+@contextmanager
+def _backend_errors(what: str) -> Iterator[None]:
+    """OpenVINO's exceptions, which reach Python as RuntimeError, as :class:`BackendError`."""
+    try:
+        yield
+    except (RuntimeError, ValueError, TypeError) as e:
+        raise BackendError(f"{what}: {e}") from e
