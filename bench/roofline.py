@@ -1,6 +1,6 @@
 """How near each network comes to what the machine can do: FLOPs, bytes, and the measured matrix rate.
 
-    python bench/roofline.py PACK [--backend onnxruntime] [--device cpu] [--batch 4] [--repeats 5] [--write]
+    python bench/roofline.py PACK [--backend auto] [--device cpu] [--batch 4] [--repeats 5] [--write]
 
 A network's FLOPs (two for each multiplication of convolutions and matrix products) over its time, as a share of the
 rate of one large matrix product measured in the same run, in the same arithmetic; and as a share of the smaller of that
@@ -18,7 +18,7 @@ import torch
 from measure import case, result, table, write
 
 from trtswap import Pack
-from trtswap.backends import open_engine
+from trtswap.backends import choose, open_engine
 from trtswap.pack import StageSpec
 from trtswap.packs import find_pack
 
@@ -134,7 +134,7 @@ def attained(pack: Pack, args: argparse.Namespace, rates: list[dict[str, Any]]) 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pack", help="name or folder")
-    parser.add_argument("--backend", default="onnxruntime")
+    parser.add_argument("--backend", default="auto")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--arithmetic", default="fp32", choices=("fp32", "bf16", "fp16"))
     parser.add_argument("--batch", type=int, default=1)
@@ -144,9 +144,10 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write bench/results/roofline.json")
     args = parser.parse_args()
     pack = Pack.load(find_pack(Path(args.pack) if "/" in args.pack else args.pack))
+    backend = choose(args.backend, args.device, graphs=tuple(pack.stages.values())).backend
     rates = matrix_rate(torch.device(args.device), args.side)
     data = result("roofline", [*rates, *traffic(pack), *attained(pack, args, rates)], pack=pack.name,
-                  backend=args.backend, device=args.device, batch=args.batch, arithmetic=args.arithmetic)  # fmt: skip
+                  backend=backend, device=args.device, batch=args.batch, arithmetic=args.arithmetic)  # fmt: skip
     print(table(data))
     if args.write:
         print(write(data))

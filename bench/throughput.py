@@ -56,6 +56,7 @@ def against_baseline(name: str, args: argparse.Namespace, *, pack: Pack, video: 
         speeds = {row["name"]: row["values"] for row in rows}
         ratios = [a / b for a, b in zip(speeds["trtswap"], speeds["baseline"], strict=True)]
         alone = run_video(swapper, video, out / "a.mp4", who, preset=preset, end=args.end, pipelined=False)
+        backend = swapper.choice.backend
         rows += [
             case("trtswap / baseline", "x", ratios),
             case("share of time in networks", "", [alone.network_share]),
@@ -64,7 +65,7 @@ def against_baseline(name: str, args: argparse.Namespace, *, pack: Pack, video: 
             case("peak memory", "MiB", [peak_memory_mib()]),
             *stage_rows(alone),
         ]
-    return result(f"throughput_{name}", rows, pack=pack.name,
+    return result(f"throughput_{name}", rows, pack=pack.name, backend=backend,
                   precision=pack.stages["swap"].precision, video=video.name, preset=preset, end=args.end)  # fmt: skip
 
 
@@ -103,13 +104,16 @@ def pipelining(args: argparse.Namespace, pack: Pack, video: Path) -> dict[str, A
                 to_slowest.append(together.seconds / slowest)
                 to_bound.append(together.seconds / max(slowest, alone.cpu_seconds / cores))
                 to_turn.append(alone.seconds / together.seconds)
+        backend = swapper.choice.backend
     rows = [
         case("time / slowest role's own time", "x", to_slowest),
         case("time / greater of that and all work spread over the cores", "x", to_bound),
         case("speed / that of the stages in turn", "x", to_turn),
         *stage_rows(alone),
     ]
-    return result("pipelining", rows, pack=pack.name, video=video.name, preset=args.preset, cores=cores)
+    return result(
+        "pipelining", rows, pack=pack.name, backend=backend, video=video.name, preset=args.preset, cores=cores
+    )
 
 
 def memory(args: argparse.Namespace, pack: Pack) -> dict[str, Any]:
@@ -150,7 +154,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--end", type=float, help="seconds of the video to take")
     parser.add_argument("--detector", type=Path, help="ONNX file for the baseline's FaceDetectorYN")
     parser.add_argument("--preset", default="ultrafast")
-    parser.add_argument("--backend", default="onnxruntime")
+    parser.add_argument("--backend", default="auto")
     for name in ("threads", "batch", "piece", "cores"):
         parser.add_argument(f"--{name}", type=int)
     parser.add_argument("--detect-every", type=int, default=1)
@@ -163,7 +167,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     args = parsed(arguments)
     args.cores = args.cores or torch.get_num_threads()
-    torch.set_num_threads(1)  # as the command line does beside ONNX Runtime
+    torch.set_num_threads(1)  # as the command line does beside the CPU's runtimes
     default = {"avatar": "avatar", "full": "simswap-224", "memory": "identity"}.get(args.row, "identity")
     with tempfile.TemporaryDirectory() as folder:
         if args.pack is None and default != "avatar":

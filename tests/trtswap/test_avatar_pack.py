@@ -42,12 +42,13 @@ def test_samples(folder: Path) -> None:
         assert 6 <= float(info.duration or 0) <= 10
 
 
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
 def test_a_swap_comes_nearer_to_the_source_and_to_the_truth(
-    folder: Path, record_property: Callable[[str, object], None]
+    backend: str, folder: Path, record_property: Callable[[str, object], None]
 ) -> None:
     """By the pack's own latents and by the rendered truth, on frames of the clip; nothing but the faces changes."""
     frames, truths = (frames_of(folder / "samples" / name, (20, 60, 150)) for name in ("clip.mp4", "truth.mp4"))
-    with Swapper("avatar") as swapper:
+    with Swapper("avatar", backend=backend, device="cpu") as swapper:
         who = swapper.identity(sample_sources("avatar")[0])
         swapped = swapper.swap(frames, who)
         likeness = [
@@ -64,10 +65,11 @@ def test_a_swap_comes_nearer_to_the_source_and_to_the_truth(
     assert bool((changed.float().mean((1, 2)) < 0.25).all())
 
 
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
 @pytest.mark.parametrize("batch", [1, 3])
-def test_results_do_not_depend_on_the_batch(folder: Path, batch: int) -> None:
+def test_results_do_not_depend_on_the_batch(folder: Path, batch: int, backend: str) -> None:
     frames = frames_of(folder / "samples" / "clip.mp4", (20, 60, 100))
-    with Swapper("avatar") as swapper:
+    with Swapper("avatar", backend=backend, device="cpu") as swapper:
         who = swapper.identity(sample_sources("avatar")[1])
         whole = swapper.swap(frames, who)
         parts = torch.cat([swapper.swap(frames[i : i + batch], who) for i in range(0, 3, batch)])

@@ -84,7 +84,7 @@ def check(pack: Pack, backend: str = "onnxruntime") -> None:
             check_engine(stage, engine)
 
 
-@pytest.mark.parametrize("backend", ["onnxruntime", "torch"])
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino", "torch"])
 def test_hand_written_pack_loads_and_runs(written: HandWritten, backend: str) -> None:
     pack = Pack.load(written.path)
     assert (pack.name, pack.version, pack.licence, pack.description) == ("hand", "3", "CC0-1.0", "")

@@ -58,9 +58,9 @@ class Keep(Observer):
         self.planes += [tuple(p[b].numpy().copy() for p in frames.planes) for b in range(len(frames))]
 
 
-def swapped(pack: Path, clip: Path, out: Path, *, pipelined: bool = True, **options: Any) -> Keep:
+def swapped(pack: Path, clip: Path, out: Path, *, backend: str, pipelined: bool = True, **options: Any) -> Keep:
     keep = Keep()
-    with Swapper(pack, backend="onnxruntime", device="cpu", options=SwapOptions(**options)) as swapper:
+    with Swapper(pack, backend=backend, device="cpu", options=SwapOptions(**options)) as swapper:
         who = Identity(torch.nn.functional.normalize(torch.linspace(-1, 1, 112 * 112 * 3), dim=0))
         result = swapper.swap_video(
             clip, out, who, preset="ultrafast", overwrite=True, pipelined=pipelined, observers=[keep]
@@ -71,11 +71,13 @@ def swapped(pack: Path, clip: Path, out: Path, *, pipelined: bool = True, **opti
     return keep
 
 
-def test_any_way_of_working_gives_the_same_frames(paste_pack: Path, clip: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_any_way_of_working_gives_the_same_frames(backend: str, paste_pack: Path, clip: Path, tmp_path: Path) -> None:
     """Batch size, bucket and pipelining: equal planes, or within 1 code value where sums run in another order."""
-    expected = swapped(paste_pack, clip, tmp_path / "a.mp4", pipelined=False, batch=8, piece=4)
+    expected = swapped(paste_pack, clip, tmp_path / "a.mp4", backend=backend, pipelined=False, batch=8, piece=4)
     for pipelined, batch, piece in ((True, 8, 4), (True, 1, 1), (False, 3, 16), (True, 7, 3)):
-        got = swapped(paste_pack, clip, tmp_path / "b.mp4", pipelined=pipelined, batch=batch, piece=piece)
+        sizes = {"batch": batch, "piece": piece}
+        got = swapped(paste_pack, clip, tmp_path / "b.mp4", backend=backend, pipelined=pipelined, **sizes)
         starts = range(0, LENGTH, batch)
         assert got.order == [f"{when} {start}" for start in starts for when in ("before", "after")]
         exact = (batch, piece) == (8, 4)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from trtswap.backends import choose
 from trtswap.cli.runtime import Runtime
 from trtswap.errors import TrtswapError
 from trtswap.options import SwapOptions
@@ -43,7 +44,7 @@ def test_beside_the_input_if_not_told_where(swap: Run, clips: Path, face: Path, 
     assert frames_in(target) == 10
     assert ran.out.startswith(f"{target}: 10 frames in ")
     assert "10 faces swapped in 10 frames, 0 warnings" in ran.out
-    assert ran.err.startswith("Pack paste 1, fp32, onnxruntime on the CPU")
+    assert ran.err.startswith(f"Pack paste 1, fp32, {choose().reason}")
 
 
 def test_only_the_face_changes(swap: Run, clips: Path, face: Path, tmp_path: Path) -> None:
@@ -66,7 +67,7 @@ def test_json_and_nothing_else(swap: Run, clips: Path, face: Path, tmp_path: Pat
     assert facts["output"] == str(tmp_path / "out.mp4")
     assert (facts["frames"], facts["faces"], facts["frames_with_faces"]) == (5, 5, 5)
     assert frames_in(tmp_path / "out.mp4") == 5
-    assert facts["backend"] == "onnxruntime"
+    assert facts["backend"] == choose().backend
     assert facts["device"] == "cpu"
     assert facts["precision"] == "fp32"
     assert facts["warnings"] == []
@@ -264,7 +265,7 @@ def test_report(swap: Run, clips: Path, face: Path, tmp_path: Path) -> None:
     assert all(event["dur"] >= 0 for event in events)
     assert "trtswap swap --pack" in page
     assert "Who worked when" in page
-    assert "Pack paste 1, onnxruntime on the CPU" in page
+    assert f"Pack paste 1, {choose().backend} on the CPU" in page
 
 
 def test_the_packs_sample_is_shown_and_named_without_a_source(
