@@ -51,7 +51,7 @@ def runtimes(spec: StageSpec, int8: StageSpec | None, threads: int) -> Iterator[
     yield "OpenVINO FP32", openvino(spec)
     yield "OpenVINO BF16", openvino_in_bf16(spec.path, threads)
     yield "PyTorch BF16", open_engine(spec, backend="torch", device="cpu", half=torch.bfloat16)
-    if int8 is not None and int8.sha256 != spec.sha256:
+    if int8 is not None and int8.precision != spec.precision:
         yield "ONNX Runtime INT8", onnxruntime(int8)
         yield "OpenVINO INT8", openvino(int8)
 

@@ -144,6 +144,8 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write bench/results/roofline.json")
     args = parser.parse_args()
     pack = Pack.load(find_pack(Path(args.pack) if "/" in args.pack else args.pack))
+    if args.threads is not None:
+        torch.set_num_threads(args.threads)
     backend = choose(args.backend, args.device, graphs=tuple(pack.stages.values())).backend
     rates = matrix_rate(torch.device(args.device), args.side)
     data = result("roofline", [*rates, *traffic(pack), *attained(pack, args, rates)], pack=pack.name,

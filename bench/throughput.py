@@ -3,7 +3,7 @@
     python bench/throughput.py avatar   [--pack avatar] [--video clip.mp4]     # >= 2.5 x the baseline
     python bench/throughput.py full     [--pack INT8 --against FP32]           # >= 1.5 x, >= 85 % in networks
     python bench/throughput.py identity                                        # >= 30 frames/s at 1080p, x264 ultrafast
-    python bench/throughput.py pipelining --pack PACK                          # time <= 1.15 x the slowest role's own
+    python bench/throughput.py pipelining [--pack PACK]                        # time <= 1.15 x the slowest role's own
     python bench/throughput.py memory   [--minutes 20]                         # flat
 
 Every case prints its table; ``--write`` puts it into bench/results/. Without ``--pack``, `full` and `identity` make
@@ -75,6 +75,7 @@ def identity(args: argparse.Namespace, pack: Pack, video: Path) -> dict[str, Any
         out, who = Path(folder) / "a.mp4", somebody(swapper)
         runs = [run_video(swapper, video, out, who, preset="ultrafast", end=args.end) for _ in range(args.repeats + 1)]
         alone = run_video(swapper, video, out, who, preset="ultrafast", end=args.end, pipelined=False)
+        backend = swapper.choice.backend
     rows = [
         case("identity, 1080p", "fps", [run.frames_per_second for run in runs[1:]]),
         case("cpu time", "ms/fr", [1e3 * run.cpu_seconds / run.frames for run in runs[1:]]),
@@ -82,7 +83,8 @@ def identity(args: argparse.Namespace, pack: Pack, video: Path) -> dict[str, Any
         case("peak memory", "MiB", [peak_memory_mib()]),
         *stage_rows(alone),
     ]
-    return result("throughput_identity", rows, video=video.name, preset="ultrafast", detect_every=args.detect_every)
+    settings = {"backend": backend, "video": video.name, "preset": "ultrafast", "detect_every": args.detect_every}
+    return result("throughput_identity", rows, **settings)
 
 
 def pipelining(args: argparse.Namespace, pack: Pack, video: Path) -> dict[str, Any]:
@@ -111,9 +113,8 @@ def pipelining(args: argparse.Namespace, pack: Pack, video: Path) -> dict[str, A
         case("speed / that of the stages in turn", "x", to_turn),
         *stage_rows(alone),
     ]
-    return result(
-        "pipelining", rows, pack=pack.name, backend=backend, video=video.name, preset=args.preset, cores=cores
-    )
+    settings = {"backend": backend, "video": video.name, "preset": args.preset, "cores": cores}
+    return result(f"pipelining_{'avatar' if pack.name == 'avatar' else 'full'}", rows, pack=pack.name, **settings)
 
 
 def memory(args: argparse.Namespace, pack: Pack) -> dict[str, Any]:
