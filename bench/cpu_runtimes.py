@@ -44,16 +44,16 @@ def openvino_in_bf16(graph: Path, threads: int) -> Run:
 
 def runtimes(spec: StageSpec, int8: StageSpec | None, threads: int) -> Iterator[tuple[str, Run]]:
     """Every way to run one stage; the first is the one that the others are compared with."""
-    onnxruntime, openvino = (
+    in_onnxruntime, in_openvino = (
         partial(open_engine, backend=backend, device="cpu", threads=threads) for backend in ("onnxruntime", "openvino")
     )
-    yield "ONNX Runtime FP32", onnxruntime(spec)
-    yield "OpenVINO FP32", openvino(spec)
+    yield "ONNX Runtime FP32", in_onnxruntime(spec)
+    yield "OpenVINO FP32", in_openvino(spec)
     yield "OpenVINO BF16", openvino_in_bf16(spec.path, threads)
     yield "PyTorch BF16", open_engine(spec, backend="torch", device="cpu", half=torch.bfloat16)
     if int8 is not None and int8.precision != spec.precision:
-        yield "ONNX Runtime INT8", onnxruntime(int8)
-        yield "OpenVINO INT8", openvino(int8)
+        yield "ONNX Runtime INT8", in_onnxruntime(int8)
+        yield "OpenVINO INT8", in_openvino(int8)
 
 
 def closeness(found: Tensor, reference: Tensor) -> tuple[str, float]:

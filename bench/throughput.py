@@ -56,7 +56,6 @@ def against_baseline(name: str, args: argparse.Namespace, *, pack: Pack, video: 
         speeds = {row["name"]: row["values"] for row in rows}
         ratios = [a / b for a, b in zip(speeds["trtswap"], speeds["baseline"], strict=True)]
         alone = run_video(swapper, video, out / "a.mp4", who, preset=preset, end=args.end, pipelined=False)
-        backend = swapper.choice.backend
         rows += [
             case("trtswap / baseline", "x", ratios),
             case("share of time in networks", "", [alone.network_share]),
@@ -65,7 +64,7 @@ def against_baseline(name: str, args: argparse.Namespace, *, pack: Pack, video: 
             case("peak memory", "MiB", [peak_memory_mib()]),
             *stage_rows(alone),
         ]
-    return result(f"throughput_{name}", rows, pack=pack.name, backend=backend,
+    return result(f"throughput_{name}", rows, pack=pack.name, backend=swapper.choice.backend,
                   precision=pack.stages["swap"].precision, video=video.name, preset=preset, end=args.end)  # fmt: skip
 
 
@@ -75,7 +74,6 @@ def identity(args: argparse.Namespace, pack: Pack, video: Path) -> dict[str, Any
         out, who = Path(folder) / "a.mp4", somebody(swapper)
         runs = [run_video(swapper, video, out, who, preset="ultrafast", end=args.end) for _ in range(args.repeats + 1)]
         alone = run_video(swapper, video, out, who, preset="ultrafast", end=args.end, pipelined=False)
-        backend = swapper.choice.backend
     rows = [
         case("identity, 1080p", "fps", [run.frames_per_second for run in runs[1:]]),
         case("cpu time", "ms/fr", [1e3 * run.cpu_seconds / run.frames for run in runs[1:]]),
@@ -83,7 +81,12 @@ def identity(args: argparse.Namespace, pack: Pack, video: Path) -> dict[str, Any
         case("peak memory", "MiB", [peak_memory_mib()]),
         *stage_rows(alone),
     ]
-    settings = {"backend": backend, "video": video.name, "preset": "ultrafast", "detect_every": args.detect_every}
+    settings = {
+        "backend": swapper.choice.backend,
+        "video": video.name,
+        "preset": "ultrafast",
+        "detect_every": args.detect_every,
+    }
     return result("throughput_identity", rows, **settings)
 
 
@@ -106,14 +109,13 @@ def pipelining(args: argparse.Namespace, pack: Pack, video: Path) -> dict[str, A
                 to_slowest.append(together.seconds / slowest)
                 to_bound.append(together.seconds / max(slowest, alone.cpu_seconds / cores))
                 to_turn.append(alone.seconds / together.seconds)
-        backend = swapper.choice.backend
     rows = [
         case("time / slowest role's own time", "x", to_slowest),
         case("time / greater of that and all work spread over the cores", "x", to_bound),
         case("speed / that of the stages in turn", "x", to_turn),
         *stage_rows(alone),
     ]
-    settings = {"backend": backend, "video": video.name, "preset": args.preset, "cores": cores}
+    settings = {"backend": swapper.choice.backend, "video": video.name, "preset": args.preset, "cores": cores}
     return result(f"pipelining_{'avatar' if pack.name == 'avatar' else 'full'}", rows, pack=pack.name, **settings)
 
 

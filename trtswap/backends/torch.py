@@ -57,9 +57,9 @@ class TorchEngine(GraphEngine):
                 the table lacks, or computes a shape from the values of an input.
         """
         model = onnx_file.load(file)
-        graph, opset = model.graph, onnx_file.opset(file, model, backend=self.backend)
         if model.functions:
-            graph = onnx.inliner.inline_local_functions(model).graph
+            model = onnx.inliner.inline_local_functions(model)
+        graph, opset = model.graph, onnx_file.opset(file, model, backend=self.backend)
         constants = {t.name: _tensor(file, t) for t in graph.initializer}
         inputs, outputs = onnx_file.specs(file, model)
         super().__init__(

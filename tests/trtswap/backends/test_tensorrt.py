@@ -363,7 +363,7 @@ def test_no_driver_is_said_before_any_object_is_made(
     for call in (lambda: open_engine(graph("adain"), backend="tensorrt"), lambda: choose("tensorrt")):
         with pytest.raises(BackendError, match=r"PyTorch sees no GPU: .*(CPU build|nvidia-smi)"):
             call()
-    assert choose().device.type == "cpu"
+    assert choose().backend in ("onnxruntime", "openvino")
 
 
 @pytest.mark.parametrize("version", ["10.12.0.36", "12.0.0.1"])
