@@ -107,6 +107,12 @@ class GraphEngine(ABC):
         return empty
 
 
+def check_threads(threads: int | None) -> None:
+    """Raises InputError where ``threads`` is neither None, for every core, nor 1 or more."""
+    if threads is not None and threads < 1:
+        raise InputError(f"threads is {threads}, expected 1 or more, or None for every core.")
+
+
 def known_shape(spec: TensorSpec, sizes: Mapping[str, int]) -> tuple[int, ...] | None:
     """The shape of an output for given lengths of the input dimensions; None where the graph does not name it."""
     shape = tuple(dim if isinstance(dim, int) else sizes.get(dim, -1) for dim in spec.shape)

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
 from trtswap.backends.engine import TensorSpec
-from trtswap.backends.graph_engine import GraphEngine, known_shape
-from trtswap.errors import BackendError, InputError
+from trtswap.backends.graph_engine import GraphEngine, check_threads, known_shape
+from trtswap.errors import BackendError
 
 DTYPES: Mapping[str, tuple[torch.dtype, type[np.generic]]] = {
     "tensor(float)": (torch.float32, np.float32),
@@ -49,8 +49,7 @@ class OnnxRuntimeEngine(GraphEngine):
             import onnxruntime  # noqa: PLC0415 - imported on use
         except ImportError as e:
             raise BackendError(f"The onnxruntime backend needs ONNX Runtime: {e}. pip install onnxruntime.") from e
-        if threads is not None and threads < 1:
-            raise InputError(f"threads is {threads}, expected 1 or more, or None for every core.")
+        check_threads(threads)
         if not file.is_file():
             raise BackendError(f"{file} cannot be loaded: there is no such file.")
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]

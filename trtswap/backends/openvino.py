@@ -10,8 +10,8 @@ from torch import Tensor
 
 from trtswap.backends import onnx_file
 from trtswap.backends.engine import TensorSpec
-from trtswap.backends.graph_engine import GraphEngine, known_shape
-from trtswap.errors import BackendError, InputError
+from trtswap.backends.graph_engine import GraphEngine, check_threads, known_shape
+from trtswap.errors import BackendError
 
 try:
     import openvino
@@ -48,8 +48,7 @@ class OpenVinoEngine(GraphEngine):
             InputError: ``threads`` is below 1.
             BackendError: the file is no ONNX graph, or one that OpenVINO cannot run.
         """
-        if threads is not None and threads < 1:
-            raise InputError(f"threads is {threads}, expected 1 or more, or None for every core.")
+        check_threads(threads)
         model = onnx_file.load(file, weights=False)
         onnx_file.opset(file, model, backend=self.backend)
         inputs, outputs = onnx_file.specs(file, model)
@@ -65,33 +64,33 @@ class OpenVinoEngine(GraphEngine):
             outputs=outputs,
         )
         self._ports = {spec.name: self._compiled.output(number) for number, spec in enumerate(outputs)}
-        self._one_by_one = _has_mvn(self._compiled) and _share_a_batch([*inputs, *outputs])
+        self._one_by_one = _shared_batch([*inputs, *outputs]) if _has_mvn(self._compiled) else None
 
     def _run(self, tensors: Mapping[str, Tensor], sizes: Mapping[str, int]) -> dict[str, Tensor]:
-        shapes = {name: known_shape(spec, sizes) for name, spec in self.outputs.items()}
-        outputs = {
-            name: torch.empty(shape, dtype=self.outputs[name].dtype)
-            for name, shape in shapes.items()
-            if shape is not None
-        }
+        batch = self._one_by_one
         with _backend_errors(f"{self.file.name} failed to run"):
-            if self._one_by_one:
-                for i in range(len(next(iter(tensors.values())))):
-                    row = slice(i, i + 1)
-                    self._infer({n: t[row] for n, t in tensors.items()}, {n: t[row] for n, t in outputs.items()})
-            else:
-                self._infer(tensors, outputs)
-            for name in self.outputs.keys() - outputs.keys():
-                outputs[name] = torch.from_numpy(self._request.get_tensor(self._ports[name]).data.copy())
-        return {name: outputs[name] for name in self.outputs}
+            if batch is None:
+                return self._infer(tensors, sizes)
+            rows = [
+                self._infer({name: t[i : i + 1] for name, t in tensors.items()}, {**sizes, batch: 1})
+                for i in range(sizes[batch])
+            ]
+        return {name: torch.cat([row[name] for row in rows]) for name in self.outputs}
 
-    def _infer(self, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]) -> None:
-        """Run once, into the memory of ``outputs``."""
-        for name, tensor in inputs.items():
+    def _infer(self, tensors: Mapping[str, Tensor], sizes: Mapping[str, int]) -> dict[str, Tensor]:
+        outputs = {
+            name: torch.empty(shape, dtype=spec.dtype)
+            for name, spec in self.outputs.items()
+            if (shape := known_shape(spec, sizes)) is not None
+        }
+        for name, tensor in tensors.items():
             self._request.set_tensor(name, _shared(tensor))
         for name, tensor in outputs.items():
             self._request.set_tensor(self._ports[name], _shared(tensor))
         self._request.infer()
+        for name in self.outputs.keys() - outputs.keys():
+            outputs[name] = torch.from_numpy(self._request.get_tensor(self._ports[name]).data.copy())
+        return {name: outputs[name] for name in self.outputs}
 
     def _release(self) -> None:
         del self._request, self._compiled, self._ports
@@ -107,10 +106,11 @@ def _has_mvn(compiled: Any) -> bool:
     return any(node.get_rt_info()["layerType"].astype(str) == "MVN" for node in nodes)
 
 
-def _share_a_batch(specs: list[TensorSpec]) -> bool:
-    """Whether all tensors have the same dynamic dimension first."""
-    first = {spec.shape[0] if spec.shape else 1 for spec in specs}
-    return len(first) == 1 and isinstance(first.pop(), str)
+def _shared_batch(specs: list[TensorSpec]) -> str | None:
+    """The dynamic dimension that all tensors have first; None where they differ."""
+    first = {spec.shape[0] if spec.shape else None for spec in specs}
+    name = first.pop()
+    return name if not first and isinstance(name, str) else None
 
 
 @contextmanager

@@ -76,6 +76,22 @@ def test_a_face_does_not_depend_on_those_beside_it(exported: StageSpec, backend:
             assert all(torch.equal(t, whole[name][:batch]) for name, t in part.items())
 
 
+def test_openvino_runs_normalised_rows_of_a_computed_length(tmp_path: Path) -> None:
+    """Elements that run one after the other come back together also in an output whose shape only a run tells."""
+    text = """<ir_version: 9, opset_import: ["" : 19]>
+        g (float[N,3,H,W] x) => (float[N,3,H,W] y, float[N,K] flat)
+        <float[3] ones = {1, 1, 1}, float[3] zeros = {0, 0, 0}> {
+            y = InstanceNormalization (x, ones, zeros)
+            flat = Flatten (y)
+        }"""
+    onnx.save(onnx.parser.parse_model(text), path := tmp_path / "rows.onnx")
+    x = torch.rand(3, 3, 8, 8)
+    with open_engine(path, backend="openvino") as engine:
+        outputs = engine(x=x)
+    torch.testing.assert_close(outputs["y"], nn.functional.instance_norm(x), rtol=1e-4, atol=1e-4)
+    assert torch.equal(outputs["flat"], outputs["y"].flatten(1))
+
+
 def test_shapes_of_exported_graphs_need_no_device_memory(exported: StageSpec) -> None:
     """On the meta device, reading a value back to the host raises."""
     meta = torch.device("meta")
