@@ -22,6 +22,7 @@ from measure import case, interleaved, peak_memory_mib, result, table, write
 
 from trtswap import Pack, SwapOptions, Swapper
 from trtswap.benchmark import Run, run_compute, run_video, somebody
+from trtswap.cli.process import bound_arenas
 from trtswap.export.build import Weights, export_pack
 from trtswap.export.recipes import find_recipe
 from trtswap.packs import find_pack
@@ -170,7 +171,9 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     args = parsed(arguments)
     args.cores = args.cores or torch.get_num_threads()
-    torch.set_num_threads(1)  # as the command line does beside the CPU's runtimes
+    # As the command line does beside the CPU's runtimes.
+    torch.set_num_threads(1)
+    bound_arenas()
     default = {"avatar": "avatar", "full": "simswap-224", "memory": "identity"}.get(args.row, "identity")
     with tempfile.TemporaryDirectory() as folder:
         if args.pack is None and default != "avatar":

@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import trtswap
-from trtswap.cli import engines, export, pack, weights
+from trtswap.cli import engines, export, pack, process, weights
 from trtswap.cli.bench import bench
 from trtswap.cli.build_engines import build_engines
 from trtswap.cli.calibrate import calibrate
@@ -63,7 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     Args:
         arguments: as in ``sys.argv[1:]``, which is what None stands for.
     """
-    _set_environment()
+    process.set_environment()
+    process.bound_arenas()
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = DEBUG in given
     try:
@@ -79,14 +80,6 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         kind = type(error).__name__
         _fail(f"Internal error, a bug in trtswap: {kind}: {error}. Run it again with {DEBUG} for the details.", debug)
     sys.exit(0)
-
-
-def _set_environment() -> None:
-    """What libraries read from the environment when they are loaded; what the user has set stays."""
-    # SVT-AV1 prints its settings to stderr by itself; errors are enough.
-    os.environ.setdefault("SVT_LOG", "1")
-    # PyTorch's threads otherwise spin while they wait for each other, and starve where something else runs too.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def _fail(message: str, debug: bool) -> NoReturn:
