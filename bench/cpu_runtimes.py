@@ -30,7 +30,7 @@ Run = Callable[..., Mapping[str, Tensor]]
 
 def openvino_in_bf16(graph: Path, threads: int) -> Run:
     """A graph in an arithmetic that trtswap's own backend does not offer, because it was never faster."""
-    settings = {**SETTINGS, "INFERENCE_PRECISION_HINT": "bf16", "INFERENCE_NUM_THREADS": threads}
+    settings = {**SETTINGS, "INFERENCE_PRECISION_HINT": "bf16", "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": threads}
     compiled = openvino.Core().compile_model(graph, "CPU", settings)
     request = compiled.create_infer_request()
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from statistics import median
@@ -81,7 +81,8 @@ def run_compute(
     """
     pipeline, device = swapper.pipeline, swapper.choice.device
     clock = Clock(synchronise=device if profile else None)
-    work = VideoSwap(pipeline, swapper.options, OneForAll(somebody(swapper)), clock)
+    options = swapper.options if pipelined else replace(swapper.options, workers=1)
+    work = VideoSwap(pipeline, options, OneForAll(somebody(swapper)), clock)
     batch = swapper.options.batch or 8
     roles = (
         Role("decode", lambda _: _made_up(size, frames, batch, device, clock)),

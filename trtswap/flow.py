@@ -8,10 +8,14 @@ roles see the same items in the same order, so that both give the same results.
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,33 @@ def run_in_turn(roles: Sequence[Role]) -> None:
     for role in roles:
         stream = role.work(stream)
     deque(stream, maxlen=0)
+
+
+def side_by_side(work: Callable[[T], R], items: Iterable[T], *, workers: int, name: str) -> Iterator[R]:
+    """Do the same work on several items at once, each in one of ``workers`` threads; results keep the order of items.
+
+    One item more than there are workers is taken, so that a worker that is done finds the next. An exception of
+    ``work`` is raised when its item's turn comes. Once the iterator is closed or has raised, no worker is left.
+
+    Args:
+        work: may be called by several threads at the same time; with one worker, by the caller's thread alone.
+        name: of the threads.
+    """
+    if workers == 1:
+        yield from map(work, items)
+        return
+    with ThreadPoolExecutor(workers, thread_name_prefix=name) as pool:
+        waiting: deque[Future[R]] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) > workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 class Flow:

@@ -15,7 +15,7 @@ from trtswap.frames import Frames, Layer
 from trtswap.geometry import align, compose, invert
 from trtswap.options import SwapOptions
 from trtswap.pack import Pack, StageSpec, check_engine
-from trtswap.sizing import faces_at_once
+from trtswap.sizing import faces_at_once, threads_of_each
 from trtswap.stages.batching import pieces
 from trtswap.stages.composite import blend, layers
 from trtswap.stages.detect import Detector
@@ -46,9 +46,10 @@ class Pipeline:
         pack: what to open; every graph is held against the contract.
         choice: backend and device.
         options: see :class:`~trtswap.options.SwapOptions`.
-        threads: CPU threads of each engine; the backend's default where None.
+        threads: CPU threads of all workers' networks together; the backend's default where None.
 
     Raises:
+        InputError: several workers where there can be one.
         PackError: a graph breaks the contract.
         BackendError: a graph cannot be opened.
     """
@@ -57,7 +58,8 @@ class Pipeline:
         self.pack = pack
         self.options = options
         self.device = choice.device
-        self.faces_at_once = options.piece or faces_at_once(pack.canvas_size, choice.device)
+        self.faces_at_once = options.piece or faces_at_once(pack.canvas_size, choice.device, workers=options.workers)
+        each = threads_of_each(options.workers, choice, threads)
         self.engines: dict[str, Engine] = {}
         with ExitStack() as opened:
             for name, spec in pack.stages.items():
@@ -67,7 +69,8 @@ class Pipeline:
                     spec,
                     backend=choice.backend,
                     device=choice.device,
-                    threads=threads,
+                    threads=each,
+                    calls=options.workers,
                     beside=next((e for n, e in self.engines.items() if (n in _SEEKING) == (name in _SEEKING)), None),
                     **_on_a_gpu(spec, choice),
                 )

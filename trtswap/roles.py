@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from trtswap.faces import Faces
-from trtswap.flow import Role
+from trtswap.flow import Role, side_by_side
 from trtswap.frames import Frames
 from trtswap.observer import Observer
 from trtswap.options import SwapOptions
@@ -119,8 +119,10 @@ class VideoSwap:
             yield Batch(first, frames, faces, *self._casting.cast(wanted))
 
     def swap(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        for batch in batches:
-            yield replace(batch, made=self._pipeline.make(batch.frames, batch.cast, batch.latents, self._clock))
+        def made(batch: Batch) -> Batch:
+            return replace(batch, made=self._pipeline.make(batch.frames, batch.cast, batch.latents, self._clock))
+
+        yield from side_by_side(made, batches, workers=self._options.workers, name="trtswap-swap")
 
     def paste(self, batches: Iterator[Batch]) -> Iterator[Frames]:
         """Gives out frames on the host."""

@@ -65,10 +65,11 @@ class Swapper:
         pack: the name of an installed pack, a pack's folder, or a loaded pack.
         backend: ``auto``, ``onnxruntime``, ``openvino``, ``torch`` or ``tensorrt``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        threads: CPU threads of each engine; the backend's default where None.
+        threads: CPU threads of the networks, all workers' together; the backend's default where None.
         options: see :class:`~trtswap.options.SwapOptions`.
 
     Raises:
+        InputError: an option that this backend or device does not take.
         PackError: no such pack, or a broken one.
         BackendError: the backend or device is not available here.
 
@@ -205,7 +206,8 @@ class Swapper:
             ) as frames,
             VideoWriter(target, frames.info, source=Path(source), start=start, end=end, **writing) as writer,
         ):
-            work = VideoSwap(self._pipeline, self.options, self._casting(who), clock, observers)
+            options = self.options if pipelined else replace(self.options, workers=1)
+            work = VideoSwap(self._pipeline, options, self._casting(who), clock, observers)
             for observer in observers:
                 observer.begin(frames.info, expected_frames(frames.info, start, end))
             roles = work.roles(frames, writer)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from trtswap.flow import Flow, Role, run_in_turn
+from trtswap.flow import Flow, Role, run_in_turn, side_by_side
 from trtswap.pipeline import Made
 from trtswap.streams import tensors_of
 
@@ -147,6 +147,80 @@ def test_roles_work_at_the_same_time() -> None:
     start = time.perf_counter()
     assert finishes(Flow(roles).run) is None
     assert time.perf_counter() - start < 2 * 30 * 0.01
+
+
+def test_results_side_by_side_keep_the_order_of_items() -> None:
+    """The first item takes longest; workers run at the same time, and no more items are taken than they need."""
+    taken, both = 0, threading.Barrier(2)
+
+    def items() -> Iterator[int]:
+        nonlocal taken
+        for number in range(20):
+            taken += 1
+            yield number
+
+    def work(number: int) -> tuple[int, str]:
+        if number < 2:
+            both.wait(10)
+        time.sleep(0.02 if number % 2 else 0.001)
+        return number, threading.current_thread().name
+
+    done = []
+    for result in side_by_side(work, items(), workers=2, name="trtswap-work"):
+        done.append(result)
+        assert taken <= len(done) + 2
+    assert [number for number, _ in done] == list(range(20))
+    assert {name for _, name in done} == {"trtswap-work_0", "trtswap-work_1"}
+    assert threads() == []
+
+
+def test_one_worker_is_the_thread_itself() -> None:
+    names = set(side_by_side(lambda _: threading.current_thread().name, range(3), workers=1, name="trtswap-work"))
+    assert names == {threading.current_thread().name}
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_fault_side_by_side_comes_up_at_its_turn(workers: int) -> None:
+    done = []
+
+    def work(number: int) -> float:
+        return 1 / (number - 7)
+
+    def run() -> None:
+        for result in side_by_side(work, range(1000), workers=workers, name="trtswap-work"):
+            done.append(result)
+
+    assert isinstance(finishes(run), ZeroDivisionError)
+    assert len(done) == 7
+    assert threads() == []
+
+
+def test_closing_leaves_no_worker() -> None:
+    started: list[int] = []
+    results = side_by_side(lambda n: started.append(n) or n, range(1000), workers=2, name="trtswap-work")
+    assert next(results) == 0
+    results.close()
+    assert threads() == []
+    assert len(started) <= 3
+
+
+@pytest.mark.parametrize("role", ["read", "work", "write"])
+def test_a_fault_beside_workers_ends_them(role: str) -> None:
+    work = Work(count=1000, fail=role, at=5)
+
+    def twice(number: int) -> tuple[int, int]:
+        if role == "work" and number == 5:
+            raise ZeroDivisionError(role)
+        return number, 2 * number
+
+    def both(numbers: Iterator[int]) -> Iterator[tuple[int, int]]:
+        yield from side_by_side(twice, numbers, workers=2, name="trtswap-both")
+
+    error = finishes(Flow([Role("read", work.read), Role("both", both), Role("write", work.write)]).run)
+    assert isinstance(error, ZeroDivisionError)
+    assert str(error) == role
+    assert threads() == []
+    assert work.closed == ["read"]
 
 
 def test_every_tensor_of_an_item_is_found() -> None:

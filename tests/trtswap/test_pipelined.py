@@ -14,7 +14,8 @@ import torch
 from trtswap import Faces, Frames, Identity, Observer, ReadError, SwapOptions, Swapper, WriteError
 from trtswap.backends import open_engine
 from trtswap.backends.engine import Engine
-from trtswap.errors import BackendError
+from trtswap.errors import BackendError, InputError
+from trtswap.pack import Pack
 from trtswap.video.reader import VideoReader
 from trtswap.video.writer import VideoWriter
 
@@ -58,10 +59,20 @@ class Keep(Observer):
         self.planes += [tuple(p[b].numpy().copy() for p in frames.planes) for b in range(len(frames))]
 
 
-def swapped(pack: Path, clip: Path, out: Path, *, backend: str, pipelined: bool = True, **options: Any) -> Keep:
+def swapped(
+    pack: Path,
+    clip: Path,
+    out: Path,
+    *,
+    backend: str,
+    threads: int | None = None,
+    pipelined: bool = True,
+    **options: Any,
+) -> Keep:
     keep = Keep()
-    with Swapper(pack, backend=backend, device="cpu", options=SwapOptions(**options)) as swapper:
-        who = Identity(torch.nn.functional.normalize(torch.linspace(-1, 1, 112 * 112 * 3), dim=0))
+    with Swapper(pack, backend=backend, device="cpu", threads=threads, options=SwapOptions(**options)) as swapper:
+        latent = torch.linspace(-1, 1, swapper.pack.stages["identify"].latent)
+        who = Identity(torch.nn.functional.normalize(latent, dim=0))
         result = swapper.swap_video(
             clip, out, who, preset="ultrafast", overwrite=True, pipelined=pipelined, observers=[keep]
         )
@@ -84,6 +95,37 @@ def test_any_way_of_working_gives_the_same_frames(backend: str, paste_pack: Path
         for frame, wanted in zip(got.planes, expected.planes, strict=True):
             for plane, other in zip(frame, wanted, strict=True):
                 assert np.abs(plane.astype(int) - other).max() <= (0 if exact else 1)
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_any_number_of_workers_gives_the_same_frames(backend: str, seeing: Pack, clip: Path, tmp_path: Path) -> None:
+    """Every architecture, with one thread a call: equal planes, in order, and each worker in a thread of its own."""
+    one, *others = (
+        swapped(seeing.path, clip, tmp_path / "a.mp4", backend=backend, threads=workers, workers=workers, batch=2)
+        for workers in (1, 2, 3)
+    )
+    for other in others:
+        assert other.order == one.order
+        for frame, wanted in zip(other.planes, one.planes, strict=True):
+            assert all(np.array_equal(a, b) for a, b in zip(frame, wanted, strict=True))
+
+
+@pytest.mark.parametrize(("workers", "names"), [(1, {"trtswap-swap"}), (2, {"trtswap-swap_0", "trtswap-swap_1"})])
+def test_workers_have_threads_of_their_own(
+    workers: int, names: set[str], paste_pack: Path, clip: Path, tmp_path: Path
+) -> None:
+    options = SwapOptions(workers=workers, batch=2)
+    who = Identity(torch.nn.functional.normalize(torch.ones(112 * 112 * 3), dim=0))
+    with Swapper(paste_pack, backend="onnxruntime", device="cpu", threads=2, options=options) as swapper:
+        result = swapper.swap_video(clip, tmp_path / "a.mp4", who, preset="ultrafast")
+        assert {span.thread for span in result.spans if span.stage == "swap"} == names
+        alone = swapper.swap_video(clip, tmp_path / "b.mp4", who, preset="ultrafast", pipelined=False)
+        assert {span.thread for span in alone.spans} == {threading.current_thread().name}
+
+
+def test_workers_need_cores_to_share(paste_pack: Path) -> None:
+    with pytest.raises(InputError, match="workers is 2, but torch on cpu"):
+        Swapper(paste_pack, backend="torch", device="cpu", options=SwapOptions(workers=2))
 
 
 class Broken:
@@ -149,13 +191,15 @@ FAULTS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], type[Exception]]] 
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("stage", FAULTS)
 def test_a_fault_in_any_stage_ends_the_swap_with_one_error(
-    stage: str, paste_pack: Path, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stage: str, workers: int, paste_pack: Path, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     breaking, kind = FAULTS[stage]
     breaking(monkeypatch)
-    with Swapper(paste_pack, backend="onnxruntime", device="cpu", options=SwapOptions(batch=2)) as swapper:
+    options = SwapOptions(batch=2, workers=workers)
+    with Swapper(paste_pack, backend="onnxruntime", device="cpu", options=options) as swapper:
         who = Identity(torch.nn.functional.normalize(torch.ones(112 * 112 * 3), dim=0))
         with pytest.raises(kind, match=r"failed|full|no memory"):
             swapper.swap_video(clip, tmp_path / "out.mp4", who, preset="ultrafast")

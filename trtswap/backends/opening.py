@@ -78,6 +78,7 @@ def open_engine(
     backend: str = "auto",
     device: str | torch.device = "auto",
     threads: int | None = None,
+    calls: int = 1,
     beside: Engine | None = None,
     half: torch.dtype | None = None,
     cuda_graphs: bool = False,
@@ -87,8 +88,10 @@ def open_engine(
     Args:
         graph: an ONNX file, or a stage of a pack.
         backend, device: as :func:`choose` takes them.
-        threads: CPU threads of one engine of ONNX Runtime or OpenVINO; None lets it use every core. The torch backend
+        threads: CPU threads of one call of ONNX Runtime or OpenVINO; None lets it use every core. The torch backend
             shares the thread pool of its process and takes no number of its own.
+        calls: how many threads may call OpenVINO's engine at the same time; further ones wait. ONNX Runtime's on a CPU
+            takes any number without being told, the others one.
         beside: an engine that is used by the same thread and never at the same time; TensorRT's engines then share
             scratch memory. Other backends have nothing to share.
         half, cuda_graphs: of the torch backend, see :class:`~trtswap.backends.torch.TorchEngine`.
@@ -118,7 +121,7 @@ def open_engine(
     if choice.backend == "openvino":
         from trtswap.backends.openvino import OpenVinoEngine  # noqa: PLC0415 - imports openvino
 
-        return OpenVinoEngine(file, precision=precision, threads=threads)
+        return OpenVinoEngine(file, precision=precision, threads=threads, calls=calls)
     from trtswap.backends.onnxruntime import OnnxRuntimeEngine  # noqa: PLC0415 - imports onnxruntime
 
     return OnnxRuntimeEngine(file, device=choice.device, precision=precision, threads=threads)

@@ -1,5 +1,6 @@
 """OpenVINO as an engine, on the CPU, without copies between torch and OpenVINO."""
 
+import queue
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from torch import Tensor
 from trtswap.backends import onnx_file
 from trtswap.backends.engine import TensorSpec
 from trtswap.backends.graph_engine import GraphEngine, check_threads, known_shape
-from trtswap.errors import BackendError
+from trtswap.errors import BackendError, InputError
 
 try:
     import openvino
@@ -20,7 +21,6 @@ except ImportError as e:
 
 SETTINGS: Mapping[str, Any] = {
     "INFERENCE_PRECISION_HINT": "f32",  # else it takes bfloat16 or float16 by itself where the CPU has them
-    "NUM_STREAMS": 1,
     "ENABLE_CPU_PINNING": False,  # decoder and encoder share the cores
 }
 
@@ -41,21 +41,31 @@ class OpenVinoEngine(GraphEngine):
 
     backend = "openvino"
 
-    def __init__(self, file: Path, *, precision: str, threads: int | None = None) -> None:
+    def __init__(self, file: Path, *, precision: str, threads: int | None = None, calls: int = 1) -> None:
         """Load a graph.
 
+        Args:
+            threads: CPU threads of each call; where None, all calls together have every core.
+            calls: how many threads may call the engine at the same time; further ones wait for one of them.
+
         Raises:
-            InputError: ``threads`` is below 1.
+            InputError: ``threads`` or ``calls`` is below 1.
             BackendError: the file is no ONNX graph, or one that OpenVINO cannot run.
         """
         check_threads(threads)
+        if calls < 1:
+            raise InputError(f"calls is {calls}, expected 1 or more.")
         model = onnx_file.load(file, weights=False)
         onnx_file.opset(file, model, backend=self.backend)
         inputs, outputs = onnx_file.specs(file, model)
-        settings = {**SETTINGS} if threads is None else {**SETTINGS, "INFERENCE_NUM_THREADS": threads}
+        settings = {**SETTINGS, "NUM_STREAMS": calls}
+        if threads is not None:
+            settings["INFERENCE_NUM_THREADS"] = calls * threads
         with _backend_errors(f"{file} cannot be loaded by OpenVINO {openvino.__version__}"):
             self._compiled = openvino.Core().compile_model(file, "CPU", settings)
-            self._request = self._compiled.create_infer_request()
+            self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
+            for _ in range(calls):
+                self._idle.put(self._compiled.create_infer_request())
         super().__init__(
             file,
             device=torch.device("cpu"),
@@ -83,17 +93,27 @@ class OpenVinoEngine(GraphEngine):
             for name, spec in self.outputs.items()
             if (shape := known_shape(spec, sizes)) is not None
         }
-        for name, tensor in tensors.items():
-            self._request.set_tensor(name, _shared(tensor))
-        for name, tensor in outputs.items():
-            self._request.set_tensor(self._ports[name], _shared(tensor))
-        self._request.infer()
-        for name in self.outputs.keys() - outputs.keys():
-            outputs[name] = torch.from_numpy(self._request.get_tensor(self._ports[name]).data.copy())
+        with self._request() as request:
+            for name, tensor in tensors.items():
+                request.set_tensor(name, _shared(tensor))
+            for name, tensor in outputs.items():
+                request.set_tensor(self._ports[name], _shared(tensor))
+            request.infer()
+            for name in self.outputs.keys() - outputs.keys():
+                outputs[name] = torch.from_numpy(request.get_tensor(self._ports[name]).data.copy())
         return {name: outputs[name] for name in self.outputs}
 
+    @contextmanager
+    def _request(self) -> Iterator[Any]:
+        """One that no other thread uses; waits for it."""
+        request = self._idle.get()
+        try:
+            yield request
+        finally:
+            self._idle.put(request)
+
     def _release(self) -> None:
-        del self._request, self._compiled, self._ports
+        del self._idle, self._compiled, self._ports
 
 
 def _shared(tensor: Tensor) -> Any:

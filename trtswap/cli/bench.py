@@ -30,6 +30,7 @@ def bench(
     frames: Annotated[int, typer.Option(min=1, help="How many made-up frames.")] = 64,
     batch: Annotated[list[int] | None, typer.Option(min=1, help="Frames at once; repeatable.")] = None,
     piece: opt.Piece = None,
+    workers: opt.Workers = None,
     detect_every: opt.DetectEvery = 1,
     restore: opt.Restore = True,
     pipelined: Annotated[bool, typer.Option(" /--in-turn", help="Work in turn, not at the same time.")] = True,
@@ -65,7 +66,7 @@ def bench(
     for path in (write, trace):
         if path is not None and path.exists() and not overwrite:
             raise WriteError(f"{path} exists already; choose another name or give --overwrite.")
-    runtime, console = Runtime(pack, backend, device, threads), stderr()
+    runtime, console = Runtime(pack, backend, device, threads, workers if pipelined else 1), stderr()
 
     def options(batch: int | None) -> SwapOptions:
         return SwapOptions(batch=batch, piece=piece, detect_every=detect_every, restore=restore)

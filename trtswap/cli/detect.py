@@ -66,7 +66,7 @@ def detect(
     display = display_for(console, quiet=quiet or (as_json and sys.stdout.isatty()))
 
     def work(stop: "StopSwitch") -> tuple[list[str], "Loss | None"]:
-        with Runtime(pack, backend, device, threads).open(choices) as swapper:
+        with Runtime(pack, backend, device, threads, workers=1).open(choices) as swapper:
             if not quiet:
                 say(console, in_one_line(swapper), style="dim")
             if is_picture(input_):

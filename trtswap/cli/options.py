@@ -173,3 +173,12 @@ Piece = Annotated[
     int | None,
     typer.Option(help="Faces that go through a network at once; from the free memory.", rich_help_panel=RUNNING),
 ]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Batches whose faces are made at the same time, sharing the CPU's threads; 2 on a CPU, 1 on a GPU.",
+        show_default=False,
+        rich_help_panel=RUNNING,
+    ),
+]

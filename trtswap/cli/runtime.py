@@ -1,6 +1,6 @@
 """Open a Swapper as the command line asks for it, and say in one line what will run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -8,6 +8,7 @@ from trtswap.backends import choose
 from trtswap.options import SwapOptions
 from trtswap.pack import Pack
 from trtswap.packs import find_pack
+from trtswap.sizing import workers_for
 from trtswap.swapper import Swapper
 
 
@@ -19,12 +20,14 @@ class Runtime:
         pack: name or folder.
         backend, device: as :func:`trtswap.backends.choose` takes them.
         threads: CPU threads, all cores where None.
+        workers: batches of a video whose faces are made at the same time; as many as are fastest where None.
     """
 
     pack: str
     backend: str
     device: str
     threads: int | None
+    workers: int | None = None
 
     def open(self, options: SwapOptions) -> Swapper:
         """Load the pack, and share the cores as befits a command that has the process to itself.
@@ -37,12 +40,14 @@ class Runtime:
             InputError, PackError, BackendError: see :class:`~trtswap.swapper.Swapper`.
         """
         pack = Pack.load(find_pack(self.pack))
-        in_torch = choose(self.backend, self.device, graphs=tuple(pack.stages.values())).backend == "torch"
+        choice = choose(self.backend, self.device, graphs=tuple(pack.stages.values()))
+        in_torch = choice.backend == "torch"
         if not in_torch:
             torch.set_num_threads(1)
         elif self.threads is not None:
             torch.set_num_threads(self.threads)
         own = None if in_torch else self.threads
+        options = replace(options, workers=self.workers or workers_for(choice, self.threads))
         return Swapper(pack, backend=self.backend, device=self.device, threads=own, options=options)
 
 

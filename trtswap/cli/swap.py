@@ -13,7 +13,7 @@ from trtswap.options import SwapOptions
 # Options that have no meaning for a picture.
 _OF_VIDEOS = frozenset({
     "smooth", "fill", "detect_every", "codec", "crf", "preset", "encoder_option", "start", "end", "copy_streams",
-    "keep_going", "report", "trace", "batch", "reader",
+    "keep_going", "report", "trace", "batch", "reader", "workers",
 })  # fmt: skip
 
 
@@ -59,6 +59,7 @@ def swap(
     reader: opt.ReaderName = "pyav",
     batch: opt.Batch = opt.DEFAULTS.batch,
     piece: opt.Piece = opt.DEFAULTS.piece,
+    workers: opt.Workers = None,
 ) -> None:
     """Swap the faces of a video or picture; sound, subtitles, timing and everything but the faces stay as they are."""
     pairs = tuple(parse_pair(text) for text in map_ or ())
@@ -83,7 +84,7 @@ def swap(
         "target": output or input_.with_name(f"{input_.stem}-swapped{input_.suffix}"),
         "overwrite": overwrite,
         "people": People(tuple(source or ()), tuple(reference or ()), pairs, pick).or_sample(pack),
-        "runtime": Runtime(pack, backend, device, threads),
+        "runtime": Runtime(pack, backend, device, threads, 1 if is_picture(input_) else workers),
         "options": choices,
     }
     if is_picture(input_):

@@ -2,6 +2,7 @@
 
 import importlib.util
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -208,3 +209,23 @@ def test_threads_belong_to_runtimes_of_the_cpu(backend: str, graph: Callable[[st
         open_engine(path, backend=backend, threads=0)
     with pytest.raises(InputError, match=r"threads is 2, but the torch backend .*torch\.set_num_threads"):
         open_engine(path, backend="torch", device="cpu", threads=2)
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("calls", [1, 2])
+def test_threads_may_call_an_engine_at_the_same_time(calls: int, backend: str, graph: Callable[[str], Path]) -> None:
+    """Three of them, so that one waits where there are two; each gets what it would get alone."""
+    batches = [{"faces": torch.rand(n, 3, 16, 16), "latents": torch.randn(n, 6)} for n in (1, 2, 3, 2, 1, 4) * 8]
+    with (
+        open_engine(graph("adain"), backend=backend, device="cpu", threads=1, calls=calls) as engine,
+        ThreadPoolExecutor(3) as threads,
+    ):
+        alone = [engine(**inputs)["swapped"].clone() for inputs in batches]
+        together = threads.map(lambda inputs: engine(**inputs)["swapped"], batches)
+        for one, other in zip(alone, together, strict=True):
+            assert torch.equal(one, other)
+
+
+def test_an_engine_without_place_for_calls_is_refused(graph: Callable[[str], Path]) -> None:
+    with pytest.raises(InputError, match="calls is 0, expected 1 or more"):
+        open_engine(graph("adain"), backend="openvino", calls=0)

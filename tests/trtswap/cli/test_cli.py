@@ -54,6 +54,8 @@ def test_help_is_quick() -> None:
         ("swap", "a.mp4", "-s", "b.png", "-e", "film"),
         ("swap", "a.mp4", "-s", "b.png", "--source-face", "first"),
         ("swap", "a.mp4", "-s", "b.png", "--threads", "0"),
+        ("swap", "a.mp4", "-s", "b.png", "--workers", "0"),
+        ("swap", "a.png", "-s", "b.png", "--workers", "2"),
         ("swap", "a.mp4", "--map", "b.png=c.png"),
         ("detect",),
         ("detect", "a.png", "--start", "1"),

@@ -199,7 +199,8 @@ def test_runtime_options(asked: Callable[..., Asked]) -> None:
     assert asked("--pack", "p", "--backend", "torch", "--device", "cpu", "--threads", "3").runtime == Runtime(
         "p", "torch", "cpu", 3
     )
-    assert asked().runtime == Runtime("avatar", "auto", "auto", None)
+    assert asked().runtime == Runtime("avatar", "auto", "auto", None, workers=None)
+    assert asked("--workers", "3").runtime == Runtime("avatar", "auto", "auto", None, workers=3)
 
 
 class TestPictures:
