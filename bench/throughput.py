@@ -21,11 +21,13 @@ from baseline import Baseline
 from measure import case, interleaved, peak_memory_mib, result, table, write
 
 from trtswap import Pack, SwapOptions, Swapper
+from trtswap.backends import choose
 from trtswap.benchmark import Run, run_compute, run_video, somebody
 from trtswap.cli.process import bound_arenas
 from trtswap.export.build import Weights, export_pack
 from trtswap.export.recipes import find_recipe
 from trtswap.packs import find_pack
+from trtswap.sizing import workers_for
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 ROLES = {
@@ -56,16 +58,17 @@ def against_baseline(name: str, args: argparse.Namespace, *, pack: Pack, video: 
         rows = interleaved({"trtswap": ours, "baseline": theirs}, repeats=args.repeats, warm_up=1, unit="fps")
         speeds = {row["name"]: row["values"] for row in rows}
         ratios = [a / b for a, b in zip(speeds["trtswap"], speeds["baseline"], strict=True)]
-        alone = run_video(swapper, video, out / "a.mp4", who, preset=preset, end=args.end, pipelined=False)
+        memory_mib = peak_memory_mib()
+        alone = in_turn(pack, args, video, out / "a.mp4", preset)
         rows += [
             case("trtswap / baseline", "x", ratios),
             case("share of time in networks", "", [alone.network_share]),
             case("cores in use", "", [run.cpu_seconds / run.seconds for run in runs[1:]]),
             case("latency", "ms", [run.latency_seconds * 1e3 for run in runs[1:]]),
-            case("peak memory", "MiB", [peak_memory_mib()]),
+            case("peak memory", "MiB", [memory_mib]),
             *stage_rows(alone),
         ]
-    return result(f"throughput_{name}", rows, pack=pack.name, backend=swapper.choice.backend,
+    return result(f"throughput_{name}", rows, **running(swapper),
                   precision=pack.stages["swap"].precision, video=video.name, preset=preset, end=args.end)  # fmt: skip
 
 
@@ -74,16 +77,17 @@ def identity(args: argparse.Namespace, pack: Pack, video: Path) -> dict[str, Any
     with tempfile.TemporaryDirectory() as folder, opened(pack, args) as swapper:
         out, who = Path(folder) / "a.mp4", somebody(swapper)
         runs = [run_video(swapper, video, out, who, preset="ultrafast", end=args.end) for _ in range(args.repeats + 1)]
-        alone = run_video(swapper, video, out, who, preset="ultrafast", end=args.end, pipelined=False)
+        memory_mib = peak_memory_mib()
+        alone = in_turn(pack, args, video, out, "ultrafast")
     rows = [
         case("identity, 1080p", "fps", [run.frames_per_second for run in runs[1:]]),
         case("cpu time", "ms/fr", [1e3 * run.cpu_seconds / run.frames for run in runs[1:]]),
         case("cores in use", "", [run.cpu_seconds / run.seconds for run in runs[1:]]),
-        case("peak memory", "MiB", [peak_memory_mib()]),
+        case("peak memory", "MiB", [memory_mib]),
         *stage_rows(alone),
     ]
     settings = {
-        "backend": swapper.choice.backend,
+        **running(swapper),
         "video": video.name,
         "preset": "ultrafast",
         "detect_every": args.detect_every,
@@ -94,16 +98,21 @@ def identity(args: argparse.Namespace, pack: Pack, video: Path) -> dict[str, Any
 def pipelining(args: argparse.Namespace, pack: Pack, video: Path) -> dict[str, Any]:
     """The time of a pipelined swap against what bounds it.
 
-    No schedule beats the slowest role alone, nor all work spread evenly over the cores.
+    No schedule beats the slowest role alone, one batch after the other on every core, by more than what several workers
+    spare, nor all work spread evenly over the cores.
     """
     cores = torch.get_num_threads() if args.cores is None else args.cores
-    with tempfile.TemporaryDirectory() as folder, opened(pack, args) as swapper:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        opened(pack, args) as swapper,
+        opened(pack, args, workers=1) as single,
+    ):
         out, who = Path(folder) / "a.mp4", somebody(swapper)
         to_slowest, to_bound, to_turn = [], [], []
         for repeat in range(args.repeats + 1):
             alone, together = (
-                run_video(swapper, video, out, who, preset=args.preset, end=args.end, pipelined=p)
-                for p in (False, True)
+                run_video(s, video, out, who, preset=args.preset, end=args.end, pipelined=s is swapper)
+                for s in (single, swapper)
             )
             slowest = max(sum(alone.stage_seconds.get(s, 0.0) for s in stages) for stages in ROLES.values())
             if repeat:
@@ -116,8 +125,8 @@ def pipelining(args: argparse.Namespace, pack: Pack, video: Path) -> dict[str, A
         case("speed / that of the stages in turn", "x", to_turn),
         *stage_rows(alone),
     ]
-    settings = {"backend": swapper.choice.backend, "video": video.name, "preset": args.preset, "cores": cores}
-    return result(f"pipelining_{'avatar' if pack.name == 'avatar' else 'full'}", rows, pack=pack.name, **settings)
+    settings = {"video": video.name, "preset": args.preset, "cores": cores}
+    return result(f"pipelining_{'avatar' if pack.name == 'avatar' else 'full'}", rows, **running(swapper), **settings)
 
 
 def memory(args: argparse.Namespace, pack: Pack) -> dict[str, Any]:
@@ -130,7 +139,12 @@ def memory(args: argparse.Namespace, pack: Pack) -> dict[str, Any]:
             peaks.append(peak_memory_mib())
     rows = [case("peak memory by tenth of the video", "MiB", peaks),
             case("last tenth / second tenth", "x", [peaks[-1] / peaks[1]])]  # fmt: skip
-    return result("memory", rows, pack=pack.name, frames=10 * part)
+    return result("memory", rows, **running(swapper), frames=10 * part)
+
+
+def running(swapper: Swapper) -> dict[str, Any]:
+    """What was measured."""
+    return {"pack": swapper.pack.name, "backend": swapper.choice.backend, "workers": swapper.options.workers}
 
 
 def stage_rows(run: Run) -> list[dict[str, Any]]:
@@ -138,8 +152,20 @@ def stage_rows(run: Run) -> list[dict[str, Any]]:
     return [case(f"stage {name}", "ms/fr", [1e3 * s / run.frames]) for name, s in run.stage_seconds.items()]
 
 
-def opened(pack: Pack, args: argparse.Namespace) -> Swapper:
-    options = SwapOptions(batch=args.batch, piece=args.piece, detect_every=args.detect_every)
+def in_turn(pack: Pack, args: argparse.Namespace, video: Path, target: Path, preset: str) -> Run:
+    """One stage after the other, each with every core to itself; the second run, since a first one warms up."""
+    with opened(pack, args, workers=1) as swapper:
+        who = somebody(swapper)
+        _, run = (
+            run_video(swapper, video, target, who, preset=preset, end=args.end, pipelined=False) for _ in range(2)
+        )
+    return run
+
+
+def opened(pack: Pack, args: argparse.Namespace, *, workers: int | None = None) -> Swapper:
+    """As the command line opens it, where nothing else is asked for."""
+    workers = workers or args.workers or workers_for(choose(args.backend, "cpu"), args.threads)
+    options = SwapOptions(batch=args.batch, piece=args.piece, detect_every=args.detect_every, workers=workers)
     return Swapper(pack.path, backend=args.backend, device="cpu", threads=args.threads, options=options)
 
 
@@ -159,7 +185,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--detector", type=Path, help="ONNX file for the baseline's FaceDetectorYN")
     parser.add_argument("--preset", default="ultrafast")
     parser.add_argument("--backend", default="auto")
-    for name in ("threads", "batch", "piece", "cores"):
+    for name in ("threads", "batch", "piece", "cores", "workers"):
         parser.add_argument(f"--{name}", type=int)
     parser.add_argument("--detect-every", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=20)

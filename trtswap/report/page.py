@@ -228,9 +228,9 @@ def _stages(report: Report) -> str:
 <th scope="col">Share</th><th scope="col" class="text">Runs on</th></tr></thead>
 <tbody>{rows}</tbody>
 </table></div>
-<p class="aside">{html.escape(report.machine)}. Wall time; the shares are of the whole time. Stages work at the \
-same time, so their sum may exceed it; codecs have threads of their own, so their rows are what the swap waited for \
-them.</p>"""
+<p class="aside">{html.escape(report.machine)}. Wall time, all workers' together; the shares are of the whole \
+time. Stages work at the same time, so their sum may exceed it, and so may one stage of several workers; codecs have \
+threads of their own, so their rows are what the swap waited for them.</p>"""
 
 
 def _files(report: Report) -> str:
