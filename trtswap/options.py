@@ -29,7 +29,8 @@ class SwapOptions:
         workers: batches of a video whose faces are made at the same time, each by networks on its share of the CPU's
             threads. Two are faster than one, because nothing waits for the slower of two threads, but a single picture
             then has only its share: leave it at 1 for pictures that come one at a time. With ONNX Runtime and OpenVINO
-            on a CPU alone; 1 elsewhere.
+            on a CPU alone; 1 elsewhere. The frames are the same, but for OpenVINO's last bit, which depends on the
+            threads of a call.
     """
 
     faces: Literal["all", "largest"] = "all"

@@ -16,6 +16,7 @@ from trtswap.report.charts import faces_over_time, legend
 from trtswap.report.facts import StageRow, file_facts, option_rows, stage_rows
 from trtswap.report.recorder import Recorder, Sample
 from trtswap.report.timeline import timeline
+from trtswap.sizing import cores
 from trtswap.swapper import Swapper, SwapResult
 from trtswap.video.info import VideoInfo
 from trtswap.video.reader import VideoReader
@@ -33,7 +34,7 @@ class Report:
         command: what the user typed.
         heading: the pack and what it ran on, in one line.
         licence, description: the pack's.
-        machine: processor and threads, in one line.
+        machine: processor and cores, in one line.
         seconds: wall time of the swap.
         stages: a row per stage.
         options: (name, value) of the swap's options.
@@ -82,7 +83,7 @@ class Report:
             heading=f"Pack {pack.name} {pack.version}, {choice.reason}",
             licence=pack.licence,
             description=pack.description,
-            machine=f"{platform.machine()}, {torch.get_num_threads()} CPU threads, PyTorch {torch.__version__}",
+            machine=f"{platform.machine()}, cores of the CPU: {cores()}, PyTorch {torch.__version__}",
             seconds=seconds,
             result=result,
             stages=stage_rows(swapper, result, recorder, seconds=seconds, codec=target_info.codec),

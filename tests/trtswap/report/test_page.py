@@ -93,7 +93,7 @@ def report(tmp_path: Path) -> Report:
         heading="Pack paste 1, onnxruntime on the CPU.",
         licence="Apache-2.0",
         description="A pack.",
-        machine="x86_64, 2 CPU threads",
+        machine="x86_64, cores of the CPU: 2",
         seconds=4.0,
         result=SwapResult(
             4, (1, 0, 2, 1), {"decode": 1.0, "swap": 2.0}, ("a <warning>",), Loss(9.0, 4.0, 4, "end of file")
