@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from statistics import median
@@ -11,13 +11,12 @@ from typing import Any
 import torch
 
 from trtswap.faces import Faces
-from trtswap.flow import Flow, Role, run_in_turn
+from trtswap.flow import Role
 from trtswap.frames import Frames
 from trtswap.geometry import TEMPLATES, identity_transform
 from trtswap.roles import VideoSwap
 from trtswap.stages.detect import Detector
 from trtswap.stages.identify import Identity, OneForAll
-from trtswap.streams import handover_for
 from trtswap.swapper import Swapper
 from trtswap.timing import Clock, Span
 from trtswap.video.color import PixelFormat
@@ -81,8 +80,7 @@ def run_compute(
     """
     pipeline, device = swapper.pipeline, swapper.choice.device
     clock = Clock(synchronise=device if profile else None)
-    options = swapper.options if pipelined else replace(swapper.options, workers=1)
-    work = VideoSwap(pipeline, options, OneForAll(somebody(swapper)), clock)
+    work = VideoSwap(pipeline, swapper.options, OneForAll(somebody(swapper)), clock, pipelined=pipelined)
     batch = swapper.options.batch or 8
     roles = (
         Role("decode", lambda _: _made_up(size, frames, batch, device, clock)),
@@ -95,10 +93,7 @@ def run_compute(
     pipeline.detect = _Placed(detect, grid_of_faces(faces, size))
     start, cpu = time.perf_counter(), time.process_time()
     try:
-        if pipelined:
-            Flow(roles, handover=handover_for(device)).run()
-        else:
-            run_in_turn(roles)
+        work.run(roles)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
     finally:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from trtswap.faces import Faces
-from trtswap.flow import Role, side_by_side
+from trtswap.flow import Flow, Role, run_in_turn, side_by_side
 from trtswap.frames import Frames
 from trtswap.observer import Observer
 from trtswap.options import SwapOptions
@@ -16,6 +16,7 @@ from trtswap.stages.identify import Casting
 from trtswap.stages.lookahead import Lookahead
 from trtswap.stages.spacing import Searched, SpacedDetector
 from trtswap.stages.track import Tracker
+from trtswap.streams import handover_for
 from trtswap.timing import Clock
 from trtswap.video.reader import Reader
 from trtswap.video.writer import VideoWriter
@@ -74,6 +75,8 @@ class VideoSwap:
 
     Args:
         observers: are shown each batch before and after it is changed.
+        pipelined: work on several batches at the same time, a thread for each role and worker; without it on one batch
+            after the other, all in the thread that calls :meth:`run`.
 
     Attributes:
         faces_per_frame: swapped faces of each frame pasted so far.
@@ -86,6 +89,8 @@ class VideoSwap:
         casting: Casting,
         clock: Clock,
         observers: Sequence[Observer] = (),
+        *,
+        pipelined: bool = True,
     ):
         self.faces_per_frame: list[int] = []
         self._pipeline = pipeline
@@ -93,6 +98,14 @@ class VideoSwap:
         self._casting = casting
         self._clock = clock
         self._observers = observers
+        self._pipelined = pipelined
+
+    def run(self, roles: Sequence[Role]) -> None:
+        """Work until the stream has ended; see :class:`~trtswap.flow.Flow`."""
+        if self._pipelined:
+            Flow(roles, handover=handover_for(self._pipeline.device)).run()
+        else:
+            run_in_turn(roles)
 
     def roles(self, reader: Reader, writer: VideoWriter) -> tuple[Role, ...]:
         """In the order of the work; each may run in a thread of its own. Reader and writer are not closed."""
@@ -122,7 +135,8 @@ class VideoSwap:
         def made(batch: Batch) -> Batch:
             return replace(batch, made=self._pipeline.make(batch.frames, batch.cast, batch.latents, self._clock))
 
-        yield from side_by_side(made, batches, workers=self._options.workers, name="trtswap-swap")
+        workers = self._options.workers if self._pipelined else 1
+        yield from side_by_side(made, batches, workers=workers, name="trtswap-swap")
 
     def paste(self, batches: Iterator[Batch]) -> Iterator[Frames]:
         """Gives out frames on the host."""

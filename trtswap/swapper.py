@@ -13,7 +13,6 @@ from trtswap.backends import choose
 from trtswap.backends.engine import Engine
 from trtswap.errors import InputError, SourceError
 from trtswap.faces import Faces
-from trtswap.flow import Flow, run_in_turn
 from trtswap.frames import Frames
 from trtswap.observer import Observer
 from trtswap.options import SwapOptions
@@ -22,7 +21,6 @@ from trtswap.packs import find_pack
 from trtswap.pipeline import Pipeline, largest
 from trtswap.roles import VideoSwap, tracked
 from trtswap.stages.identify import ByReference, Casting, Identity, OneForAll, Who, average
-from trtswap.streams import handover_for
 from trtswap.timing import Clock, Span
 from trtswap.video.images import frames_from_rgb, read_image
 from trtswap.video.info import VideoInfo
@@ -206,15 +204,10 @@ class Swapper:
             ) as frames,
             VideoWriter(target, frames.info, source=Path(source), start=start, end=end, **writing) as writer,
         ):
-            options = self.options if pipelined else replace(self.options, workers=1)
-            work = VideoSwap(self._pipeline, options, self._casting(who), clock, observers)
+            work = VideoSwap(self._pipeline, self.options, self._casting(who), clock, observers, pipelined=pipelined)
             for observer in observers:
                 observer.begin(frames.info, expected_frames(frames.info, start, end))
-            roles = work.roles(frames, writer)
-            if pipelined:
-                Flow(roles, handover=handover_for(self.choice.device)).run()
-            else:
-                run_in_turn(roles)
+            work.run(work.roles(frames, writer))
             with clock.stage("encode"):
                 writer.close()
             warnings = (*frames.warnings, *damage(frames), *writer.warnings)
