@@ -21,13 +21,13 @@ from baseline import Baseline
 from measure import case, interleaved, peak_memory_mib, result, table, write
 
 from trtswap import Pack, SwapOptions, Swapper
-from trtswap.backends import choose
 from trtswap.benchmark import Run, run_compute, run_video, somebody
 from trtswap.cli.process import bound_arenas
+from trtswap.cli.runtime import Runtime
 from trtswap.export.build import Weights, export_pack
 from trtswap.export.recipes import find_recipe
 from trtswap.packs import find_pack
-from trtswap.sizing import workers_for
+from trtswap.sizing import cores
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 ROLES = {
@@ -86,13 +86,8 @@ def identity(args: argparse.Namespace, pack: Pack, video: Path) -> dict[str, Any
         case("peak memory", "MiB", [memory_mib]),
         *stage_rows(alone),
     ]
-    settings = {
-        **running(swapper),
-        "video": video.name,
-        "preset": "ultrafast",
-        "detect_every": args.detect_every,
-    }
-    return result("throughput_identity", rows, **settings)
+    return result("throughput_identity", rows, **running(swapper), video=video.name, preset="ultrafast",
+                  detect_every=args.detect_every)  # fmt: skip
 
 
 def pipelining(args: argparse.Namespace, pack: Pack, video: Path) -> dict[str, Any]:
@@ -101,7 +96,6 @@ def pipelining(args: argparse.Namespace, pack: Pack, video: Path) -> dict[str, A
     No schedule beats the slowest role alone, one batch after the other on every core, by more than what several workers
     spare, nor all work spread evenly over the cores.
     """
-    cores = torch.get_num_threads() if args.cores is None else args.cores
     with (
         tempfile.TemporaryDirectory() as folder,
         opened(pack, args) as swapper,
@@ -117,7 +111,7 @@ def pipelining(args: argparse.Namespace, pack: Pack, video: Path) -> dict[str, A
             slowest = max(sum(alone.stage_seconds.get(s, 0.0) for s in stages) for stages in ROLES.values())
             if repeat:
                 to_slowest.append(together.seconds / slowest)
-                to_bound.append(together.seconds / max(slowest, alone.cpu_seconds / cores))
+                to_bound.append(together.seconds / max(slowest, alone.cpu_seconds / args.cores))
                 to_turn.append(alone.seconds / together.seconds)
     rows = [
         case("time / slowest role's own time", "x", to_slowest),
@@ -125,7 +119,7 @@ def pipelining(args: argparse.Namespace, pack: Pack, video: Path) -> dict[str, A
         case("speed / that of the stages in turn", "x", to_turn),
         *stage_rows(alone),
     ]
-    settings = {"video": video.name, "preset": args.preset, "cores": cores}
+    settings = {"video": video.name, "preset": args.preset, "cores": args.cores}
     return result(f"pipelining_{'avatar' if pack.name == 'avatar' else 'full'}", rows, **running(swapper), **settings)
 
 
@@ -164,9 +158,8 @@ def in_turn(pack: Pack, args: argparse.Namespace, video: Path, target: Path, pre
 
 def opened(pack: Pack, args: argparse.Namespace, *, workers: int | None = None) -> Swapper:
     """As the command line opens it, where nothing else is asked for."""
-    workers = workers or args.workers or workers_for(choose(args.backend, "cpu"), args.threads)
-    options = SwapOptions(batch=args.batch, piece=args.piece, detect_every=args.detect_every, workers=workers)
-    return Swapper(pack.path, backend=args.backend, device="cpu", threads=args.threads, options=options)
+    options = SwapOptions(batch=args.batch, piece=args.piece, detect_every=args.detect_every)
+    return Runtime(str(pack.path), args.backend, "cpu", args.threads, workers or args.workers).open(options)
 
 
 def made(name: str, folder: Path) -> Pack:
@@ -185,8 +178,9 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--detector", type=Path, help="ONNX file for the baseline's FaceDetectorYN")
     parser.add_argument("--preset", default="ultrafast")
     parser.add_argument("--backend", default="auto")
-    for name in ("threads", "batch", "piece", "cores", "workers"):
+    for name in ("threads", "batch", "piece", "workers"):
         parser.add_argument(f"--{name}", type=int)
+    parser.add_argument("--cores", type=int, default=cores())
     parser.add_argument("--detect-every", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--repeats", type=int, default=5)
@@ -196,8 +190,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     args = parsed(arguments)
-    args.cores = args.cores or torch.get_num_threads()
-    # As the command line does beside the CPU's runtimes.
+    # As the command line does beside the CPU's runtimes: for the baseline too.
     torch.set_num_threads(1)
     bound_arenas()
     default = {"avatar": "avatar", "full": "simswap-224", "memory": "identity"}.get(args.row, "identity")

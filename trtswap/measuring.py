@@ -5,7 +5,6 @@ the single values, and their median and quartiles. :func:`check` is the schema.
 """
 
 import json
-import os
 import platform
 import re
 import statistics
@@ -17,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from trtswap.sizing import cores
 
 MATRIX_FEATURES = ("avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8")
 LIBRARIES = ("torch", "onnxruntime", "openvino", "av", "kornia", "numpy")
@@ -93,7 +94,7 @@ def machine() -> dict[str, Any]:
     cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
         "cpu": cpu_name(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": cores(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "cpu_features": cpu_features(),
         "gpu": cuda,

@@ -1,7 +1,6 @@
 """Facts about this machine and installation, found by trying."""
 
 import io
-import os
 import platform
 from collections.abc import Sequence
 from fractions import Fraction
@@ -23,6 +22,7 @@ from trtswap.errors import BackendError, PackError
 from trtswap.measuring import cpu_name
 from trtswap.pack import Pack, StageSpec
 from trtswap.packs import installed_packs, user_folder
+from trtswap.sizing import cores
 from trtswap.video.fflog import captured_log
 
 PACKAGES = (
@@ -69,8 +69,7 @@ def _version(name: str) -> str | None:
 
 def cpu() -> dict[str, Any]:
     """Name and number of cores that this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"name": cpu_name(), "cores": cores, "system": platform.platform()}
+    return {"name": cpu_name(), "cores": cores(), "system": platform.platform()}
 
 
 def gpus() -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ def bound_arenas() -> bool:
     """Keep glibc from giving each thread a heap of its own, up to eight for each core.
 
     Tensors that one thread takes and another frees leave those heaps ever fuller of holes: over a long video the
-    process grew by a tenth to a quarter, with two heaps by a fiftieth. To be called before other threads start.
+    process grew by a tenth to a quarter, with two heaps by a hundredth. To be called before other threads start.
 
     Returns:
         Whether it was set: not where the user has chosen a number, nor with another C library.

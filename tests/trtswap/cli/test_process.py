@@ -68,7 +68,7 @@ def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> Non
     assert not process.bound_arenas()
 
 
-def test_the_command_line_sets_both(tmp_path: Path) -> None:
+def test_the_command_line_sets_both() -> None:
     script = """
 import os
 from trtswap.cli import main, process
