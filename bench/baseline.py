@@ -17,9 +17,9 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from trtswap.geometry import TEMPLATES
-from trtswap.pack import Pack, StageSpec
-from trtswap.stages.parse import FACE, MOUTH
+from trtswap.canvas.parse import FACE, MOUTH
+from trtswap.model.pack import Pack, StageSpec
+from trtswap.pixels.geometry import TEMPLATES
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]

@@ -23,7 +23,7 @@ from trtswap.backends import open_engine
 from trtswap.backends.openvino import SETTINGS
 from trtswap.export.build import example_inputs
 from trtswap.export.closeness import psnr
-from trtswap.pack import StageSpec
+from trtswap.model.pack import StageSpec
 
 Run = Callable[..., Mapping[str, Tensor]]
 

@@ -29,9 +29,9 @@ from roofline import matrix_rate, traffic
 
 from trtswap import Pack, SwapOptions, Swapper, pipeline
 from trtswap.backends import open_engine
-from trtswap.benchmark import Run, run_compute
 from trtswap.export.build import Weights, export_pack
 from trtswap.export.recipes import find_recipe, paste
+from trtswap.report.benchmark import Run, run_compute
 
 ROOT = Path(__file__).parents[1]
 HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": None}

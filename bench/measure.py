@@ -1,11 +1,11 @@
-"""Where benchmarks put their results; how they measure is in ``trtswap.measuring``."""
+"""Where benchmarks put their results; how they measure is in ``trtswap.report.measuring``."""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trtswap.measuring import case, check, interleaved, machine, peak_memory_mib, result, table
+from trtswap.report.measuring import case, check, interleaved, machine, peak_memory_mib, result, table
 
 RESULTS = Path(__file__).parent / "results"
 

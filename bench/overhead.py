@@ -15,16 +15,16 @@ import torch
 from measure import interleaved, result, table, write
 
 from trtswap.backends import choose
+from trtswap.canvas.pipeline import Pipeline
 from trtswap.export.build import Weights, export_pack
 from trtswap.export.recipes import paste
 from trtswap.faces import Faces
-from trtswap.frames import Frames
-from trtswap.geometry import TEMPLATES, identity_transform
+from trtswap.model.pack import Pack
 from trtswap.options import SwapOptions
-from trtswap.pack import Pack
-from trtswap.pipeline import Pipeline
-from trtswap.timing import Clock
-from trtswap.video.color import PixelFormat
+from trtswap.pixels.color import PixelFormat
+from trtswap.pixels.frames import Frames
+from trtswap.pixels.geometry import TEMPLATES, identity_transform
+from trtswap.session.stopwatch import Clock
 
 BATCH = 4
 OURS = ("align", "blend", "paste")

@@ -26,9 +26,9 @@ from trtswap.calibration import CalibrationTable, calibrate, to_half, to_int8
 from trtswap.calibration.clip import choose_stills
 from trtswap.calibration.samples import Row, TappedPipeline, watch
 from trtswap.errors import PrecisionError
-from trtswap.measuring import cpu_features
+from trtswap.model.pack import Pack
 from trtswap.options import SwapOptions
-from trtswap.pack import Pack
+from trtswap.report.measuring import cpu_features
 
 PER_FRAME = ("detect", "swap", "parse", "restore")
 """Graphs that run for each frame of one face; an identity is made once."""

@@ -19,7 +19,7 @@ from measure import case, result, table, write
 
 from trtswap import Pack
 from trtswap.backends import choose, open_engine
-from trtswap.pack import StageSpec
+from trtswap.model.pack import StageSpec
 from trtswap.packs import find_pack
 
 MATRIX = ("Conv", "ConvTranspose", "MatMul", "Gemm")

@@ -21,13 +21,13 @@ from baseline import Baseline
 from measure import case, interleaved, peak_memory_mib, result, table, write
 
 from trtswap import Pack, SwapOptions, Swapper
-from trtswap.benchmark import Run, run_compute, run_video, somebody
+from trtswap.backends.sizing import cores
 from trtswap.cli.process import bound_arenas
 from trtswap.cli.runtime import Runtime
 from trtswap.export.build import Weights, export_pack
 from trtswap.export.recipes import find_recipe
 from trtswap.packs import find_pack
-from trtswap.sizing import cores
+from trtswap.report.benchmark import Run, run_compute, run_video, somebody
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 ROLES = {

@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from trtswap.canvas.pipeline import Pipeline
 from trtswap.errors import CalibrationError, ReadError
 from trtswap.faces import Faces
-from trtswap.frames import Frames
-from trtswap.geometry import align
-from trtswap.pack import sha256_of
-from trtswap.pipeline import Pipeline
+from trtswap.model.pack import sha256_of
+from trtswap.pixels.frames import Frames
+from trtswap.pixels.geometry import align
 from trtswap.video.images import frames_from_rgb
 from trtswap.video.reader import VideoReader
 

@@ -25,8 +25,8 @@ from trtswap.export.arithmetic import full_precision_share, multiply_adds, sizes
 from trtswap.export.closeness import Tolerance, figures_of
 from trtswap.export.graph import checked
 from trtswap.export.writer import PackWriter
+from trtswap.model.pack import Pack, StageSpec
 from trtswap.options import SwapOptions
-from trtswap.pack import Pack, StageSpec
 
 GATE_SEED = 1
 HELD_OUT = 2

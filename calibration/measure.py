@@ -14,8 +14,8 @@ from trtswap.calibration.ranges import Extent, extents
 from trtswap.calibration.samples import PICTURES, Row, TappedPipeline, adversarial, generated, watch
 from trtswap.calibration.table import CalibrationTable, TensorRange, pack_hash
 from trtswap.errors import InputError
+from trtswap.model.pack import Pack, StageSpec
 from trtswap.options import SwapOptions
-from trtswap.pack import Pack, StageSpec
 
 FRAMES = 8
 RANGE_SEED = 0  # of adversarial inputs that ranges are measured on; the gate has another

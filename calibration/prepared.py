@@ -8,7 +8,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape
 
 from trtswap.errors import CalibrationError
 from trtswap.export.graph import OPSET
-from trtswap.pack import StageSpec
+from trtswap.model.pack import StageSpec
 
 
 def prepared(stage: StageSpec) -> ModelProto:

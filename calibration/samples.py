@@ -12,10 +12,10 @@ from torch import Tensor
 
 from trtswap.backends.engine import Engine, TensorSpec
 from trtswap.calibration.clip import Still
+from trtswap.canvas.pipeline import Pipeline
 from trtswap.export.build import DETECT_SIDES, example_inputs
-from trtswap.pack import StageSpec, contract
-from trtswap.pipeline import Pipeline
-from trtswap.timing import Clock
+from trtswap.model.pack import StageSpec, contract
+from trtswap.session.stopwatch import Clock
 
 Row = Mapping[str, NDArray[Any]]
 """Inputs or outputs of a graph by name, one row of a batch."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trtswap.errors import CalibrationError
-from trtswap.pack import STAGES, Pack
+from trtswap.model.pack import STAGES, Pack
 
 FORMAT = 1
 FILE = "calibration.json"

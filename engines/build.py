@@ -12,11 +12,11 @@ import torch
 from filelock import FileLock
 
 import trtswap
-from trtswap.backends.gpu import Gpu
+from trtswap.backends.device import Gpu
 from trtswap.backends.onnxruntime import OnnxRuntimeEngine
-from trtswap.backends.tensorrt import TensorRtEngine, tensors_of
-from trtswap.backends.tensorrt_library import place_of
-from trtswap.backends.tensorrt_plans import (
+from trtswap.backends.trt.engine import TensorRtEngine, tensors_of
+from trtswap.backends.trt.library import place_of
+from trtswap.backends.trt.plans import (
     Place,
     PlanRecord,
     PlanTensor,
@@ -34,7 +34,7 @@ from trtswap.engines.timing_cache import TimingCache
 from trtswap.engines.verify import check, compare
 from trtswap.errors import InputError, PlanError, TrtswapError
 from trtswap.export.closeness import Tolerance
-from trtswap.pack import Pack, StageSpec
+from trtswap.model.pack import Pack, StageSpec
 
 CPU = torch.device("cpu")
 Tensors = tuple[PlanTensor, ...]
@@ -118,7 +118,7 @@ def build_engines(
         gpu: for which the engines are built, and on which they are compared.
         options: how.
         listener: is told how far it is.
-        folder: of the cache; :func:`~trtswap.backends.tensorrt_plans.plans_folder` where None.
+        folder: of the cache; :func:`~trtswap.backends.trt.plans.plans_folder` where None.
         refused: takes the error of a stage that has none, and the others are built; where None, it is raised.
 
     Raises:

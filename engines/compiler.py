@@ -6,7 +6,7 @@ from pathlib import Path
 import tensorrt as trt
 
 from trtswap.backends.engine import TensorSpec
-from trtswap.backends.tensorrt_library import LibraryLogger
+from trtswap.backends.trt.library import LibraryLogger
 from trtswap.engines.progress import BuildListener, Monitor
 from trtswap.engines.recipe import Recipe
 from trtswap.engines.timing_cache import TimingCache

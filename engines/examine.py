@@ -9,15 +9,15 @@ from typing import Any
 
 import torch
 
-from trtswap.backends.gpu import Gpu
+from trtswap.backends.device import Gpu
 from trtswap.backends.onnxruntime import OnnxRuntimeEngine
-from trtswap.backends.tensorrt import TensorRtEngine
+from trtswap.backends.trt.engine import TensorRtEngine
 from trtswap.engines.build import Built, Listener, Options, build_engines
 from trtswap.engines.recipe import Recipe
 from trtswap.engines.verify import check, compare, example_inputs
 from trtswap.errors import TrtswapError
 from trtswap.export.closeness import Tolerance
-from trtswap.pack import Pack, StageSpec
+from trtswap.model.pack import Pack, StageSpec
 
 WARM_UP, REPEATS = 3, 20
 

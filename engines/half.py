@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 import trtswap
 from trtswap.errors import PackError
-from trtswap.pack import Pack, StageSpec, sha256_of
+from trtswap.model.pack import Pack, StageSpec, sha256_of
 
 TABLE = "calibration.json"
 

@@ -2,8 +2,8 @@
 
 import tensorrt as trt
 
-from trtswap.backends.tensorrt_library import LoadedPlan
-from trtswap.backends.tensorrt_plans import StoredPlan
+from trtswap.backends.trt.library import LoadedPlan
+from trtswap.backends.trt.plans import StoredPlan
 
 
 def layer_information(plan: StoredPlan) -> str:

@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from trtswap.backends.device import GpuFacts
 from trtswap.backends.engine import TensorSpec
-from trtswap.backends.gpu import GpuFacts
+from trtswap.backends.sizing import BUCKETS
 from trtswap.errors import EngineBuildError, InputError
-from trtswap.pack import STAGES, StageSpec
-from trtswap.sizing import BUCKETS
+from trtswap.model.pack import STAGES, StageSpec
 
 HARDWARE = ("none", "same-capability", "ampere-plus")
 _GIB = 2**30
@@ -118,7 +118,7 @@ class Recipe:
 
 
 def default_recipe(stage: StageSpec, gpu: GpuFacts) -> Recipe:
-    """What suits most: room for every batch that a swap chooses by itself (``trtswap.sizing``), tuned for a middle one.
+    """What suits most: room for every batch that a swap chooses by itself, tuned for a middle one.
 
     Args:
         stage: of the pack.

@@ -11,7 +11,7 @@ from pathlib import Path
 import tensorrt as trt
 from filelock import FileLock
 
-from trtswap.backends.tensorrt_plans import Place, write_whole
+from trtswap.backends.trt.plans import Place, write_whole
 
 LOG = logging.getLogger("trtswap.tensorrt")
 

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trtswap.backends.tensorrt_plans import PlanTensor
-from trtswap.backends.torch import TorchEngine
+from trtswap.backends.torch.engine import TorchEngine
+from trtswap.backends.trt.plans import PlanTensor
 from trtswap.engines.recipe import Recipe
 from trtswap.errors import BackendError, EngineBuildError
 
@@ -142,7 +142,7 @@ def renamed(data: bytes, name: str, inputs: Tensors, outputs: Tensors) -> tuple[
     Raises:
         EngineBuildError: the plan has another number of tensors.
     """
-    from trtswap.backends.tensorrt_library import LoadedPlan, tensor_names  # noqa: PLC0415 - imports tensorrt
+    from trtswap.backends.trt.library import LoadedPlan, tensor_names  # noqa: PLC0415 - imports tensorrt
 
     plan = LoadedPlan(data, name=name, host_code=True)
     found = tensor_names(plan.engine)
@@ -165,7 +165,7 @@ def check_pair() -> None:
         release = ".".join(version("torch-tensorrt").split(".")[:2])
     except PackageNotFoundError as e:
         raise BackendError('torch-tensorrt is not installed: pip install "trtswap[torch-tensorrt]".') from e
-    from trtswap.backends.tensorrt_library import check_version  # noqa: PLC0415 - imports tensorrt
+    from trtswap.backends.trt.library import check_version  # noqa: PLC0415 - imports tensorrt
 
     here = tuple(".".join(v.split(".")[:2]) for v in (torch.__version__, check_version()))
     if PAIRS.get(release) != here:

@@ -11,7 +11,7 @@ from trtswap.backends.engine import Engine
 from trtswap.engines.recipe import Recipe
 from trtswap.errors import EngineBuildError
 from trtswap.export.closeness import Figures, Outputs, Tolerance, measure
-from trtswap.pack import StageSpec
+from trtswap.model.pack import StageSpec
 
 ROWS = 3
 DRAWN_SIDE = 192  # pixels; the drawn faces are up to 128

@@ -8,7 +8,7 @@ from onnx import ModelProto, TensorProto
 from onnxscript import optimizer
 
 from trtswap.errors import ExportError
-from trtswap.pack import StageSpec
+from trtswap.model.pack import StageSpec
 
 Shape = tuple[int, ...]
 

@@ -15,7 +15,7 @@ from trtswap.export.networks.yunet import YuNet
 from trtswap.export.recipes import Recipe, StageRecipe
 from trtswap.export.standin import drawn_faces
 from trtswap.export.writer import PackWriter
-from trtswap.pack import Pack, StageSpec, contract
+from trtswap.model.pack import Pack, StageSpec, contract
 
 PACK_VERSION = "1"
 OWN_LICENCE = "Apache-2.0 (trtswap)"

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trtswap.errors import PrecisionError
-from trtswap.pack import Pack, StageSpec
+from trtswap.model.pack import Pack, StageSpec
 
 Outputs = Mapping[str, NDArray[Any]]
 EXACT_DB = 120.0

@@ -46,7 +46,7 @@ def export_graph(
     Args:
         module: in evaluation mode; takes the inputs in order and returns the outputs in order (one tensor, or a
             tuple). Named dimensions of the specs are dynamic; ``H`` and ``W`` are multiples of 32.
-        inputs: as :func:`trtswap.pack.contract` gives them.
+        inputs: as :func:`trtswap.model.pack.contract` gives them.
         outputs: likewise.
         name: of the graph, for error messages and for readers of the file.
 

@@ -21,7 +21,7 @@ from trtswap.export.networks.gfpgan import GFPGAN
 from trtswap.export.networks.simswap import SimSwap
 from trtswap.export.networks.yunet import YuNet
 from trtswap.export.standin import FixedLabels, Paste, Thumbnail, Unchanged
-from trtswap.pack import StageSpec
+from trtswap.model.pack import StageSpec
 
 POSES = (
     "arcface_112_v1",

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trtswap.export.contract import UnitLength
-from trtswap.geometry import TEMPLATES
+from trtswap.pixels.geometry import TEMPLATES
 
 
 class Thumbnail(nn.Module):

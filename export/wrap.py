@@ -24,7 +24,7 @@ from trtswap.export.compare import LABEL_AGREEMENT
 from trtswap.export.graph import OPSET, checked, value_info
 from trtswap.export.recipes import spec
 from trtswap.export.writer import PackWriter
-from trtswap.pack import Pack, StageSpec, contract, sha256_of
+from trtswap.model.pack import Pack, StageSpec, contract, sha256_of
 
 WRAPPABLE = ("identify", "swap", "parse", "restore")
 COLOURS = ("rgb", "bgr")
@@ -47,7 +47,7 @@ class Wrapping:
         stage: one of ``WRAPPABLE``.
         model: the ONNX file; pictures are NCHW.
         size: side of the aligned crop that it takes, pixels.
-        template: how that crop is aligned, one or more names of ``trtswap.geometry.TEMPLATES``.
+        template: how that crop is aligned, one or more names of ``trtswap.pixels.geometry.TEMPLATES``.
         faces, latents, output: names of its tensors; None where the model has only one that it can be.
         mean, std, range, colour: of the picture it takes, channels in the order of ``colour``.
         out_mean, out_std, out_range, out_colour: of the picture it gives.

@@ -1,6 +1,6 @@
 """Writing a model pack: graphs and pack.toml, checked while still under a temporary name.
 
-What a pack holds and how it is read back: :mod:`trtswap.pack`.
+What a pack holds and how it is read back: :mod:`trtswap.model.pack`.
 """
 
 import shutil
@@ -17,7 +17,7 @@ from onnx import ModelProto
 
 from trtswap.backends import open_engine
 from trtswap.errors import ExportError
-from trtswap.pack import FORMAT, Pack, StageSpec, check_engine, sha256_of
+from trtswap.model.pack import FORMAT, Pack, StageSpec, check_engine, sha256_of
 
 
 class PackWriter:

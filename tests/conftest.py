@@ -10,7 +10,7 @@ import pytest
 import torch
 from filelock import FileLock
 
-from trtswap.pack import Pack
+from trtswap.model.pack import Pack
 
 from .trt_emulator.machine import HostGpu, Machine
 
@@ -41,7 +41,7 @@ def emulator(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
     gpu = HostGpu(machine)
     monkeypatch.setattr(api, "machine", machine)
     monkeypatch.setitem(sys.modules, "tensorrt", api)
-    monkeypatch.setattr("trtswap.backends.gpu.find_gpu", lambda device=None: gpu)
+    monkeypatch.setattr("trtswap.backends.device.find_gpu", lambda device=None: gpu)
     monkeypatch.setenv("TRTSWAP_ENGINES", str(tmp_path / "engines"))
     return machine
 

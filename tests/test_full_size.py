@@ -10,7 +10,7 @@ import pytest
 from trtswap import Swapper
 from trtswap.calibration import calibrate, ranges, to_half
 from trtswap.export.arithmetic import multiply_adds, sizes_of
-from trtswap.pack import Pack
+from trtswap.model.pack import Pack
 
 Record = Callable[[str, object], None]
 SHARE = 0.02  # of a graph's multiply-adds that may stay in FP32

@@ -26,10 +26,10 @@ from trtswap.options import SwapOptions
 
 if TYPE_CHECKING:
     from trtswap.faces import Faces
-    from trtswap.frames import Frames
-    from trtswap.observer import Observer
-    from trtswap.pack import Pack
-    from trtswap.stages.identify import Identity
+    from trtswap.faces.identity import Identity
+    from trtswap.model.pack import Pack
+    from trtswap.pixels.frames import Frames
+    from trtswap.session.observers import Observer
     from trtswap.swapper import Swapper, SwapResult
 
 __all__ = [
@@ -63,11 +63,11 @@ __version__ = version("trtswap")
 
 # These need PyTorch, whose import takes seconds, so they are imported on first use (PEP 562).
 _LAZY = {
-    "Faces": "trtswap.faces",
-    "Frames": "trtswap.frames",
-    "Identity": "trtswap.stages.identify",
-    "Observer": "trtswap.observer",
-    "Pack": "trtswap.pack",
+    "Faces": "trtswap.faces.faces",
+    "Frames": "trtswap.pixels.frames",
+    "Identity": "trtswap.faces.identity",
+    "Observer": "trtswap.session.observers",
+    "Pack": "trtswap.model.pack",
     "SwapResult": "trtswap.swapper",
     "Swapper": "trtswap.swapper",
 }

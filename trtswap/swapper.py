@@ -11,17 +11,18 @@ from torch import Tensor
 
 from trtswap.backends import choose
 from trtswap.backends.engine import Engine
+from trtswap.canvas.pipeline import Pipeline, largest
 from trtswap.errors import InputError, SourceError
 from trtswap.faces import Faces
-from trtswap.frames import Frames
-from trtswap.observer import Observer
+from trtswap.faces.cast import ByReference, Casting, OneForAll, Who
+from trtswap.faces.identity import Identity, average
+from trtswap.model.pack import Pack
 from trtswap.options import SwapOptions
-from trtswap.pack import Pack
 from trtswap.packs import find_pack
-from trtswap.pipeline import Pipeline, largest
-from trtswap.roles import VideoSwap, tracked
-from trtswap.stages.identify import ByReference, Casting, Identity, OneForAll, Who, average
-from trtswap.timing import Clock, Span
+from trtswap.pixels.frames import Frames
+from trtswap.session.observers import Observer
+from trtswap.session.roles import VideoSwap, tracked
+from trtswap.session.stopwatch import Clock, Span
 from trtswap.video.images import frames_from_rgb, read_image
 from trtswap.video.info import VideoInfo
 from trtswap.video.opening import open_reader

@@ -18,14 +18,14 @@ from PIL import Image
 from torch import Tensor
 
 from bench import measure
-from bench.avatars.check_detector import intersection_over_union
-from bench.avatars.color import as_bytes
+from bench.check_detector import intersection_over_union
 from export.avatar.crops import canvas_transforms, cut, identify_transforms
+from export.avatar.renderer.color import as_bytes
 from trtswap import SwapOptions, Swapper
+from trtswap.canvas.parse import CLASSES
 from trtswap.errors import SourceError
 from trtswap.faces import Faces
-from trtswap.geometry import compose, invert
-from trtswap.stages.parse import CLASSES
+from trtswap.pixels.geometry import compose, invert
 
 from . import heldout, measures, video
 from .judge import WEIGHTS, Judge

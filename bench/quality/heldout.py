@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.avatars.color import as_bytes
-from bench.avatars.identity import sample_identity
-from bench.avatars.noise import Noise
-from bench.avatars.parameters import Values
-from bench.avatars.props import without_props
-from bench.avatars.render import Avatars, Renderer
-from bench.avatars.scene import Scene, sample_scene
+from export.avatar.renderer.color import as_bytes
+from export.avatar.renderer.identity import sample_identity
+from export.avatar.renderer.noise import Noise
+from export.avatar.renderer.parameters import Values
+from export.avatar.renderer.props import without_props
+from export.avatar.renderer.render import Avatars, Renderer
+from export.avatar.renderer.scene import Scene, sample_scene
 
 # export/avatar/data.py: people from 100,000 on, scenes from 1,000,000 on.
 PEOPLE, SCENES, PORTRAITS = 50_000, 60_000, 70_000

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from kornia.metrics import ssim
 from torch import Tensor
 
-from trtswap.stages.parse import FACE, MOUTH
+from trtswap.canvas.parse import FACE, MOUTH
 
 
 def mask_of(labels: Tensor, classes: Sequence[int]) -> Tensor:

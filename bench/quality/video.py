@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from bench import measure
-from bench.avatars.clip import true_landmarks
+from export.avatar.renderer.clip import true_landmarks
 from trtswap import SwapOptions, Swapper
 from trtswap.faces import Faces
-from trtswap.frames import Frames
 from trtswap.packs import find_pack, sample_sources
+from trtswap.pixels.frames import Frames
 from trtswap.swapper import Observer
 from trtswap.video.reader import VideoReader
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trtswap.geometry import align, invert
+from trtswap.pixels.geometry import align, invert
 
 IDENTIFY, CANVAS = ("arcface_112_v1",), ("ffhq_512",)
 # The standard deviation of found landmarks about the true ones, as a share of the distance between the eyes.

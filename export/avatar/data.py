@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.avatars.color import as_bytes
-from bench.avatars.identity import sample_identity
-from bench.avatars.noise import Noise
-from bench.avatars.render import Renderer, compiled_distance
-from bench.avatars.scene import Scene, sample_scene
+from export.avatar.renderer.color import as_bytes
+from export.avatar.renderer.identity import sample_identity
+from export.avatar.renderer.noise import Noise
+from export.avatar.renderer.render import Renderer, compiled_distance
+from export.avatar.renderer.scene import Scene, sample_scene
 
 SIZE = 192  # side of the pictures, pixels: a face has about as many as the swap network's crop
 CHUNK = 20  # scenes in a file

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from bench.avatars.identity import FACE, sample_identity
+from export.avatar.renderer.identity import FACE, sample_identity
 
 from . import data, narrow, training
 from .crops import covered, cut, identify_transforms, mirrored, noisy, pictures, recoloured

@@ -12,7 +12,7 @@ from trtswap.export.build import Weights, export_pack
 from trtswap.export.contract import IMAGENET, PLAIN, SYMMETRIC, Identify, Parse, Restore, Swap
 from trtswap.export.detect import DetectGraph
 from trtswap.export.recipes import FFHQ, FRONTAL, Recipe, StageRecipe, spec
-from trtswap.pack import StageSpec
+from trtswap.model.pack import StageSpec
 
 from . import narrow
 

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from trtswap.canvas.parse import CLASSES
 from trtswap.export.networks.bisenet import enlarge
-from trtswap.stages.parse import CLASSES
 
 from . import data, narrow, training
 from .crops import canvas_transforms, cut, noisy, pictures, recoloured

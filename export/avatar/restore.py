@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trtswap.geometry import compose, invert
-from trtswap.stages.parse import MOUTH
-from trtswap.stages.swap import border_ramp
+from trtswap.canvas.parse import MOUTH
+from trtswap.canvas.swap import border_ramp
+from trtswap.pixels.geometry import compose, invert
 
 from . import data, narrow, training
 from .crops import canvas_transforms, cut, noisy, pictures

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trtswap.canvas.parse import CLASSES, FACE
 from trtswap.export.networks.simswap import SimSwap
-from trtswap.stages.parse import CLASSES, FACE
 
 from . import data, narrow, training
 from .crops import canvas_transforms, cut, identify_transforms, mirrored, noisy, pictures

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from trtswap import Pack, Swapper
-from trtswap.benchmark import grid_of_faces, run_compute, somebody
+from trtswap.report.benchmark import grid_of_faces, run_compute, somebody
 
 BENCH = Path(__file__).parents[2] / "bench"
 

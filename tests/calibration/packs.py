@@ -11,7 +11,7 @@ from trtswap.calibration.prepared import prepared
 from trtswap.calibration.ranges import extents
 from trtswap.calibration.samples import adversarial, generated
 from trtswap.export.writer import PackWriter
-from trtswap.pack import Pack, StageSpec
+from trtswap.model.pack import Pack, StageSpec
 
 GAIN = 1e6
 

@@ -10,10 +10,10 @@ import torch
 
 from trtswap.backends import choose
 from trtswap.calibration.clip import choose_stills, clip_hash, farthest_first
+from trtswap.canvas.pipeline import Pipeline
 from trtswap.errors import CalibrationError
+from trtswap.model.pack import Pack, sha256_of
 from trtswap.options import SwapOptions
-from trtswap.pack import Pack, sha256_of
-from trtswap.pipeline import Pipeline
 
 from ..trtswap.cli.conftest import small_copy
 

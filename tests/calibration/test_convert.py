@@ -17,7 +17,7 @@ from trtswap.calibration.samples import adversarial, generated
 from trtswap.errors import CalibrationError, ExportError, InputError, PrecisionError
 from trtswap.export.arithmetic import full_precision_share, multiply_adds, sizes_of
 from trtswap.export.closeness import figures_of
-from trtswap.pack import Pack
+from trtswap.model.pack import Pack
 
 from .graphs import inferred, run
 from .packs import loud, ranges_of, table_of

@@ -10,7 +10,7 @@ import pytest
 
 from trtswap.calibration import CalibrationTable, TensorRange, pack_hash
 from trtswap.errors import CalibrationError
-from trtswap.pack import Pack
+from trtswap.model.pack import Pack
 
 TABLE = CalibrationTable(
     "a" * 64, "b" * 64, (0.0, 1.25), 3, {"swap": {"x": TensorRange(-1.5, 0.1, 1e6), "y": TensorRange(0, 0, 0)}}

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from trtswap.pack import Pack
+from trtswap.model.pack import Pack
 
 from .packs import write_pack
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import onnx
 import tomli_w
 
-from trtswap.pack import Pack, sha256_of
+from trtswap.model.pack import Pack, sha256_of
 
 HEADER = '<ir_version: 9, opset_import: ["" : 19]>'
 

@@ -5,20 +5,20 @@ from pathlib import Path
 
 import torch
 
-from trtswap.backends import gpu as gpus
+from trtswap.backends import device as gpus
 from trtswap.backends.onnxruntime import OnnxRuntimeEngine
-from trtswap.backends.tensorrt_plans import PlanRecord, PlanTensor, StoredPlan, write_plan
+from trtswap.backends.trt.plans import PlanRecord, PlanTensor, StoredPlan, write_plan
 from trtswap.engines.compiler import compile_graph
 from trtswap.engines.progress import Silent
 from trtswap.engines.recipe import Range, Recipe
-from trtswap.pack import sha256_of
+from trtswap.model.pack import sha256_of
 
 SMALL = {"N": Range(1, 2, 8), "D": Range(1, 7, 16), "H": Range(1, 4, 64), "W": Range(1, 5, 64)}
 
 
 def build(graph: Path, *profiles: dict[str, Range], **recipe: object) -> StoredPlan:
     """Compile a graph and store its plan where the runtime looks for it."""
-    from trtswap.backends.tensorrt_library import place_of
+    from trtswap.backends.trt.library import place_of
 
     with OnnxRuntimeEngine(graph, device=torch.device("cpu"), precision="fp32") as engine:
         inputs, outputs = list(engine.inputs.values()), list(engine.outputs.values())

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from trtswap.backends import choose, open_engine
-from trtswap.backends import gpu as gpus
-from trtswap.backends.tensorrt_plans import plans_folder, stored_plans
+from trtswap.backends import device as gpus
+from trtswap.backends.trt.plans import plans_folder, stored_plans
 from trtswap.errors import DeviceMemoryError, EngineBuildError, InputError, PackError, PlanError
-from trtswap.pack import Pack
+from trtswap.model.pack import Pack
 
 from ..trt_emulator.machine import Machine
 from .packs import GRAPHS, write_pack
@@ -97,7 +97,7 @@ def test_other_recipes_are_other_engines_and_the_last_one_asked_for_is_taken(han
 
 
 def profile(pack: Pack) -> object:
-    from trtswap.backends.tensorrt import TensorRtEngine
+    from trtswap.backends.trt.engine import TensorRtEngine
 
     with open_engine(pack.stages["swap"], backend="tensorrt") as engine:
         assert isinstance(engine, TensorRtEngine)

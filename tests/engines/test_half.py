@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from trtswap.backends import gpu as gpus
+from trtswap.backends import device as gpus
 from trtswap.backends import open_engine
-from trtswap.backends.tensorrt_plans import stored_plans
+from trtswap.backends.trt.plans import stored_plans
 from trtswap.errors import PackError, TrtswapError
-from trtswap.pack import Pack, sha256_of
+from trtswap.model.pack import Pack, sha256_of
 
 from ..trt_emulator.machine import Machine
 from .packs import write_pack

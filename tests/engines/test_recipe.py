@@ -8,7 +8,7 @@ import torch
 
 from trtswap.backends.engine import TensorSpec
 from trtswap.errors import EngineBuildError, InputError
-from trtswap.pack import Pack
+from trtswap.model.pack import Pack
 
 from ..trt_emulator.machine import GPU
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trtswap.backends.tensorrt_plans import Place
+from trtswap.backends.trt.plans import Place
 
 from ..trt_emulator.machine import Machine
 
@@ -19,7 +19,7 @@ def config(*entries: str, version: str | None = None) -> object:
     """A builder's configuration that has measured some kernels."""
     import tensorrt as trt
 
-    from trtswap.backends.tensorrt_library import LibraryLogger
+    from trtswap.backends.trt.library import LibraryLogger
 
     made = trt.Builder(LibraryLogger()).create_builder_config()
     cache = made.create_timing_cache(b"")
@@ -78,7 +78,7 @@ def test_times_of_another_place_are_not_mixed_in(
 def test_a_build_without_a_cache_keeps_nothing(tmp_path: Path) -> None:
     import tensorrt as trt
 
-    from trtswap.backends.tensorrt_library import LibraryLogger
+    from trtswap.backends.trt.library import LibraryLogger
 
     cache(tmp_path).keep(trt.Builder(LibraryLogger()).create_builder_config())  # type: ignore[attr-defined]
     assert not cache(tmp_path).path.is_file()  # type: ignore[attr-defined]

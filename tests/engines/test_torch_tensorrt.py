@@ -14,11 +14,11 @@ import pytest
 import torch
 from filelock import FileLock
 
-from trtswap.backends import gpu as gpus
+from trtswap.backends import device as gpus
 from trtswap.backends import open_engine
-from trtswap.backends.tensorrt_plans import stored_plans
+from trtswap.backends.trt.plans import stored_plans
 from trtswap.errors import BackendError, EngineBuildError
-from trtswap.pack import Pack
+from trtswap.model.pack import Pack
 
 from ..conftest import unavailable
 from ..trt_emulator.machine import Machine
@@ -63,7 +63,7 @@ def plan_with_other_names(pack: Pack, inputs: list[SimpleNamespace]) -> bytes:
     """The swap graph compiled with the names that torch-tensorrt would give its tensors."""
     import tensorrt as trt
 
-    from trtswap.backends.tensorrt_library import LibraryLogger
+    from trtswap.backends.trt.library import LibraryLogger
 
     model = onnx.load(pack.stages["swap"].path)
     names = {"faces": "tensors_0", "latents": "tensors_1", "swapped": "output0"}
@@ -118,7 +118,7 @@ def test_the_detect_graph_is_left_to_the_parser(hand: Pack, installed: dict[str,
 
 
 def test_shapes_that_pytorch_cannot_follow_are_named(graph: Callable[[str], Path]) -> None:
-    from trtswap.backends.torch import TorchEngine
+    from trtswap.backends.torch.engine import TorchEngine
     from trtswap.engines.torch_tensorrt import export_program
 
     with TorchEngine(graph("rows"), device=torch.device("cpu"), precision="fp32") as engine:
@@ -140,7 +140,7 @@ def graph(tmp_path: Path) -> Callable[[str], Path]:
 
 @pytest.mark.usefixtures("emulator")
 def test_an_adain_network_keeps_its_batch_dynamic(graph: Callable[[str], Path]) -> None:
-    from trtswap.backends.torch import TorchEngine
+    from trtswap.backends.torch.engine import TorchEngine
     from trtswap.engines.torch_tensorrt import export_program
 
     with TorchEngine(graph("adain"), device=torch.device("cpu"), precision="fp32") as engine:

@@ -10,7 +10,7 @@ import pytest
 
 from trtswap.errors import PrecisionError
 from trtswap.export.closeness import EXACT_DB, TOLERANCES, Figures, Tolerance, cosine, figures_of, psnr
-from trtswap.pack import StageSpec
+from trtswap.model.pack import StageSpec
 
 from ..engines.packs import write_pack
 

@@ -15,7 +15,7 @@ from trtswap.errors import InputError
 from trtswap.export.detect import DetectGraph, GreedyNms
 from trtswap.export.graph import export_graph
 from trtswap.export.networks.yunet import STRIDES, Level, YuNet
-from trtswap.pack import StageSpec, contract
+from trtswap.model.pack import StageSpec, contract
 
 K = 256
 FORBIDDEN = {"NonMaxSuppression", "NonZero", "Loop", "If", "Scan", "Compress", "Unique", "ScatterElements"}

@@ -17,7 +17,7 @@ from trtswap.export.contract import IMAGENET, PLAIN, SYMMETRIC, Identify, Parse,
 from trtswap.export.detect import DetectGraph
 from trtswap.export.networks.yunet import YuNet
 from trtswap.export.recipes import DETECTORS, POSES, RECIPES, Recipe, StageRecipe, find_recipe
-from trtswap.pack import Pack, StageSpec
+from trtswap.model.pack import Pack, StageSpec
 
 from .small import small_recipe, tiny_recipe
 

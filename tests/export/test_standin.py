@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from trtswap.export.standin import FixedLabels, Paste, Thumbnail, Unchanged, drawn_faces, face_labels, face_oval
-from trtswap.geometry import TEMPLATES
+from trtswap.pixels.geometry import TEMPLATES
 
 TEMPLATE = "arcface_112_v1"
 SKIN, L_EYE, R_EYE, NOSE, MOUTH = 1, 4, 5, 10, 11

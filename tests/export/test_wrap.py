@@ -12,7 +12,7 @@ from onnx import numpy_helper
 
 from trtswap.errors import ExportError, InputError, PackError
 from trtswap.export.wrap import Wrapping, wrap, wrap_pack
-from trtswap.pack import Pack, StageSpec
+from trtswap.model.pack import Pack, StageSpec
 
 SIZE, LATENT = 16, 8
 Array = NDArray[Any]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from trtswap.backends.gpu import GpuFacts, NotRecordableError, Stream, out_of_memory
+from trtswap.backends.device import GpuFacts, NotRecordableError, Stream, out_of_memory
 
 ALIGNMENT = 256
 GPU = GpuFacts("Emulated GPU", "8.9", 24 * 2**30, "13.0", "580.95.05")

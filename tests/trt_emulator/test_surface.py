@@ -21,7 +21,7 @@ from .bindings import Surface
 ROOT = Path(trtswap.__file__).parent
 ENGINES = Path(str(importlib.util.find_spec("trtswap.engines").submodule_search_locations[0]))  # type: ignore[union-attr,index]
 EXPORT = Path(str(importlib.util.find_spec("trtswap.export").submodule_search_locations[0]))  # type: ignore[union-attr,index]
-OURS = [*sorted((ROOT / "backends").glob("tensorrt*.py")), *sorted(ENGINES.glob("*.py"))]
+OURS = [*sorted((ROOT / "backends" / "trt").glob("*.py")), *sorted(ENGINES.glob("*.py"))]
 SOURCES = ("json", "wheel")
 
 
@@ -134,7 +134,7 @@ def typed(surface: Surface, tmp_path_factory: pytest.TempPathFactory) -> Path:
     strict = "strict = True\ndisallow_subclassing_any = False\nwarn_return_any = False\nwarn_unused_ignores = False\n"
     strict += "disallow_any_generics = False\nuntyped_calls_exclude = torch\ndisallow_untyped_decorators = False\n"
     strict += "disable_error_code = overload-cannot-match\n"
-    skipped += "[mypy-trtswap.backends.torch_ops.*]\nignore_errors = True\n"
+    skipped += "[mypy-trtswap.backends.torch.ops.*]\nignore_errors = True\n"
     (folder / "mypy.ini").write_text(f"[mypy]\n{strict}{skipped}", "utf-8")
     return folder
 
@@ -145,8 +145,8 @@ def mypy(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_types_are_those_of_the_real_bindings(typed: Path) -> None:
-    ours = [path for path in OURS if path.parent == ROOT / "backends"]
-    modules = [f"trtswap.backends.{p.stem}" for p in ours]
+    ours = [path for path in OURS if path.parent == ROOT / "backends" / "trt" and path.stem != "__init__"]
+    modules = [f"trtswap.backends.trt.{p.stem}" for p in ours]
     modules += [f"trtswap.engines.{p.stem}" for p in OURS if p not in ours and p.stem != "__init__"]
     ran = mypy(typed, *(word for module in modules for word in ("-m", module)))
     assert ran.returncode == 0, ran.stdout

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from trtswap import Swapper
-from trtswap.pack import Pack
+from trtswap.model.pack import Pack
 from trtswap.packs import find_pack, sample_sources
 from trtswap.video.reader import VideoReader
 

@@ -21,12 +21,12 @@ ON_USE = ("onnxruntime",)
 
 # Modules that exist to use a library; they are imported when an engine is opened.
 ALLOWED = {
-    ("backends/torch.py", "onnx"),
+    ("backends/torch/engine.py", "onnx"),
     ("backends/onnx_file.py", "onnx"),
     ("backends/openvino.py", "openvino"),
-    ("backends/tensorrt.py", "tensorrt"),
-    ("backends/tensorrt_context.py", "tensorrt"),
-    ("backends/tensorrt_library.py", "tensorrt"),
+    ("backends/trt/engine.py", "tensorrt"),
+    ("backends/trt/context.py", "tensorrt"),
+    ("backends/trt/library.py", "tensorrt"),
 }
 
 SOURCES = sorted(
@@ -86,7 +86,14 @@ def later():
     assert not found & {"decord", "onnxruntime"}
 
 
-MODULES = ["trtswap", "trtswap.backends", "trtswap.pack", "trtswap.swapper", "trtswap.video.reader", "trtswap.cli"]
+MODULES = [
+    "trtswap",
+    "trtswap.backends",
+    "trtswap.model.pack",
+    "trtswap.swapper",
+    "trtswap.video.reader",
+    "trtswap.cli",
+]
 
 
 @pytest.mark.parametrize("module", MODULES)

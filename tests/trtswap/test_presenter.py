@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from trtswap import Faces, Frames, Observer, SwapOptions, Swapper
-from trtswap.geometry import align, compose, invert
-from trtswap.pack import Pack
-from trtswap.pipeline import Pipeline
-from trtswap.stages.swap import patch_boxes
+from trtswap.canvas.pipeline import Pipeline
+from trtswap.canvas.swap import patch_boxes
+from trtswap.model.pack import Pack
+from trtswap.pixels.geometry import align, compose, invert
 from trtswap.video.reader import VideoReader
 
 FRAMES = 138

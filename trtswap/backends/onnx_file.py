@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from trtswap.backends.engine import TensorSpec
-from trtswap.backends.torch_ops import DTYPES, OPSETS
+from trtswap.backends.torch.ops import DTYPES, OPSETS
 from trtswap.errors import BackendError
 
 try:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from trtswap.backends import gpu as gpus
+from trtswap.backends import device as gpus
 from trtswap.backends.engine import Engine
-from trtswap.backends.tensorrt_plans import missing_plans
+from trtswap.backends.trt.plans import missing_plans
 from trtswap.errors import BackendError, InputError
 
 if TYPE_CHECKING:
-    from trtswap.pack import StageSpec
+    from trtswap.model.pack import StageSpec
 
 BACKENDS = ("auto", "onnxruntime", "openvino", "tensorrt", "torch")
 
@@ -94,7 +94,7 @@ def open_engine(
             takes any number without being told, the others one.
         beside: an engine that is used by the same thread and never at the same time; TensorRT's engines then share
             scratch memory. Other backends have nothing to share.
-        half, cuda_graphs: of the torch backend, see :class:`~trtswap.backends.torch.TorchEngine`.
+        half, cuda_graphs: of the torch backend, see :class:`~trtswap.backends.torch.engine.TorchEngine`.
 
     Raises:
         InputError: an argument has a value that nothing here takes.
@@ -113,7 +113,7 @@ def open_engine(
                 f"threads is {threads}, but the torch backend shares the thread pool of the process; "
                 "set it with torch.set_num_threads and pass threads=None."
             )
-        from trtswap.backends.torch import TorchEngine  # noqa: PLC0415 - imports onnx
+        from trtswap.backends.torch.engine import TorchEngine  # noqa: PLC0415 - imports onnx
 
         return TorchEngine(file, device=choice.device, precision=precision, half=half, cuda_graphs=cuda_graphs)
     if half is not None or cuda_graphs:
@@ -128,8 +128,8 @@ def open_engine(
 
 
 def _open_tensorrt(file: Path, graph: "Path | str | StageSpec", device: torch.device, beside: Engine | None) -> Engine:
-    from trtswap.backends.tensorrt import TensorRtEngine  # noqa: PLC0415 - imports tensorrt
-    from trtswap.pack import sha256_of  # noqa: PLC0415 - imports this package
+    from trtswap.backends.trt.engine import TensorRtEngine  # noqa: PLC0415 - imports tensorrt
+    from trtswap.model.pack import sha256_of  # noqa: PLC0415 - imports this package
 
     if isinstance(graph, str | Path):
         if not file.is_file():
@@ -188,7 +188,7 @@ def _why_not_tensorrt(gpu: gpus.Gpu, graphs: "Sequence[StageSpec]") -> str | Non
         return "taken for a pack whose engines are built: `trtswap build-engines`"
     try:
         require_tensorrt()
-        from trtswap.backends.tensorrt_library import place_of  # noqa: PLC0415 - imports tensorrt
+        from trtswap.backends.trt.library import place_of  # noqa: PLC0415 - imports tensorrt
 
         here = place_of(gpu)
     except BackendError as e:

@@ -14,8 +14,8 @@ from trtswap.cli.console import print_json, say, stderr, stdout
 from trtswap.errors import WriteError
 
 if TYPE_CHECKING:
-    from trtswap.benchmark import Run
     from trtswap.cli.interrupt import StopSwitch
+    from trtswap.report.benchmark import Run
     from trtswap.swapper import Swapper
 
 
@@ -55,11 +55,11 @@ def bench(
     """
     width, height = _size(size)
 
-    from trtswap.benchmark import run_compute, run_video, somebody  # noqa: PLC0415 - heavy, imported on use
     from trtswap.cli.interrupt import interruptible  # noqa: PLC0415 - heavy, imported on use
     from trtswap.cli.runtime import Runtime, in_one_line  # noqa: PLC0415 - heavy, imported on use
-    from trtswap.measuring import result, table  # noqa: PLC0415 - heavy, imported on use
     from trtswap.options import SwapOptions  # noqa: PLC0415 - heavy, imported on use
+    from trtswap.report.benchmark import run_compute, run_video, somebody  # noqa: PLC0415 - heavy, imported on use
+    from trtswap.report.measuring import result, table  # noqa: PLC0415 - heavy, imported on use
     from trtswap.report.page import write_text  # noqa: PLC0415 - heavy, imported on use
     from trtswap.report.timeline import chrome_trace  # noqa: PLC0415 - heavy, imported on use
 
@@ -123,7 +123,7 @@ def bench(
 
 def cases_of(runs: "dict[str, list[Run]]") -> list[dict[str, Any]]:
     """Rows of a result: frames per second, latency, cores in use, and the time of each stage."""
-    from trtswap.measuring import case, peak_memory_mib  # noqa: PLC0415 - heavy, imported on use
+    from trtswap.report.measuring import case, peak_memory_mib  # noqa: PLC0415 - heavy, imported on use
 
     rows: list[dict[str, Any]] = []
     for name, done in runs.items():

@@ -117,10 +117,10 @@ def build_engines(
 
 
 def _build(pack: str, device: Any, wanted: "Options", switch: StopSwitch, quiet: bool) -> "list[Built]":
-    from trtswap.backends import gpu as gpus  # noqa: PLC0415 - heavy, imported on use
+    from trtswap.backends import device as gpus  # noqa: PLC0415 - heavy, imported on use
     from trtswap.cli.build_progress import BuildDisplay  # noqa: PLC0415 - heavy, imported on use
     from trtswap.engines.build import build_engines as build  # noqa: PLC0415 - imports tensorrt
-    from trtswap.pack import Pack  # noqa: PLC0415 - heavy, imported on use
+    from trtswap.model.pack import Pack  # noqa: PLC0415 - heavy, imported on use
 
     loaded = Pack.load(find_pack(pack))
     with BuildDisplay(stderr(), quiet=quiet, stop=switch.is_set) as display:

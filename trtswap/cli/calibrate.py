@@ -41,7 +41,7 @@ def calibrate(
     """Measure the ranges that decide what of a pack may run in FP16 or INT8."""
     need_export_tools()
     from trtswap import calibration  # noqa: PLC0415 - the export extra
-    from trtswap.pack import Pack  # noqa: PLC0415 - heavy, imported on use
+    from trtswap.model.pack import Pack  # noqa: PLC0415 - heavy, imported on use
 
     loaded = Pack.load(find_pack(pack))
     target = output or loaded.path / calibration.FILE

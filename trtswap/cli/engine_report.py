@@ -9,10 +9,10 @@ from typing import Any
 from rich.console import Console
 
 from trtswap.backends import choose
-from trtswap.backends import gpu as gpus
+from trtswap.backends import device as gpus
 from trtswap.cli.build_progress import BuildDisplay
 from trtswap.errors import InputError
-from trtswap.pack import Pack
+from trtswap.model.pack import Pack
 from trtswap.packs import find_pack
 
 FORMAT = 1

@@ -11,7 +11,7 @@ from trtswap.cli.console import print_json, say, stdout
 from trtswap.errors import BackendError, InputError, PlanError
 
 if TYPE_CHECKING:
-    from trtswap.backends.tensorrt_plans import Place, StoredPlan
+    from trtswap.backends.trt.plans import Place, StoredPlan
 
 app = typer.Typer(help="Compiled TensorRT engines: list, inspect, remove.", no_args_is_help=True)
 
@@ -22,7 +22,7 @@ Key = Annotated[str, typer.Argument(metavar="KEY", help="Beginning of an engine'
 @app.command(name="list")
 def list_(*, as_json: AsJson = False) -> None:
     """Every engine in the cache, and whether it can run here."""
-    from trtswap.backends.tensorrt_plans import plans_folder, stored_plans  # noqa: PLC0415 - heavy, imported on use
+    from trtswap.backends.trt.plans import plans_folder, stored_plans  # noqa: PLC0415 - heavy, imported on use
 
     here = here_for_plans()
     rows = [plan_row(plan, here) for plan in stored_plans()]
@@ -48,7 +48,7 @@ def remove(
     everything: Annotated[bool, typer.Option("--all", help="All engines, and the measured times of kernels.")] = False,
 ) -> None:
     """Delete engines from the cache; `trtswap build-engines` makes them again."""
-    from trtswap.backends.tensorrt_plans import plans_folder, stored_plans  # noqa: PLC0415 - heavy, imported on use
+    from trtswap.backends.trt.plans import plans_folder, stored_plans  # noqa: PLC0415 - heavy, imported on use
 
     if not (keys or pack or stale or everything):
         raise typer.BadParameter("say which: KEY, --pack NAME, --stale or --all.")
@@ -99,7 +99,7 @@ def one(key: str) -> "StoredPlan":
     Raises:
         InputError: there is none, or several.
     """
-    from trtswap.backends.tensorrt_plans import stored_plans  # noqa: PLC0415 - heavy, imported on use
+    from trtswap.backends.trt.plans import stored_plans  # noqa: PLC0415 - heavy, imported on use
 
     found = [p for p in stored_plans() if p.record.key.startswith(key)]
     if len(found) != 1:
@@ -111,13 +111,13 @@ def one(key: str) -> "StoredPlan":
 def here_for_plans() -> "Place | None":
     """What engines have to fit; None where there is no TensorRT or no GPU."""
     from trtswap.backends import choose  # noqa: PLC0415 - heavy, imported on use
-    from trtswap.backends import gpu as gpus  # noqa: PLC0415 - heavy, imported on use
+    from trtswap.backends import device as gpus  # noqa: PLC0415 - heavy, imported on use
 
     try:
         choice = choose("tensorrt")
     except BackendError:
         return None
-    from trtswap.backends.tensorrt_library import place_of  # noqa: PLC0415 - imports tensorrt
+    from trtswap.backends.trt.library import place_of  # noqa: PLC0415 - imports tensorrt
 
     return place_of(gpus.find_gpu(choice.device))
 

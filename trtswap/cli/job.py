@@ -14,9 +14,9 @@ from trtswap.cli.people import People
 from trtswap.cli.progress import Display, display_for
 from trtswap.cli.runtime import Runtime, in_one_line
 from trtswap.errors import InputError
-from trtswap.observer import Observer
+from trtswap.faces.cast import Who
 from trtswap.options import SwapOptions
-from trtswap.stages.identify import Who
+from trtswap.session.observers import Observer
 from trtswap.swapper import Swapper
 from trtswap.video.target import Target, temporary_beside
 

@@ -15,14 +15,14 @@ from av.container import InputContainer
 from av.video.codeccontext import VideoCodecContext
 
 from trtswap.backends import choose
-from trtswap.backends import gpu as gpu_module
-from trtswap.backends.tensorrt_plans import stored_plans
+from trtswap.backends import device as gpu_module
+from trtswap.backends.sizing import cores
+from trtswap.backends.trt.plans import stored_plans
 from trtswap.cli.engines import here_for_plans, plan_row
 from trtswap.errors import BackendError, PackError
-from trtswap.measuring import cpu_name
-from trtswap.pack import Pack, StageSpec
+from trtswap.model.pack import Pack, StageSpec
 from trtswap.packs import installed_packs, user_folder
-from trtswap.sizing import cores
+from trtswap.report.measuring import cpu_name
 from trtswap.video.fflog import captured_log
 
 PACKAGES = (
@@ -89,7 +89,7 @@ def tensorrt() -> dict[str, str | None]:
         choice = choose("tensorrt")
     except BackendError as error:
         return {"version": None, "problem": str(error)}
-    from trtswap.backends.tensorrt_library import place_of  # noqa: PLC0415 - imports tensorrt
+    from trtswap.backends.trt.library import place_of  # noqa: PLC0415 - imports tensorrt
 
     try:
         return {"version": place_of(gpu_module.find_gpu(choice.device)).tensorrt, "problem": None}

@@ -28,7 +28,7 @@ def check(
 ) -> None:
     """Check files, hashes and graphs of a pack, and run each graph at two batch sizes on the CPU."""
     from trtswap.cli.pack_check import check_stage  # noqa: PLC0415 - heavy, imported on use
-    from trtswap.pack import Pack  # noqa: PLC0415 - heavy, imported on use
+    from trtswap.model.pack import Pack  # noqa: PLC0415 - heavy, imported on use
 
     loaded = Pack.load(find_pack(pack))
     rows = [check_stage(stage) for stage in loaded.stages.values()]
@@ -77,7 +77,7 @@ def convert(
     """Make an FP16 or INT8 pack; each graph, and with --video the finished frame, must come near enough to FP32's."""
     need_export_tools()
     from trtswap import calibration  # noqa: PLC0415 - the export extra
-    from trtswap.pack import Pack  # noqa: PLC0415 - heavy, imported on use
+    from trtswap.model.pack import Pack  # noqa: PLC0415 - heavy, imported on use
 
     loaded, console = Pack.load(find_pack(pack)), stderr()
     carried = (loaded.path / calibration.FILE).is_file()

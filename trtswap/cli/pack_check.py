@@ -8,7 +8,7 @@ from torch import Tensor
 from trtswap.backends import open_engine
 from trtswap.backends.engine import Engine, TensorSpec
 from trtswap.errors import PackError
-from trtswap.pack import StageSpec, check_engine, contract
+from trtswap.model.pack import StageSpec, check_engine, contract
 
 CHECKED_BATCHES = (1, 3)
 CHECKED_SIDE = 320  # pixels, of the pictures that a detect graph is tried on

@@ -7,8 +7,9 @@ from pathlib import Path
 import typer
 
 from trtswap.errors import SourceError
+from trtswap.faces.cast import Who
+from trtswap.faces.identity import Identity
 from trtswap.packs import sample_sources
-from trtswap.stages.identify import Identity, Who
 from trtswap.swapper import Swapper
 
 

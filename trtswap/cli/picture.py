@@ -10,8 +10,8 @@ from trtswap.cli.job import Job, Outcome
 from trtswap.cli.progress import count
 from trtswap.cli.runtime import precisions
 from trtswap.errors import InputError, WriteError
-from trtswap.observer import Observer
-from trtswap.stages.identify import Who
+from trtswap.faces.cast import Who
+from trtswap.session.observers import Observer
 from trtswap.swapper import Swapper
 from trtswap.video.images import read_image
 from trtswap.video.target import Target

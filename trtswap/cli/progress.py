@@ -11,8 +11,8 @@ from rich.text import Text
 
 from trtswap.cli.console import say
 from trtswap.faces import Faces
-from trtswap.frames import Frames
-from trtswap.observer import Observer
+from trtswap.pixels.frames import Frames
+from trtswap.session.observers import Observer
 from trtswap.video.info import VideoInfo
 
 LINE_SECONDS = 5.0

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 import torch
 
 from trtswap.backends import choose
+from trtswap.backends.sizing import workers_for
+from trtswap.model.pack import Pack
 from trtswap.options import SwapOptions
-from trtswap.pack import Pack
 from trtswap.packs import find_pack
-from trtswap.sizing import workers_for
 from trtswap.swapper import Swapper
 
 

@@ -10,11 +10,11 @@ from trtswap.cli.job import Job, Outcome
 from trtswap.cli.progress import count, duration
 from trtswap.cli.runtime import precisions
 from trtswap.errors import InputError
-from trtswap.observer import Observer
+from trtswap.faces.cast import Who
 from trtswap.report import Recorder, Report, write_report
 from trtswap.report.page import write_text
 from trtswap.report.timeline import chrome_trace
-from trtswap.stages.identify import Who
+from trtswap.session.observers import Observer
 from trtswap.swapper import Swapper, SwapResult
 from trtswap.video.containers import container_for
 from trtswap.video.probe import open_input, video_stream

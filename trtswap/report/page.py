@@ -11,12 +11,12 @@ from typing import Self
 import torch
 
 import trtswap
+from trtswap.backends.sizing import cores
 from trtswap.errors import WriteError
 from trtswap.report.charts import faces_over_time, legend
 from trtswap.report.facts import StageRow, file_facts, option_rows, stage_rows
 from trtswap.report.recorder import Recorder, Sample
 from trtswap.report.timeline import timeline
-from trtswap.sizing import cores
 from trtswap.swapper import Swapper, SwapResult
 from trtswap.video.info import VideoInfo
 from trtswap.video.reader import VideoReader

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from trtswap.faces import Faces
-from trtswap.frames import Frames
+from trtswap.pixels.frames import Frames
 
 FRAME_SIDE = 960  # pixels, the longer side of a whole frame
 FACE_SIDE = 360

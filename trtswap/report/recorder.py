@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from trtswap.faces import Faces
-from trtswap.frames import Frames
-from trtswap.observer import Observer
+from trtswap.pixels.frames import Frames
 from trtswap.report.pictures import Picture, around, close_up, copy_of, whole
+from trtswap.session.observers import Observer
 from trtswap.video.info import VideoInfo
 
 SHOWN = 6

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from trtswap.timing import Span
+from trtswap.session.stopwatch import Span
 
 WINDOW_SECONDS = 2.0
 WIDTH, ROW = 1000.0, 14.0

@@ -14,7 +14,7 @@ from av.container import OutputContainer
 from av.packet import Packet
 
 from trtswap.errors import WriteError
-from trtswap.video.color import FULL, LIMITED, ColorTags, PixelFormat
+from trtswap.pixels.color import FULL, LIMITED, ColorTags, PixelFormat
 from trtswap.video.containers import Container
 from trtswap.video.encoder_options import encoder_options
 from trtswap.video.fflog import captured_log, log_text

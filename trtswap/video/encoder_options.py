@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from av.video.codeccontext import VideoCodecContext
 
 from trtswap.errors import WriteError
-from trtswap.video.color import ColorTags
+from trtswap.pixels.color import ColorTags
 
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo")
 # What x264's presets are to the others, from fastest to slowest.

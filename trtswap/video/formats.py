@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import av
 
-from trtswap.video.color import FULL, LIMITED, ColorTags, Matrix, PixelFormat
+from trtswap.pixels.color import FULL, LIMITED, ColorTags, Matrix, PixelFormat
 
 # Luma plane and one plane of interleaved chroma: (the planar format, U before V, bits to shift down).
 _SEMI_PLANAR: dict[str, tuple[str, bool, int]] = {

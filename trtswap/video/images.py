@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
 from trtswap.errors import InputError, SourceError
-from trtswap.frames import Frames
-from trtswap.video.color import RGB24
+from trtswap.pixels.color import RGB24
+from trtswap.pixels.frames import Frames
 from trtswap.video.display import display_of
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from trtswap.video.color import ColorTags, PixelFormat
+from trtswap.pixels.color import ColorTags, PixelFormat
 from trtswap.video.display import Display
 from trtswap.video.hdr import HdrMetadata
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
 from trtswap.errors import ReadError
-from trtswap.frames import Frames
+from trtswap.pixels.frames import Frames
 from trtswap.video.formats import Layout, layout_of
 from trtswap.video.info import VideoInfo
 from trtswap.video.reader import VideoReader

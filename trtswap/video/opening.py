@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
+from trtswap.backends.sizing import frames_at_once
 from trtswap.errors import InputError
-from trtswap.sizing import frames_at_once
 from trtswap.video.info import VideoInfo
 from trtswap.video.nvdec_reader import NvdecReader
 from trtswap.video.reader import Reader, VideoReader

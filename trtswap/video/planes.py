@@ -10,7 +10,7 @@ from av.video.reformatter import Interpolation
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trtswap.video.color import PixelFormat
+from trtswap.pixels.color import PixelFormat
 from trtswap.video.formats import Layout, layout_of
 
 

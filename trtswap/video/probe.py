@@ -9,7 +9,7 @@ from av.sidedata.sidedata import Type
 from av.stream import Discard, Disposition, Stream
 
 from trtswap.errors import ReadError
-from trtswap.video.color import ColorTags
+from trtswap.pixels.color import ColorTags
 from trtswap.video.display import display_of, parse_display_matrix
 from trtswap.video.fflog import captured_log, log_text
 from trtswap.video.formats import Layout, pixel_format_of

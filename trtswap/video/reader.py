@@ -14,7 +14,7 @@ import torch
 from av.container import InputContainer
 
 from trtswap.errors import InputError, ReadError
-from trtswap.frames import Frames
+from trtswap.pixels.frames import Frames
 from trtswap.video.clock import Clock
 from trtswap.video.deinterlace import Deinterlacer
 from trtswap.video.demux import Demuxer

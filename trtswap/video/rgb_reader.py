@@ -20,8 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trtswap.errors import ReadError
-from trtswap.frames import Frames
-from trtswap.video.color import PixelFormat, planes_from_rgb
+from trtswap.pixels.color import PixelFormat, planes_from_rgb
+from trtswap.pixels.frames import Frames
 from trtswap.video.info import Loss, VideoInfo
 from trtswap.video.probe import open_input, video_stream
 from trtswap.video.reader import VideoReader

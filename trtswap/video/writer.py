@@ -11,7 +11,7 @@ import av
 from av.packet import Packet
 
 from trtswap.errors import InputError, WriteError
-from trtswap.frames import Frames
+from trtswap.pixels.frames import Frames
 from trtswap.video.containers import container_for
 from trtswap.video.encoder import Encoder, choose_encoder
 from trtswap.video.hdr import encoder_params

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from export.avatar.swap import EYES, SURROUNDINGS, face_weight, pixel_losses, strokes
-from trtswap.stages.parse import CLASSES
+from trtswap.canvas.parse import CLASSES
 
 
 def edge_at(column: int) -> Tensor:

@@ -13,14 +13,14 @@ import torch
 from torch import nn
 
 from trtswap.backends import open_engine
-from trtswap.backends.torch import TorchEngine
+from trtswap.backends.torch.engine import TorchEngine
 from trtswap.export.build import example_inputs
 from trtswap.export.contract import IMAGENET, PLAIN, Swap
 from trtswap.export.detect import DetectGraph
 from trtswap.export.graph import export_graph
 from trtswap.export.networks.simswap import SimSwap
 from trtswap.export.networks.yunet import YuNet
-from trtswap.pack import StageSpec, contract
+from trtswap.model.pack import StageSpec, contract
 
 NARROW: dict[str, tuple[dict[str, int], Callable[[], nn.Module]]] = {
     "detect": ({"size": 320, "max_faces": 4}, lambda: DetectGraph(YuNet("s", width=0.25), candidates=8, max_faces=4)),

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from trtswap.backends import gpu as gpus
-from trtswap.backends.gpu import CudaGpu, NotRecordableError, find_gpu
+from trtswap.backends import device as gpus
+from trtswap.backends.device import CudaGpu, NotRecordableError, find_gpu
 from trtswap.errors import DeviceMemoryError
 
 GPU = CudaGpu(torch.device("cuda", 0))

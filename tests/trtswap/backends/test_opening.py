@@ -10,7 +10,7 @@ import torch
 
 from trtswap.backends import choose, open_engine
 from trtswap.errors import BackendError, InputError
-from trtswap.pack import StageSpec, sha256_of
+from trtswap.model.pack import StageSpec, sha256_of
 
 from ...trt_emulator.machine import Machine
 

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from trtswap.measuring import check
+from trtswap.report.measuring import check
 
 from .conftest import Run
 

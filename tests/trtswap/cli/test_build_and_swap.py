@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from trtswap.export.closeness import TOLERANCES, psnr
-from trtswap.pack import Pack
+from trtswap.model.pack import Pack
 from trtswap.packs import find_pack
 
 from ...trt_emulator.machine import Machine

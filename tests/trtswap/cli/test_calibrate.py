@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trtswap.pack import Pack
+from trtswap.model.pack import Pack
 
 from .conftest import Run
 

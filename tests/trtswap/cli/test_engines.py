@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from trtswap.backends.tensorrt_plans import stored_plans
+from trtswap.backends.trt.plans import stored_plans
 from trtswap.cli.build_progress import BuildDisplay
-from trtswap.pack import Pack
+from trtswap.model.pack import Pack
 
 from ...engines.packs import write_pack
 from ...trt_emulator.machine import Machine

@@ -8,7 +8,7 @@ import pytest
 
 from trtswap.cli.export import PACKS
 from trtswap.export import recipes
-from trtswap.pack import Pack
+from trtswap.model.pack import Pack
 
 from ...export.small import tiny_recipe
 from .conftest import Run

@@ -9,7 +9,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from trtswap.export.build import Weights, export_pack
-from trtswap.pack import Pack, sha256_of
+from trtswap.model.pack import Pack, sha256_of
 
 from ...export.small import tiny_recipe
 from .conftest import Run

@@ -10,8 +10,8 @@ from rich.console import Console
 from trtswap.cli import progress
 from trtswap.cli.progress import Bar, Display, Lines, Tally, count, display_for, duration
 from trtswap.faces import Faces
-from trtswap.frames import Frames
-from trtswap.video.color import RGB24
+from trtswap.pixels.color import RGB24
+from trtswap.pixels.frames import Frames
 
 
 def batch(size: int) -> Frames:

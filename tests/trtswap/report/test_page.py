@@ -10,13 +10,13 @@ from xml.etree import ElementTree
 import pytest
 
 from trtswap.errors import WriteError
+from trtswap.pixels.color import ColorTags, PixelFormat
 from trtswap.report.charts import COLUMNS, faces_over_time
 from trtswap.report.facts import StageRow
 from trtswap.report.page import Report, render, write_report
 from trtswap.report.pictures import Picture
 from trtswap.report.recorder import Sample
 from trtswap.swapper import SwapResult
-from trtswap.video.color import ColorTags, PixelFormat
 from trtswap.video.display import display_of
 from trtswap.video.hdr import HdrMetadata
 from trtswap.video.info import Loss, StreamInfo, VideoInfo

@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 
 from trtswap.faces import Faces
-from trtswap.frames import Frames
+from trtswap.pixels.color import RGB24
+from trtswap.pixels.frames import Frames
 from trtswap.report.pictures import FACE_SIDE, FRAME_SIDE, MARGIN, Square, around, close_up, copy_of, whole
 from trtswap.report.recorder import PLACES, SHOWN, Recorder
-from trtswap.video.color import RGB24
 from trtswap.video.display import display_of
 
 WIDTH, HEIGHT = 96, 64

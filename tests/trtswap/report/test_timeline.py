@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import pytest
 
 from trtswap.report.timeline import busy_seconds, chrome_trace, timeline, window
-from trtswap.timing import Clock, Span
+from trtswap.session.stopwatch import Clock, Span
 
 SPANS = [
     Span("decode", "trtswap-decode", 0, 1),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from trtswap.video.color import ColorTags, PixelFormat
+from trtswap.pixels.color import ColorTags, PixelFormat
 from trtswap.video.formats import layout_of, nearest_planar
 from trtswap.video.planes import planes_from_frames
 from trtswap.video.reader import VideoReader

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from trtswap.errors import InputError, ReadError
-from trtswap.frames import Frames
+from trtswap.pixels.frames import Frames
 from trtswap.video.formats import layout_of
 from trtswap.video.nvdec_reader import planes_of_surface
 from trtswap.video.opening import READERS, open_reader
@@ -249,7 +249,7 @@ def test_a_missing_library_says_how_to_get_it(
 def test_convention_planes_of_undoes_a_conversion_to_rgb() -> None:
     """A colour in BT.709, limited range: its code values by hand."""
     with_chroma = torch.tensor([[192, 64, 32]], dtype=torch.uint8).expand(1, 4, 6, 3)
-    from trtswap.video.color import PixelFormat
+    from trtswap.pixels.color import PixelFormat
 
     y, u, v = planes_of(with_chroma, PixelFormat("yuv420p", 8, (1, 1), "bt709", False))
     assert [tuple(p.shape) for p in (y, u, v)] == [(1, 4, 6), (1, 2, 3), (1, 2, 3)]

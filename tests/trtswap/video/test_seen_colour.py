@@ -8,7 +8,7 @@ import pytest
 import torch
 from av.video.reformatter import ColorRange, Colorspace
 
-from trtswap.frames import Layer
+from trtswap.pixels.frames import Layer
 from trtswap.video.reader import VideoReader
 from trtswap.video.writer import VideoWriter
 

@@ -1,0 +1,410 @@
+"""The TensorRT backend on the emulator: streams, memory, recordings, profiles, and what can go wrong."""
+
+import gc
+import json
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from trtswap.backends import choose, open_engine
+from trtswap.backends import device as gpus
+from trtswap.backends.trt.plans import Place, stored_plans
+from trtswap.errors import BackendError, DeviceMemoryError, InputError, PlanError
+
+from ....trt_emulator.machine import HostGpu, Machine
+
+Graph = Callable[[str], Path]
+REAL_FIND_GPU = gpus.find_gpu
+
+
+@pytest.fixture
+def opened(emulator: Machine, graph: Graph) -> Callable[..., Any]:
+    """Compile one of the graphs for N = 1..8 and open it."""
+
+    def open_(name: str = "adain", *profiles: Any, **options: Any) -> Any:
+        from ....engines.plans import build
+
+        path = graph(name)
+        build(path, *profiles)
+        return open_engine(path, backend="tensorrt", **options)
+
+    return open_
+
+
+def adain(batch: int, seed: int = 0) -> dict[str, Tensor]:
+    random = torch.Generator().manual_seed(seed)
+    faces, latents = torch.rand(batch, 3, 16, 16, generator=random), torch.randn(batch, 6, generator=random)
+    return {"faces": faces, "latents": latents}
+
+
+def reference(path: Path, inputs: dict[str, Tensor]) -> Tensor:
+    with open_engine(path, backend="onnxruntime", device="cpu") as engine:
+        return engine(**inputs)["swapped"]
+
+
+class Watched(TorchDispatchMode):
+    """Notes every operation of PyTorch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.seen.append(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.usefixtures("emulator")
+def test_bucket_sizes() -> None:
+    from trtswap.backends.trt.context import bucket
+
+    sizes = sorted({bucket(n, 1, 32) for n in range(1, 33)})
+    assert sizes == [1, 2, 3, 4, 6, 8, 12, 16, 24, 32]
+    assert all(n <= bucket(n, 1, 32) <= max(n + 1, n * 3 // 2) for n in range(1, 33))
+    assert bucket(7, 1, 7) == 7
+    assert bucket(1, 4, 8) == 4
+
+
+def test_ragged_batches_in_any_order(opened: Callable[..., Any], graph: Graph, emulator: Machine) -> None:
+    with opened() as engine:
+        for batch in (3, 8, 1, 5, 5, 2, 7, 0, 3, 8, 6, 4):
+            inputs = adain(batch, seed=batch)
+            found = engine(**inputs)["swapped"]
+            assert found.shape == (batch, 3, 16, 16)
+            torch.testing.assert_close(found, reference(graph("adain"), inputs), rtol=1e-6, atol=1e-6)
+        assert engine.recordings == (6, 6)  # 1, 2, 3, 4, 6, 8
+    assert emulator.replays == 5  # a second 5, 7 as 8, 3 again, 8 again, 6 as 5 was
+
+
+def test_warm_it_neither_waits_nor_allocates(opened: Callable[..., Any], emulator: Machine) -> None:
+    with opened() as engine:
+        for batch in (1, 4):
+            engine(**adain(batch))
+        before = emulator.waits, emulator.allocations, emulator.launches
+        inputs = adain(4, seed=3)
+        with Watched() as watched:
+            engine(**inputs)
+            engine(**{name: t[:1] for name, t in inputs.items()})
+        assert (emulator.waits, emulator.allocations, emulator.launches - 2) == before
+        assert emulator.replays == 2
+        assert set(watched.seen) <= {"copy_", "view", "slice", "_reshape_alias", "detach", "alias"}
+
+
+def test_the_default_stream_is_not_worked_on(opened: Callable[..., Any], emulator: Machine) -> None:
+    """TensorRT waits for the whole device around work on it; a stream of its own is ordered before and after it."""
+    with opened() as engine:
+        engine(**adain(2))
+        default, *others = emulator.streams.values()
+        assert len(others) == 1
+        assert others[0].waited_for == [default.cuda_stream]
+        assert default.waited_for == [others[0].cuda_stream]
+
+
+def test_the_callers_stream_is_worked_on_directly(opened: Callable[..., Any], emulator: Machine) -> None:
+    gpu = gpus.find_gpu()
+    assert isinstance(gpu, HostGpu)
+    one, other = gpu.new_stream(), gpu.new_stream()
+    with opened() as engine:
+        results = []
+        for stream, seed in ((one, 1), (other, 2)):
+            with gpu.on(stream):
+                results.append((engine(**adain(2, seed))["swapped"], seed))
+        assert len(emulator.streams) == 3
+        assert one.waited_for == other.waited_for == []
+        # Each stream has buffers of its own, so the first result is still there.
+        for found, seed in results:
+            assert torch.equal(found, engine(**adain(2, seed))["swapped"])
+
+
+def test_engines_beside_each_other_share_scratch_memory(
+    opened: Callable[..., Any], graph: Graph, emulator: Machine
+) -> None:
+    with opened("mix") as small, opened("adain", beside=small) as large:
+        mix = {"faces": torch.rand(2, 3, 4, 5), "latents": torch.rand(2, 7)}
+        first = small(**mix)["mixed"].clone()
+        found = large(**adain(3))["swapped"].clone()
+        (lane,) = {lane for lane, _ in (*small._contexts, *large._contexts)}
+        assert lane.scratch.numel() == max(small.device_memory_bytes, large.device_memory_bytes)
+        assert torch.equal(small(**mix)["mixed"], first)
+        assert torch.equal(large(**adain(3))["swapped"], found)
+        torch.testing.assert_close(found, reference(graph("adain"), adain(3)), rtol=1e-6, atol=1e-6)
+
+
+def test_larger_scratch_memory_voids_recordings(opened: Callable[..., Any], emulator: Machine) -> None:
+    with opened() as engine:
+        first = engine(**adain(2))["swapped"].clone()
+        (lane,) = {lane for lane, _ in engine._contexts}
+        before = lane.scratch.data_ptr()
+        lane.reserve(lane.scratch.numel() * 3)
+        assert torch.equal(engine(**adain(2))["swapped"], first)  # the old memory is gone; a replay would be illegal
+        assert lane.scratch.data_ptr() != before
+        assert engine.recordings == (1, 1)
+
+
+def test_the_tightest_profile_is_taken(opened: Callable[..., Any], graph: Graph) -> None:
+    from trtswap.engines.recipe import Range
+
+    wide, tight = {"N": Range(1, 4, 8)}, {"N": Range(1, 1, 2)}
+    with opened("adain", wide, tight) as engine:
+        for batch in (1, 2, 3, 8, 1):
+            found = engine(**adain(batch))["swapped"]
+            torch.testing.assert_close(found, reference(graph("adain"), adain(batch)), rtol=1e-6, atol=1e-6)
+        assert sorted(profile for _, profile in engine._contexts) == [0, 1]
+        message = (
+            r"adain\.onnx: N=9 is outside of what the engine was built for: N=1..8 or N=1..2\. Use a smaller batch"
+        )
+        with pytest.raises(InputError, match=message):
+            engine(**adain(9))
+
+
+def test_a_batch_below_the_profile_is_padded(opened: Callable[..., Any], graph: Graph) -> None:
+    from trtswap.engines.recipe import Range
+
+    with opened("adain", {"N": Range(4, 4, 4)}) as engine:
+        for batch in (1, 3, 4):
+            found = engine(**adain(batch))["swapped"]
+            torch.testing.assert_close(found, reference(graph("adain"), adain(batch)), rtol=1e-6, atol=1e-6)
+        assert engine.recordings == (1, 1)
+
+
+def test_only_the_latest_shapes_are_remembered(opened: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened("rows") as engine:
+        monkeypatch.setattr("trtswap.backends.trt.context.MOST_SHAPES", 3)
+        for width in (4, 5, 6, 4, 7, 5):
+            images = torch.rand(1, 3, 4, width)
+            assert torch.equal(engine(images=images)["flat"], images.flatten(1))
+        assert engine.recordings == (3, 3)
+
+
+def test_what_cannot_be_recorded_runs_all_the_same_and_says_so(
+    opened: Callable[..., Any], emulator: Machine, graph: Graph, caplog: pytest.LogCaptureFixture
+) -> None:
+    emulator.faults.add("recording")
+    with opened() as engine, caplog.at_level(logging.WARNING):
+        for batch in (2, 2, 3, 2):
+            inputs = adain(batch, seed=batch)
+            found = engine(**inputs)["swapped"]
+            torch.testing.assert_close(found, reference(graph("adain"), inputs), rtol=1e-6, atol=1e-6)
+        assert engine.recordings == (0, 2)
+    assert emulator.replays == 0
+    assert caplog.text.count("runs without a CUDA graph: it was refused during recording") == 2
+
+
+def test_released_in_order(opened: Callable[..., Any], emulator: Machine) -> None:
+    gpu = gpus.find_gpu()
+    assert isinstance(gpu, HostGpu)
+    with opened() as engine:
+        engine(**adain(2))
+        with gpu.on(gpu.new_stream()):
+            engine(**adain(2))
+        gc.collect()
+        emulator.released.clear()
+        waits = emulator.waits
+    assert emulator.released == ["IExecutionContext", "IExecutionContext", "ICudaEngine", "Runtime"]
+    assert emulator.waits == waits + 2  # what is queued is awaited first
+    engine.close()
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "message"),
+    [
+        ("context", DeviceMemoryError, r"could not make an execution context: out of memory"),
+        ("profile", BackendError, r"profile 0: profile 0 cannot be set"),
+        ("address", BackendError, r"refused the address of faces: address \d+ of faces is not aligned"),
+        ("forget address", BackendError, r"still misses shapes or addresses of faces, latents"),
+        ("shape", InputError, r"refused shape \[2, 3, 16, 16\] of input faces: .* is refused"),
+        ("enqueue", BackendError, r"failed to run at \[\(2, 3, 16, 16\), \(2, 6\)\]: cuda failure 719"),
+        ("unbounded", BackendError, r"no largest size of output swapped: its size depends on data"),
+    ],
+)
+def test_faults_are_typed(
+    opened: Callable[..., Any], emulator: Machine, fault: str, error: type[Exception], message: str
+) -> None:
+    with opened() as engine:
+        emulator.faults.add(fault)
+        with pytest.raises(error, match=rf"adain\.onnx.*{message}"):
+            engine(**adain(2))
+    emulator.faults.clear()
+    with opened() as engine:
+        assert engine(**adain(2))["swapped"].shape == (2, 3, 16, 16)
+
+
+def test_too_little_memory_says_how_much(opened: Callable[..., Any], emulator: Machine) -> None:
+    with opened() as engine:
+        emulator.free = 1000
+        with pytest.raises(DeviceMemoryError, match=r"Emulated GPU has no memory for \d+ MiB: 0 of 24576 MiB are free"):
+            engine(**adain(2))
+        emulator.free = None
+        engine(**adain(2))
+
+
+def test_a_corrupted_plan_with_a_true_hash_is_refused_by_tensorrt(opened: Callable[..., Any]) -> None:
+    with opened() as engine:
+        record, file = engine.record, engine.file
+    from trtswap.backends.trt.engine import TensorRtEngine
+
+    with pytest.raises(PlanError, match=r"does not take this engine: the plan is corrupted.*build-engines"):
+        TensorRtEngine(file, record, b"EMULATED-PLAN\0 and nonsense", gpu=gpus.find_gpu())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: {"outputs": tuple(replace(o, binding="other") for o in t.outputs)},
+        lambda t: {"inputs": tuple(replace(i, dtype="float16") for i in t.inputs)},
+        lambda t: {"inputs": tuple(replace(i, binding=f"no {i.name}") for i in t.inputs)},
+        lambda t: {"outputs": tuple(replace(o, shape=o.shape[:2]) for o in t.outputs)},
+    ],
+    ids=["output missing", "other type", "no input", "other rank"],
+)
+def test_a_plan_that_is_not_what_its_record_says_is_refused(opened: Callable[..., Any], change: Any) -> None:
+    from trtswap.backends.trt.engine import TensorRtEngine
+
+    with opened() as engine:
+        record, file = engine.record, engine.file
+    (stored,) = stored_plans()
+    with pytest.raises(PlanError, match=r"adain\.onnx: the engine has "):
+        TensorRtEngine(file, replace(record, **change(record)), stored.read(), gpu=gpus.find_gpu())
+
+
+def test_compatible_plans_run_elsewhere(emulator: Machine, graph: Graph) -> None:
+    from ....engines.plans import build
+
+    path = graph("adain")
+    build(path, version_compatible=True, hardware_compatibility="ampere-plus")
+    emulator.tensorrt = "11.5.0.1"
+    emulator.gpu = replace(emulator.gpu, name="Newer GPU", compute_capability="12.0")
+    with open_engine(path, backend="tensorrt") as engine:
+        torch.testing.assert_close(engine(**adain(2))["swapped"], reference(path, adain(2)), rtol=1e-6, atol=1e-6)
+    emulator.tensorrt = "11.3.0.99"
+    with pytest.raises(PlanError, match=r"stale: it was built with TensorRT 11\.4\.0\.106, this is 11\.3\.0\.99"):
+        open_engine(path, backend="tensorrt")
+
+
+HERE = Place("11.4.0.106", "Emulated GPU", "8.9")
+
+
+@pytest.mark.parametrize(
+    ("level", "place", "fits"),
+    [
+        ("none", HERE, True),
+        ("none", replace(HERE, gpu="Other"), False),
+        ("none", replace(HERE, tensorrt="11.4.0.107"), False),
+        ("same-capability", replace(HERE, gpu="Other"), True),
+        ("same-capability", replace(HERE, gpu="Other", compute_capability="9.0"), False),
+        ("ampere-plus", replace(HERE, gpu="Other", compute_capability="9.0"), True),
+        ("ampere-plus", replace(HERE, gpu="Other", compute_capability="7.5"), False),
+    ],
+)
+@pytest.mark.usefixtures("emulator")
+def test_where_a_plan_fits(graph: Graph, level: str, place: Place, fits: bool) -> None:
+    from ....engines.plans import build
+
+    record = build(graph("identity"), hardware_compatibility=level).record
+    assert (record.misfit(place) is None) == fits
+
+
+def test_records_that_are_none_are_passed_over(opened: Callable[..., Any]) -> None:
+    opened().close()
+    (stored,) = stored_plans()
+    text = stored.sidecar.read_text()
+    for wrong in ("{", "[]", json.dumps(json.loads(text) | {"format": 99}), json.dumps({"format": 1})):
+        stored.sidecar.write_text(wrong)
+        assert stored_plans() == []
+    stored.sidecar.write_text(text)
+    assert stored_plans() == [stored]
+
+
+def test_folders_of_plans(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from trtswap.backends.trt.plans import plans_folder
+
+    monkeypatch.delenv("TRTSWAP_ENGINES", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert plans_folder() == tmp_path / "trtswap" / "engines"
+    assert stored_plans() == []
+    monkeypatch.setenv("TRTSWAP_ENGINES", str(tmp_path / "mine"))
+    assert plans_folder() == tmp_path / "mine"
+
+
+def test_a_write_that_fails_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from trtswap.backends.trt.plans import write_whole
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_whole(tmp_path / "plan", b"data")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plan_that_cannot_be_written_is_named(opened: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(PlanError, match=r"engines cannot be written to: No space left on device\. .*TRTSWAP_ENGINES"):
+        opened()
+
+
+def test_no_driver_is_said_before_any_object_is_made(
+    emulator: Machine, opened: Callable[..., Any], graph: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loading a plan without a driver crashes the process, and making a runtime is the first step of it."""
+    opened().close()
+    emulator.driver = False
+    monkeypatch.setattr(gpus, "find_gpu", REAL_FIND_GPU)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for call in (lambda: open_engine(graph("adain"), backend="tensorrt"), lambda: choose("tensorrt")):
+        with pytest.raises(BackendError, match=r"PyTorch sees no GPU: .*(CPU build|nvidia-smi)"):
+            call()
+    assert choose().backend in ("onnxruntime", "openvino")
+
+
+@pytest.mark.parametrize("version", ["10.12.0.36", "12.0.0.1"])
+def test_other_versions_are_refused(emulator: Machine, graph: Graph, version: str) -> None:
+    emulator.tensorrt = version
+    with pytest.raises(BackendError, match=rf"TensorRT {version} is installed, expected 10\.13 or newer and below 12"):
+        open_engine(graph("adain"), backend="tensorrt")
+
+
+@pytest.mark.usefixtures("emulator")
+def test_a_library_that_cannot_be_loaded_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+            if name == "tensorrt":
+                raise ImportError("libnvinfer.so.11: cannot open shared object file")
+            return None
+
+    monkeypatch.delitem(sys.modules, "tensorrt")
+    monkeypatch.setattr("trtswap.backends.opening.find_spec", lambda name: object())
+    monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
+    with pytest.raises(BackendError, match=r"TensorRT is installed but cannot be loaded: libnvinfer\.so\.11"):
+        choose("tensorrt")
+
+
+@pytest.mark.usefixtures("emulator")
+def test_a_graph_without_a_plan_says_what_to_do(graph: Graph, tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match=r"adain\.onnx: no TensorRT engine .*none has been built.*build-engines"):
+        open_engine(graph("adain"), backend="tensorrt")
+    with pytest.raises(BackendError, match=r"none\.onnx cannot be loaded: there is no such file"):
+        open_engine(tmp_path / "none.onnx", backend="tensorrt")
+
+
+def test_messages_of_the_library_go_to_the_log(emulator: Machine, caplog: pytest.LogCaptureFixture) -> None:
+    import tensorrt as trt
+
+    from trtswap.backends.trt.library import LibraryLogger
+
+    logger = LibraryLogger()
+    with caplog.at_level(logging.DEBUG, logger="trtswap.tensorrt"):
+        for severity in trt.ILogger.Severity:
+            logger.log(severity, severity.name.lower())
+    assert [r.levelname for r in caplog.records] == ["INFO", "INFO", "INFO", "INFO", "DEBUG"]
+    assert logger.take_errors() == "internal_error | error"
+    assert logger.take_errors() == "TensorRT gave no reason"

@@ -1,0 +1,149 @@
+"""Swap, parse, restore and composite stages with real, tiny graphs."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx.parser
+import pytest
+import torch
+
+from trtswap.backends import open_engine
+from trtswap.backends.batching import run_in_pieces
+from trtswap.backends.engine import Engine
+from trtswap.canvas.composite import blend, layers
+from trtswap.canvas.parse import CLASSES, FACE, MOUTH, Parser
+from trtswap.canvas.restore import Restorer
+from trtswap.canvas.swap import FaceSwapper, Patch
+from trtswap.model.pack import StageSpec
+from trtswap.pixels.geometry import TEMPLATES, align, compose, invert
+
+Opener = Callable[[str], Engine]
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Opener:
+    def opened(text: str) -> Engine:
+        path = tmp_path / "graph.onnx"
+        onnx.save(onnx.parser.parse_model(f'<ir_version: 9, opset_import: ["" : 19]> {text}'), path)
+        return open_engine(path, backend="onnxruntime", device="cpu")
+
+    return opened
+
+
+IDENTITY = "g (float[N,3,{s},{s}] faces) => (float[N,3,{s},{s}] out) {{ out = Identity(faces) }}"
+BRIGHTEST_AS_LABEL = """g (float[N,3,64,64] faces) => (uint8[N,64,64] labels) <int64[1] axes = {1}> {
+    brightest = ReduceMax<keepdims=0>(faces, axes)
+    peak = Constant<value_float=255.0>()
+    value = Mul(brightest, peak)
+    labels = Cast<to=2>(value)
+}"""
+
+
+def spec(name: str, size: int, **values: float) -> StageSpec:
+    return StageSpec(name, Path("graph.onnx"), "", size=size, templates=("arcface_112_v1",), latent=4, **values)  # type: ignore[arg-type]
+
+
+def test_pieces_give_what_one_run_gives(engine: Opener) -> None:
+    with engine("g (float[N,3] x) => (float[N,3] y) { y = Mul(x, x) }") as square:
+        x = torch.randn(11, 3)
+        for piece in (1, 4, 11, 50):
+            assert torch.equal(run_in_pieces(square, "y", piece, x=x), x * x)
+        kept = run_in_pieces(square, "y", 20, x=x)
+        run_in_pieces(square, "y", 20, x=x * 0)
+        assert torch.equal(kept, x * x)  # the caller owns it
+
+
+def test_coverage_is_one_inside_the_swap_crop_and_zero_outside(engine: Opener) -> None:
+    swapped = """g (float[N,3,112,112] faces, float[N,4] latents) => (float[N,3,112,112] swapped) {
+        swapped = Identity(faces)
+    }"""
+    landmarks = TEMPLATES["ffhq_512"].scaled(400)[None] + 100
+    to_swap, to_canvas = align(landmarks, ("arcface_112_v1",), 112), align(landmarks, ("ffhq_512",), 256)
+    canvas_to_swap = compose(to_swap, invert(to_canvas))
+    with engine(swapped) as graph:
+        stage = FaceSwapper(graph, spec("swap", 112), piece=4)
+        crops = torch.full((1, 3, 112, 112), 0.25)
+        (patch,) = stage.to_canvas(stage(crops, torch.zeros(1, 4)), canvas_to_swap, 256)
+    picture, coverage = torch.zeros(3, 256, 256), torch.zeros(1, 256, 256)
+    patch.of(picture).copy_(patch.picture)
+    patch.of(coverage).copy_(patch.coverage)
+    # Where each canvas pixel lies in the swap crop, in pixels from the nearest border.
+    grid = torch.stack(torch.meshgrid(torch.arange(256.0), torch.arange(256.0), indexing="xy"), -1).view(-1, 2)
+    m = canvas_to_swap[0]
+    position = (grid @ m[:, :2].T + m[:, 2]).view(256, 256, 2)
+    depth = torch.minimum(position, 111 - position).amin(-1)
+    assert (coverage[0][depth > 0.06 * 112 + 1] > 0.999).all()
+    assert (coverage[0][depth < -1] == 0).all()
+    assert (depth[coverage[0] == 0] < 1.5).all()
+    torch.testing.assert_close(picture[:, depth > 1], torch.full_like(picture[:, depth > 1], 0.25))
+    assert patch.coverage.numel() < 256 * 256
+
+
+def test_masks_follow_the_labels(engine: Opener) -> None:
+    """Labels: left half skin, right half background, a mouth block in the skin."""
+    size = 256
+    labels = torch.zeros(1, size, size, dtype=torch.uint8)
+    labels[:, :, :128] = CLASSES.index("skin")
+    labels[:, 100:140, 40:90] = CLASSES.index("mouth")
+    with engine(IDENTITY.format(s=size)) as graph:
+        parser = Parser(graph, spec("parse", size), piece=2, feather=0.02)
+        masks = parser.masks(labels, size)
+    face, mouth = masks.face[0, 0], masks.mouth[0, 0]
+    assert (face[:, :105] > 0.99).all()
+    assert (face[:, 128:] < 0.02).all()  # nothing outside the face is shown
+    assert ((face[128] - face[128].clamp(0, 1)).abs() == 0).all()
+    assert (face[60].diff() <= 1e-6).all()  # falls steadily
+    assert (mouth[102:138, 42:88] > 0.9).all()  # the mouth is kept whole
+    assert (mouth[:, 120:] == 0).all()
+    assert 0.2 < float(mouth[120, 92]) < 0.98  # and fades outside of it
+
+
+def test_mask_edges_are_sized_in_crop_pixels(engine: Opener) -> None:
+    labels = torch.zeros(1, 128, 128, dtype=torch.uint8)
+    labels[:, :, :64] = 1
+    with engine(IDENTITY.format(s=128)) as graph:
+        parser = Parser(graph, spec("parse", 128), piece=1, feather=0.03)
+        small, large = (parser.masks(labels, size).face[0, 0, size // 2] for size in (128, 512))
+    torch.testing.assert_close(large[2::4], small, atol=0.06, rtol=0)
+
+
+def test_a_canvas_of_another_size_is_resized_for_the_parser(engine: Opener) -> None:
+    with engine(BRIGHTEST_AS_LABEL) as graph:
+        labels = Parser(graph, spec("parse", 64), piece=2, feather=0.02).labels(torch.full((3, 3, 256, 256), 0.5))
+    assert labels.shape == (3, 64, 64)
+    assert (labels == 127).all()
+
+
+def test_face_and_mouth_classes_are_the_documented_ones() -> None:
+    assert len(CLASSES) == 19
+    assert {CLASSES[i] for i in MOUTH} == {"mouth"}
+    assert {CLASSES[i] for i in range(19)} - {CLASSES[i] for i in FACE} == {
+        "background", "left ear", "right ear", "earring", "neck", "necklace", "cloth", "hair", "hat"
+    }  # fmt: skip
+
+
+def test_the_restorer_is_mixed_in_by_weight(engine: Opener) -> None:
+    with engine("g (float[N,3,8,8] faces) => (float[N,3,8,8] restored) { restored = Neg(faces) }") as graph:
+        canvas = torch.rand(2, 3, 8, 8)
+        for weight in (0.0, 0.25, 1.0):
+            out = Restorer(graph, spec("restore", 8), piece=1, weight=weight)(canvas)
+            torch.testing.assert_close(out, canvas * (1 - weight) - canvas * weight)
+        default = Restorer(graph, spec("restore", 8, weight=0.5), piece=2)(canvas)
+        torch.testing.assert_close(default, torch.zeros_like(canvas))
+
+
+def test_blend_keeps_the_mouth_and_the_surroundings() -> None:
+    mouth, coverage = torch.zeros(1, 1, 6, 6), torch.ones(1, 4, 4)
+    coverage[..., 0], mouth[..., 4] = 0, 1
+    patch = Patch((1, 1, 5, 5), torch.ones(3, 4, 4), coverage)
+    for kept, expected in ((mouth, [0, 0, 1, 1, 0, 0]), (None, [0, 0, 1, 1, 1, 0])):
+        canvas = torch.zeros(1, 3, 6, 6)
+        blend(canvas, [patch], kept)
+        np.testing.assert_array_equal(canvas[0, 0, 2], expected)
+        assert canvas[0, :, [0, 5]].sum() == 0
+    (layer,) = layers(canvas, mouth, [patch])
+    assert layer.box == (4, 1, 5, 5)  # no more than is seen
+    np.testing.assert_array_equal(layer.alpha[0], np.ones((4, 1)))
+    np.testing.assert_array_equal(layer.picture, canvas[0, :, 1:5, 4:5])

@@ -1,0 +1,1 @@
+"""TensorRT: plans on disk, the library, execution contexts, and the engine made of them."""

@@ -1,0 +1,53 @@
+"""Stages 7 and 9: what of the swapped picture is seen, and what of the original."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from trtswap.canvas.swap import Patch
+from trtswap.pixels.frames import Box, Layer
+
+
+def blend(canvas: Tensor, patches: Sequence[Patch], mouth: Tensor | None) -> None:
+    """Put swapped faces into their surroundings, but for the mouth: the canvas that the restorer sees.
+
+    Args:
+        canvas: float32 [N, 3, C, C], the originals, RGB 0..1; changed in place.
+        patches: N swapped faces.
+        mouth: float32 [N, 1, C, C], where the original's mouth is kept; None keeps none of it.
+    """
+    for i, patch in enumerate(patches):
+        shown = patch.coverage if mouth is None else patch.coverage * (1 - patch.of(mouth[i]))
+        original = patch.of(canvas[i])
+        torch.lerp(original, patch.picture, shown, out=original)
+
+
+def layers(canvas: Tensor, face: Tensor, patches: Sequence[Patch]) -> list[Layer]:
+    """What is pasted into the frame: N parts of canvases with their alpha, in memory of their own.
+
+    Args:
+        canvas: float32 [N, 3, C, C], finished canvases, RGB.
+        face: float32 [N, 1, C, C], soft masks of the faces' area.
+        patches: where the swap reaches.
+    """
+    return [_layer(*parts) for parts in zip(canvas, face, patches, strict=True)]
+
+
+def _layer(canvas: Tensor, face: Tensor, patch: Patch) -> Layer:
+    alpha = patch.of(face) * patch.coverage
+    (x0, y0, _, _), (left, top, right, bottom) = patch.box, _seen(alpha)
+    box = (x0 + left, y0 + top, x0 + right, y0 + bottom)
+    picture = canvas[:, box[1] : box[3], box[0] : box[2]]
+    return Layer(box, picture.contiguous(), alpha[:, top:bottom, left:right].contiguous())
+
+
+def _seen(alpha: Tensor) -> Box:
+    """The part of a mask [1, h, w] that is not 0; all of it on a GPU, which would have to be waited for."""
+    _, height, width = alpha.shape
+    if alpha.device.type != "cpu":
+        return 0, 0, width, height
+    columns, rows = (alpha[0].amax(dim).nonzero().flatten() for dim in (0, 1))
+    if not len(rows):
+        return 0, 0, 1, 1
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

@@ -1,0 +1,106 @@
+"""Stage 6: which pixel of the original face is what, and the soft masks that follow from it."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from kornia.filters import gaussian_blur2d
+from torch import Tensor
+
+from trtswap.backends.batching import run_in_pieces
+from trtswap.backends.engine import Engine
+from trtswap.model.pack import StageSpec
+
+# Class numbers of CelebAMask-HQ in the order of the BiSeNet checkpoints.
+CLASSES = ("background", "skin", "left brow", "right brow", "left eye", "right eye", "glasses", "left ear",
+           "right ear", "earring", "nose", "mouth", "upper lip", "lower lip", "neck", "necklace", "cloth", "hair",
+           "hat")  # fmt: skip
+FACE = (1, 2, 3, 4, 5, 6, 10, 11, 12, 13)  # skin, brows, eyes, glasses, nose, mouth, lips
+MOUTH = (11,)  # teeth and tongue, which say what is said; lips are their owner's
+
+# Masks are soft, so a quarter of the canvas holds all that is in them at a sixteenth of the work.
+MASK_SCALE = 4
+# Pixels of a cell whose two counts are exact in one float32.
+_MAX_CELL = 1024
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Soft masks of N canvases, float32 [N, 1, C, C], 0..1.
+
+    Attributes:
+        face: 1 inside the face, falling to 0 before its border, so that nothing outside the face changes.
+        mouth: 1 between the lips, falling to 0 outside, so that teeth and tongue are kept whole.
+    """
+
+    face: Tensor
+    mouth: Tensor
+
+
+class Parser:
+    """Labels canvases with a pack's parse graph and turns labels into masks.
+
+    Args:
+        engine: the parse graph, opened.
+        spec: its entry in the pack: the size it works in.
+        piece: faces that run through the network at once.
+        feather: standard deviation of the masks' soft edges, as a share of the canvas's side (crop pixels,
+            so that the look does not change with the size of the face in the frame).
+    """
+
+    def __init__(self, engine: Engine, spec: StageSpec, *, piece: int, feather: float):
+        self.engine = engine
+        self.spec = spec
+        self.piece = piece
+        self.feather = feather
+
+    def labels(self, canvas: Tensor) -> Tensor:
+        """uint8 [N, P, P], one of ``CLASSES`` for each pixel, of original canvases float32 [N, 3, C, C]."""
+        if canvas.shape[-1] != self.spec.size:
+            canvas = F.interpolate(canvas, (self.spec.size,) * 2, mode="bilinear", antialias=True)
+        return run_in_pieces(self.engine, "labels", self.piece, faces=canvas.clamp(0, 1))
+
+    def masks(self, labels: Tensor, size: int) -> Masks:
+        """Soft masks on a canvas of another size, from labels uint8 [N, P, P]."""
+        small = max(1, size // MASK_SCALE)
+        soft = _blurred(_shares(labels, small), self.feather * small)
+        # Twice the blurred mask is 1 on the border and inside; less one, it is 0 on the border and outside.
+        soft = torch.stack([soft[:, 0] * 2 - 1, soft[:, 1] * 2], 1)
+        soft = F.interpolate(soft, (size, size), mode="bilinear", align_corners=False).clamp_(0, 1)
+        return Masks(face=soft[:, :1], mouth=soft[:, 1:])
+
+
+def _shares(labels: Tensor, size: int) -> Tensor:
+    """Which share of each cell is face, and which is mouth: float32 [N, 2, size, size], 0..1, from [N, P, P].
+
+    Both are counted in one picture, a pixel of the mouth as more than a cell can hold of the face; float32 holds
+    such sums exactly.
+    """
+    side = labels.shape[-1]
+    if side % size or (side // size) ** 2 > _MAX_CELL:
+        return torch.cat([_area(_looked_up(labels, dict.fromkeys(part, 1.0)), size) for part in (FACE, MOUTH)], 1)
+    cell = float((side // size) ** 2)
+    packed = _looked_up(labels, {c: (c in FACE) + (c in MOUTH) * 2 * cell for c in {*FACE, *MOUTH}})
+    sums = _area(packed, size).mul_(cell).round_()
+    mouth = torch.div(sums, 2 * cell, rounding_mode="floor")
+    return torch.cat([sums - mouth * (2 * cell), mouth], 1).div_(cell)
+
+
+def _looked_up(labels: Tensor, values: dict[int, float]) -> Tensor:
+    """float32 [N, 1, P, P]: for each label its value, 0 for those that have none."""
+    table = torch.zeros(256)
+    for label, value in values.items():
+        table[label] = value
+    return table.to(labels.device).index_select(0, labels.flatten().int()).view(len(labels), 1, *labels.shape[1:])
+
+
+def _area(picture: Tensor, size: int) -> Tensor:
+    return F.interpolate(picture, (size, size), mode="area")
+
+
+def _blurred(masks: Tensor, sigma: float) -> Tensor:
+    if sigma <= 0:
+        return masks
+    kernel = 2 * int(3 * sigma + 0.5) + 1
+    blurred: Tensor = gaussian_blur2d(masks, (kernel, kernel), (sigma, sigma), border_type="replicate")
+    return blurred

@@ -1,0 +1,97 @@
+"""Stages 5 and 7: another identity on aligned crops, carried over into the canvas."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trtswap.backends.batching import run_in_pieces
+from trtswap.backends.engine import Engine
+from trtswap.model.pack import StageSpec
+from trtswap.pixels.frames import Box
+from trtswap.pixels.geometry import invert, transform_points
+from trtswap.pixels.warp import started, warp
+
+# Width of the ramp at the border of the swap crop, as a share of its side: it hides the edge of the square
+# and leaves the face alone, which fills about the middle 70 % of every template.
+BORDER = 0.06
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A swapped crop as it lies in its canvas.
+
+    Attributes:
+        box: x0, y0, x1, y1 in canvas pixels, half open; outside of it nothing of the swap is seen.
+        picture: float32 [3, h, w], RGB 0..1.
+        coverage: float32 [1, h, w]: 1 inside the swap crop, 0 outside, with a soft border.
+    """
+
+    box: Box
+    picture: Tensor
+    coverage: Tensor
+
+    def of(self, canvas: Tensor) -> Tensor:
+        """The same box of a canvas [C, H, W]; a view."""
+        x0, y0, x1, y1 = self.box
+        return canvas[:, y0:y1, x0:x1]
+
+
+class FaceSwapper:
+    """Puts an identity on aligned crops.
+
+    Args:
+        engine: the swap graph, opened.
+        spec: its entry in the pack: crop size and templates.
+        piece: faces that run through the network at once.
+    """
+
+    def __init__(self, engine: Engine, spec: StageSpec, *, piece: int):
+        self.engine = engine
+        self.spec = spec
+        self.piece = piece
+        self._ramp = border_ramp(spec.size, engine.device)
+
+    def __call__(self, crops: Tensor, latents: Tensor) -> Tensor:
+        """Swapped crops: float32 [N, 3, S, S] from crops of the same shape and latents [N, D]."""
+        return run_in_pieces(self.engine, "swapped", self.piece, faces=crops.clamp(0, 1), latents=latents)
+
+    def to_canvas(self, swapped: Tensor, to_swap: Tensor, size: int) -> list[Patch]:
+        """Carry swapped crops over into their canvases, each with one composed transform.
+
+        Args:
+            swapped: float32 [N, 3, S, S].
+            to_swap: float32 [N, 2, 3] on the host, canvas to swap crop.
+            size: side C of the canvas.
+        """
+        patches = []
+        for crop, transform, box in zip(swapped, to_swap, patch_boxes(to_swap, self.spec.size, size), strict=True):
+            x0, y0, x1, y1 = box
+            layers = torch.cat([crop, self._ramp])
+            layers = warp(layers, started(transform, x0, y0), y1 - y0, x1 - x0, padding="zeros")
+            patches.append(Patch(box, layers[:3], layers[3:]))
+        return patches
+
+
+def patch_boxes(to_swap: Tensor, swap_size: int, canvas_size: int) -> list[Box]:
+    """Where swap crops lie in their canvases, in canvas pixels, half open.
+
+    Args:
+        to_swap: float32 [N, 2, 3] on the host, canvas to swap crop.
+        swap_size, canvas_size: sides of the two squares.
+    """
+    s = float(swap_size)
+    corners = torch.tensor([[0.0, 0.0], [s, 0.0], [0.0, s], [s, s]]) - 0.5
+    points = transform_points(invert(to_swap), corners)
+    low, high = points.amin(1).floor() - 1, points.amax(1).ceil() + 2
+    boxes = torch.cat([low, high], 1).clamp(0, canvas_size).int().tolist()
+    return [(x0, y0, x1, y1) for x0, y0, x1, y1 in boxes]
+
+
+def border_ramp(size: int, device: torch.device | str = "cpu") -> Tensor:
+    """1 in the middle, falling to 0 at the border of a square, smoothly: float32 [1, size, size]."""
+    x = torch.arange(size, dtype=torch.float32, device=device)
+    distance = torch.minimum(x, size - 1 - x) / max(1.0, BORDER * size)
+    t = distance.clamp(0, 1)
+    edge = t * t * (3 - 2 * t)
+    return (edge[:, None] * edge[None, :])[None]

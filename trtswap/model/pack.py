@@ -1,0 +1,296 @@
+"""Model packs: a folder with ``pack.toml`` and one ONNX graph per stage.
+
+A pack is data: loading one reads TOML and hashes files, it never executes anything. What the graphs take
+and give is fixed in ``CONTRACT``; :func:`check_engine` holds an opened graph against it.
+"""
+
+import hashlib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+
+from trtswap.backends.engine import Engine, TensorSpec
+from trtswap.errors import PackError
+from trtswap.pixels.geometry import TEMPLATES
+
+FORMAT = 1
+F32, U8 = torch.float32, torch.uint8
+STAGES = ("detect", "identify", "swap", "parse", "restore")
+REQUIRED = STAGES[:-1]
+STAGE_KEYS = frozenset(
+    ("file", "sha256", "precision", "size", "template", "latent", "max_faces", "threshold", "weight", "figures")
+)
+
+
+def contract(stage: "StageSpec") -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    """Inputs and outputs that the graph of a stage must have (design: section 4).
+
+    All images are RGB, NCHW, float32, 0..1. Named dimensions are dynamic.
+    """
+    s, d, k = stage.size, stage.latent, stage.max_faces
+    return {
+        "detect": (
+            (TensorSpec("images", ("B", 3, "H", "W"), F32),),
+            (
+                TensorSpec("boxes", ("B", k, 4), F32),
+                TensorSpec("landmarks", ("B", k, 5, 2), F32),
+                TensorSpec("scores", ("B", k), F32),
+            ),
+        ),
+        "identify": ((TensorSpec("faces", ("N", 3, s, s), F32),), (TensorSpec("latents", ("N", d), F32),)),
+        "swap": (
+            (TensorSpec("faces", ("N", 3, s, s), F32), TensorSpec("latents", ("N", d), F32)),
+            (TensorSpec("swapped", ("N", 3, s, s), F32),),
+        ),
+        "parse": ((TensorSpec("faces", ("N", 3, s, s), F32),), (TensorSpec("labels", ("N", s, s), U8),)),
+        "restore": ((TensorSpec("faces", ("N", 3, s, s), F32),), (TensorSpec("restored", ("N", 3, s, s), F32),)),
+    }[stage.name]
+
+
+@dataclass(frozen=True)
+class StageSpec:
+    """One stage of a pack, as ``[stages.NAME]`` of pack.toml gives it.
+
+    Attributes:
+        name: one of ``STAGES``.
+        path: the graph's file; ``sha256`` is its hash, lower-case hex.
+        precision: what the graph's weights and arithmetic are: ``fp32``, ``fp16`` (with FP32
+            islands), ``int8`` (with the rest in FP32).
+        size: side of the square crop the graph takes in pixels; for detect, the longer side of the image.
+        templates: names of landmark templates (``geometry.TEMPLATES``) the crop is aligned with; more than
+            one means that each face takes the one that fits best. Empty for detect; parse has the canvas's.
+        latent: length of an identity latent (identify, swap), else 0.
+        max_faces: rows of the detect graph's outputs, else 0.
+        threshold: lowest score that counts as a face (detect), lowest cosine that counts as the same person
+            (identify), else 0.
+        weight: default share of the restored picture, 0..1 (restore), else 1.
+        figures: what was measured at export, for people.
+    """
+
+    name: str
+    path: Path
+    sha256: str
+    precision: str = "fp32"
+    size: int = 0
+    templates: tuple[str, ...] = ()
+    latent: int = 0
+    max_faces: int = 0
+    threshold: float = 0.0
+    weight: float = 1.0
+    figures: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True)
+class Pack:
+    """A validated pack: files are there and have their hashes; the graphs are not opened yet."""
+
+    path: Path
+    name: str
+    version: str
+    licence: str
+    description: str
+    stages: Mapping[str, StageSpec]
+    weights: Mapping[str, Mapping[str, str]]
+    tolerance: Mapping[str, Mapping[str, float]] = field(default_factory=lambda: MappingProxyType({}))
+    """How far the pack may be from itself in another precision: figures by name, per precision."""
+
+    @property
+    def canvas_size(self) -> int:
+        """Side of the canvas: the restorer's, or the parser's where the pack has no restorer."""
+        return self.stages["restore"].size if "restore" in self.stages else self.stages["parse"].size
+
+    @property
+    def canvas_template(self) -> str:
+        stage = self.stages.get("restore", self.stages["parse"])
+        return stage.templates[0]
+
+    @staticmethod
+    def load(path: Path | str) -> "Pack":
+        """Read and validate a pack's folder.
+
+        Raises:
+            PackError: the folder, a file or a key is missing, a value is out of range, a hash differs.
+        """
+        path = Path(path)
+        toml = path / "pack.toml"
+        if not toml.is_file():
+            raise PackError(
+                f"{path} is not a pack: it has no pack.toml. Expected a folder written by `trtswap export`."
+            )
+        try:
+            data = tomllib.loads(toml.read_text(encoding="utf-8"))
+        except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+            raise PackError(f"{toml} cannot be read as TOML: {e}.") from e
+        if data.get("format") != FORMAT:
+            raise PackError(
+                f"{toml}: format is {data.get('format')!r}, this version of trtswap reads format {FORMAT}. "
+                "Export it again."
+            )
+        tables = _get(toml, data, "stages", dict, {})
+        _check_stage_names(toml, tables)
+        stages = {name: _stage(toml, name, tables[name]) for name in STAGES if name in tables}
+        _check_stages_fit(toml, stages)
+        return Pack(
+            path=path,
+            name=_get(toml, data, "name", str),
+            version=str(data.get("version", "0")),
+            licence=_get(toml, data, "licence", str),
+            description=_get(toml, data, "description", str, ""),
+            stages=MappingProxyType(stages),
+            weights=MappingProxyType(_weights(toml, data)),
+            tolerance=MappingProxyType(_tolerance(toml, data)),
+        )
+
+
+def sha256_of(path: Path) -> str:
+    """Hash of a file, lower-case hex, read in pieces."""
+    with path.open("rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def check_engine(stage: StageSpec, engine: Engine) -> None:
+    """Hold an opened graph against the contract.
+
+    Raises:
+        PackError: names the graph, the tensor, what was found and what was expected.
+    """
+    for kind, wanted, found in zip(("input", "output"), contract(stage), (engine.inputs, engine.outputs), strict=True):
+        for spec in wanted:
+            if spec.name not in found:
+                have = ", ".join(map(str, found.values())) or "none"
+                raise PackError(f"{stage.path}: graph {stage.name} has no {kind} {spec}; it has: {have}.")
+            if not _fits(spec, found[spec.name]):
+                raise PackError(f"{stage.path}: graph {stage.name}, {kind} {found[spec.name]}: expected {spec}.")
+        extra = set(found) - {s.name for s in wanted}
+        if extra and kind == "input":
+            raise PackError(
+                f"{stage.path}: graph {stage.name} wants inputs beyond the contract: {', '.join(sorted(extra))}."
+            )
+
+
+def _fits(wanted: TensorSpec, found: TensorSpec) -> bool:
+    """A dynamic dimension must be dynamic; a fixed one fixed, or left open by the graph."""
+    if wanted.dtype != found.dtype or len(wanted.shape) != len(found.shape):
+        return False
+    return all(isinstance(f, str) or w == f for w, f in zip(wanted.shape, found.shape, strict=True))
+
+
+def _get(toml: Path, table: Mapping[str, Any], key: str, kind: type, *default: Any) -> Any:
+    if key not in table and default:
+        return default[0]
+    value = table.get(key)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise PackError(f"{toml}: {key} is {value!r}, expected {kind.__name__}.")
+    return value
+
+
+def _check_stage_names(toml: Path, tables: Mapping[str, Any]) -> None:
+    missing = [name for name in REQUIRED if name not in tables]
+    if missing:
+        raise PackError(
+            f"{toml}: no graph for {', '.join(missing)}. A pack needs [stages.NAME] for {', '.join(REQUIRED)}; "
+            "restore is optional."
+        )
+    unknown = sorted(set(tables) - set(STAGES))
+    if unknown:
+        raise PackError(f"{toml}: unknown stages {', '.join(unknown)}; known: {', '.join(STAGES)}.")
+
+
+def _number(where: Path, table: Mapping[str, Any], key: str, default: float) -> float:
+    value = table.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise PackError(f"{where}: {key} is {value!r}, expected a number.")
+    return float(value)
+
+
+def _templates(where: Path, table: Mapping[str, Any]) -> tuple[str, ...]:
+    """One name, or a list of them."""
+    given = table.get("template", [])
+    names = [given] if isinstance(given, str) else given
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise PackError(f"{where}: template is {given!r}, expected a name or a list of names.")
+    return tuple(names)
+
+
+def _weights(toml: Path, data: Mapping[str, Any]) -> dict[str, Mapping[str, str]]:
+    tables = _get(toml, data, "weights", dict, {})
+    return {name: MappingProxyType(_get(Path(f"{toml} [weights]"), tables, name, dict)) for name in tables}
+
+
+def _tolerance(toml: Path, data: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
+    found: dict[str, Mapping[str, float]] = {}
+    for precision, table in _get(toml, data, "tolerance", dict, {}).items():
+        where = Path(f"{toml} [tolerance.{precision}]")
+        if not isinstance(table, dict):
+            raise PackError(f"{toml}: tolerance.{precision} is {table!r}, expected a table [tolerance.{precision}].")
+        found[precision] = MappingProxyType({key: _number(where, table, key, 0.0) for key in table})
+    return found
+
+
+def _stage(toml: Path, name: str, table: Any) -> StageSpec:
+    where = Path(f"{toml} [stages.{name}]")
+    if not isinstance(table, dict):
+        raise PackError(f"{toml}: stages.{name} is {table!r}, expected a table [stages.{name}].")
+    if unknown := sorted(set(table) - STAGE_KEYS):
+        raise PackError(f"{where}: unknown keys {', '.join(unknown)}; known: {', '.join(sorted(STAGE_KEYS))}.")
+    file = _get(where, table, "file", str)
+    path = toml.parent / file
+    if Path(file).name != file:
+        raise PackError(f"{where}: file is {file!r}, expected a plain name of a file inside the pack.")
+    if not path.is_file():
+        raise PackError(f"{where}: {path} does not exist. The pack is incomplete; export or copy it again.")
+    sha256 = _get(where, table, "sha256", str)
+    if (found := sha256_of(path)) != sha256:
+        raise PackError(
+            f"{path}: graph {name} has sha256 {found}, pack.toml says {sha256}. The file was changed or is damaged."
+        )
+    spec = StageSpec(
+        name=name,
+        path=path,
+        sha256=sha256,
+        precision=_get(where, table, "precision", str, "fp32"),
+        size=_get(where, table, "size", int),
+        templates=_templates(where, table),
+        latent=_get(where, table, "latent", int, 0),
+        max_faces=_get(where, table, "max_faces", int, 0),
+        threshold=_number(where, table, "threshold", 0.0),
+        weight=_number(where, table, "weight", 1.0),
+        figures=MappingProxyType(_get(where, table, "figures", dict, {})),
+    )
+    _check_values(where, spec)
+    return spec
+
+
+def _check_values(where: Path, spec: StageSpec) -> None:
+    for template in spec.templates:
+        if template not in TEMPLATES:
+            raise PackError(f"{where}: template is {template!r}, known: {', '.join(sorted(TEMPLATES))}.")
+    if spec.name != "detect" and not spec.templates:
+        raise PackError(f"{where}: no template; expected one of {', '.join(sorted(TEMPLATES))}.")
+    if spec.size <= 0 or (spec.name == "detect" and spec.size % 32):
+        raise PackError(f"{where}: size is {spec.size}, expected a positive number (detect: a multiple of 32).")
+    for key, names in (("latent", ("identify", "swap")), ("max_faces", ("detect",))):
+        if spec.name in names and getattr(spec, key) <= 0:
+            raise PackError(f"{where}: {key} is {getattr(spec, key)}, expected a positive number.")
+    for key in ("threshold", "weight"):
+        if not 0 <= getattr(spec, key) <= 1:
+            raise PackError(f"{where}: {key} is {getattr(spec, key)}, expected 0..1.")
+
+
+def _check_stages_fit(toml: Path, stages: Mapping[str, StageSpec]) -> None:
+    if stages["identify"].latent != stages["swap"].latent:
+        raise PackError(
+            f"{toml}: identify gives latents of {stages['identify'].latent} numbers, swap takes "
+            f"{stages['swap'].latent}; they must be equal."
+        )
+    restore = stages.get("restore")
+    if restore and restore.templates != stages["parse"].templates:
+        raise PackError(
+            f"{toml}: parse is aligned with {stages['parse'].templates}, restore with {restore.templates}; "
+            "both work on the same canvas and need the same template."
+        )

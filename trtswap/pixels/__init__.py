@@ -1,0 +1,1 @@
+"""Planes of frames, colour, geometry, and the warps between frames and crops."""

@@ -1,0 +1,228 @@
+"""Frames: a batch of planes on one device, as the decoder gave them. Only the pixels of faces are touched.
+
+Convention: geometry's (x right, y down, pixel centres at integers). *Coded* pixels are those of the planes;
+*displayed* pixels are what a viewer sees after rotation and sample aspect ratio.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from trtswap.pixels.color import PixelFormat, planes_from_rgb, rgb_from_planes
+from trtswap.pixels.geometry import compose, identity_transform, invert
+from trtswap.pixels.warp import bounds, shifted, started, warp
+
+Planes = tuple[Tensor, Tensor, Tensor]
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A picture to be pasted through a soft mask: a part of one canvas.
+
+    Attributes:
+        box: x0, y0, x1, y1 in canvas pixels, half open; outside of it nothing of the canvas is seen.
+        picture: float32 [3, h, w], RGB 0..1, or beyond as :meth:`Frames.sample` gives it.
+        alpha: float32 [1, h, w], 0..1, how much of the picture is seen.
+    """
+
+    box: Box
+    picture: Tensor
+    alpha: Tensor
+
+
+@dataclass
+class Frames:
+    """B frames of one video or one array.
+
+    Attributes:
+        planes: three tensors, Y [B,H,W] and U, V [B,h,w], or R, G, B [B,H,W]; uint8, or int16 above 8 bits.
+            They may be views of interleaved memory (NV12, HWC). ``paste`` writes into them.
+        format: how to read the planes.
+        to_display: float32 [2, 3], coded pixel -> displayed pixel (rotation, flip, sample aspect ratio).
+        display_size: (width, height) of the displayed frame, pixels.
+        pts: B presentation times, in units of ``time_base``.
+        durations: B durations in the same unit, 0 where unknown.
+        time_base: seconds per unit.
+    """
+
+    planes: Planes
+    format: PixelFormat
+    to_display: Tensor
+    display_size: tuple[int, int]
+    pts: tuple[int, ...] = ()
+    durations: tuple[int, ...] = ()
+    time_base: Fraction = field(default=Fraction(1))
+
+    def __len__(self) -> int:
+        return int(self.planes[0].shape[0])
+
+    def __getitem__(self, rows: slice) -> "Frames":
+        """Some of the frames; they share their planes' memory with these."""
+        y, u, v = (plane[rows] for plane in self.planes)
+        return replace(self, planes=(y, u, v), pts=self.pts[rows], durations=self.durations[rows])
+
+    @property
+    def device(self) -> torch.device:
+        return self.planes[0].device
+
+    def sample(self, frame_index: Tensor, transforms: Tensor, size: int) -> Tensor:
+        """Cut square crops out of the planes.
+
+        Outside the frame its edge is repeated. Cost goes with the crop and the face, not with the frame.
+
+        Args:
+            frame_index: int64 [N] on the host.
+            transforms: float32 [N, 2, 3] on the host, displayed pixel -> crop pixel.
+            size: side of the crop.
+
+        Returns:
+            float32 [N, 3, size, size], RGB; 0..1, and beyond where Y'CbCr holds colours that RGB cannot: what is
+            pasted back must be what was taken. Clamp it for a network.
+        """
+        crops = torch.empty(len(frame_index), 3, size, size, device=self.device)
+        matrix, _ = rgb_from_planes(self.format, self.device)
+        _, black = planes_from_rgb(self.format, self.device)
+        to_coded, grids = invert(compose(transforms, self.to_display)), self._grids()
+        for crop, frame, transform in zip(crops.flatten(2), frame_index.tolist(), to_coded, strict=True):
+            for channels, planes, to_plane in grids:
+                values = self._cut(planes, frame, compose(to_plane, transform), size, black[channels]).flatten(1)
+                if channels.start == 0:
+                    torch.mm(matrix[:, channels], values, out=crop)
+                else:
+                    crop.addmm_(matrix[:, channels], values)
+        return crops
+
+    def paste(self, frame_index: Tensor, transforms: Tensor, layers: Sequence[Layer]) -> None:
+        """Blend parts of canvases into the planes, in the order given.
+
+        Values are rounded to nearest. Where alpha is 0 and outside the boxes nothing changes, bit for bit.
+
+        Args:
+            frame_index: int64 [N] on the host.
+            transforms: float32 [N, 2, 3] on the host, displayed pixel -> canvas pixel.
+            layers: N parts of canvases.
+        """
+        matrix, offset = planes_from_rgb(self.format, self.device)
+        to_canvas, grids = compose(transforms, self.to_display), self._grids()
+        for frame, transform, layer in zip(frame_index.tolist(), to_canvas, layers, strict=True):
+            a, picture = layer.alpha, layer.picture
+            # Premultiplied, so that a filtered edge never mixes in colour from where alpha is 0.
+            code = torch.addmm(offset[:, None], matrix, picture.flatten(1)).view_as(picture).mul_(a)
+            for channels, planes, to_plane in grids:
+                to_layer = shifted(compose(transform, invert(to_plane)), *layer.box[:2])
+                self._blend(planes, frame, to_layer, torch.cat([code[channels], a]))
+
+    def resized(self, size: int) -> tuple[Tensor, Tensor]:
+        """All frames upright, scaled down so that the longer side is at most ``size``, and letterboxed.
+
+        The picture is padded with black at the right and the bottom to multiples of 32.
+
+        Returns:
+            ``(images, transform)``: float32 [B, 3, H, W] RGB 0..1 on the device, and float32 [2, 3] on the
+            host, displayed pixel -> image pixel.
+        """
+        width, height = self.display_size
+        scale = min(1.0, size / max(width, height))
+        w, h = max(1, round(width * scale)), max(1, round(height * scale))
+        turned = self._is_transposed()
+        coded = (w, h) if turned else (h, w)
+        planes = [_shrunk(p, self.format.bits, coded) for p in self.planes]
+        matrix, offset = rgb_from_planes(replace(self.format, bits=8), self.device)
+        images = torch.empty(len(self), 3, -(-h // 32) * 32, -(-w // 32) * 32, device=self.device)
+        images[:, :, h:] = images[:, :, :, w:] = 0
+        for image, values in zip(images, zip(*planes, strict=True), strict=True):
+            rgb = torch.addmm(offset[:, None], matrix, torch.stack(values).flatten(1).float()).view(3, *coded)
+            torch.clamp(self._upright(rgb, turned), 0, 1, out=image[:, :h, :w])
+        sx, sy = w / width, h / height
+        return images, torch.tensor([[sx, 0.0, 0.5 * sx - 0.5], [0.0, sy, 0.5 * sy - 0.5]])
+
+    def rgb(self, frame: int) -> Tensor:
+        """One whole displayed frame as uint8 RGB [H, W, 3] on the device: for previews and source pictures."""
+        width, height = self.display_size
+        transform = invert(self.to_display)
+        values = [
+            warp(
+                torch.stack([p[frame] for p in planes]).float(),
+                compose(to_plane, transform),
+                height,
+                width,
+            )
+            for _, planes, to_plane in self._grids()
+        ]
+        matrix, offset = rgb_from_planes(self.format, self.device)
+        out = (matrix @ torch.cat(values).flatten(1) + offset[:, None]).view(3, height, width)
+        return out.mul(255).round_().clamp_(0, 255).to(torch.uint8).permute(1, 2, 0)
+
+    def to(self, device: torch.device | str) -> "Frames":
+        """The same frames with their planes on another device; itself where they are there already.
+
+        On the way to a GPU nothing waits on the host, if the planes are in pinned memory; on the way back the
+        current stream is waited for.
+        """
+        if self.device == torch.device(device):
+            return self
+        y, u, v = (p.to(device, non_blocking=True) for p in self.planes)
+        if self.device.type == "cuda":
+            torch.cuda.current_stream(self.device).synchronize()
+        return Frames((y, u, v), self.format, self.to_display, self.display_size, self.pts, self.durations,
+                      self.time_base)  # fmt: skip
+
+    def _grids(self) -> list[tuple[slice, list[Tensor], Tensor]]:
+        """What shares a sampling grid: channels, their planes, and the transform from coded luma to plane pixels."""
+        (shift_x, shift_y), (dx, dy) = self.format.chroma_shift, self.format.chroma_offset
+        luma, (y, u, v) = identity_transform(), self.planes
+        if (shift_x, shift_y) == (0, 0):
+            return [(slice(0, 3), [y, u, v], luma)]
+        kx, ky = 0.5**shift_x, 0.5**shift_y
+        chroma = torch.tensor([[kx, 0.0, -dx * kx], [0.0, ky, -dy * ky]])
+        return [(slice(0, 1), [y], luma), (slice(1, 3), [u, v], chroma)]
+
+    @staticmethod
+    def _cut(planes: list[Tensor], frame: int, to_plane: Tensor, size: int, black: Tensor) -> Tensor:
+        """Warp one region of planes into a crop: float32 [P, size, size], code values above ``black`` [P]."""
+        x0, y0, x1, y1 = bounds(to_plane, size, size, *planes[0].shape[1:])
+        region = torch.stack([p[frame, y0:y1, x0:x1] for p in planes]) - black[:, None, None]
+        return warp(region, shifted(to_plane, x0, y0), size, size)
+
+    def _blend(self, planes: list[Tensor], frame: int, to_layers: Tensor, layers: Tensor) -> None:
+        """Blend premultiplied layers [P+1, h, w] (the last is alpha) into the region of ``planes`` they cover."""
+        x0, y0, x1, y1 = bounds(invert(to_layers), *layers.shape[1:], *planes[0].shape[1:])
+        *values, a = warp(layers, started(to_layers, x0, y0), y1 - y0, x1 - x0, padding="zeros")
+        for plane, value in zip(planes, values, strict=True):
+            region = plane[frame, y0:y1, x0:x1]
+            blended = torch.addcmul(value, region.float(), 1 - a)
+            region.copy_(blended.round_().clamp_(0, self.format.peak))
+
+    def _is_transposed(self) -> bool:
+        return bool(self.to_display[0, 0].abs() < self.to_display[0, 1].abs())
+
+    def _upright(self, images: Tensor, turned: bool) -> Tensor:
+        """Turn and flip [..., h, w] from coded to displayed orientation."""
+        out = images.transpose(-1, -2) if turned else images
+        x_sign, y_sign = self.to_display[:, :2].sum(1).tolist()
+        flips = [dim for dim, sign in ((-1, x_sign), (-2, y_sign)) if sign < 0]
+        return out.flip(flips) if flips else out
+
+
+# torch shrinks 8-bit pictures of this many channels as fast as those of one.
+_CHANNELS = 4
+
+
+def _shrunk(plane: Tensor, bits: int, size: tuple[int, int]) -> Tensor:
+    """Planes [B, H, W] made smaller, anti-aliased: [B, h, w], code values of 8 bits.
+
+    On the CPU in integers, several frames as the channels of one picture, which costs a tenth of floating point; a
+    frame comes out the same whichever others it is worked on with.
+    """
+    if plane.device.type != "cpu":
+        small = F.interpolate(plane[:, None].float(), size, mode="bilinear", antialias=True)
+        return small[:, 0].div_(1 << (bits - 8))
+    if bits > 8:
+        plane = ((plane + (1 << (bits - 9))) >> (bits - 8)).clamp_(max=255).to(torch.uint8)
+    parts = [F.interpolate(p[None], size, mode="bilinear", antialias=True)[0] for p in torch.split(plane, _CHANNELS)]
+    return torch.cat(parts)

@@ -1,0 +1,1 @@
+"""One stream of frames on its way through the stages: roles, threads, and who watches."""
