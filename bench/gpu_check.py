@@ -94,15 +94,16 @@ def differences(name: str, got: torch.Tensor, truth: torch.Tensor) -> list[dict[
 def example(spec: Any, pack: Pack, *, count: int, tiny: bool) -> dict[str, torch.Tensor]:
     """Inputs of a stage: smooth noise, and unit latents."""
     noise = torch.Generator().manual_seed(0)
-    shape = (count, 3, 96, 160) if spec.name == "detect" and tiny else (count, 3, 384, 640)
-    if spec.name != "detect":
-        shape = (count, 3, spec.size, spec.size)
-    small = torch.rand(count, 3, 12, 20, generator=noise)
-    name = "images" if spec.name == "detect" else "faces"
-    inputs = {name: torch.nn.functional.interpolate(small, shape[2:], mode="bilinear").contiguous()}
-    if spec.name == "swap":
-        latent = torch.randn(count, spec.latent, generator=noise)
-        inputs["latents"] = latent / latent.norm(dim=1, keepdim=True)
+    searched = (96, 160) if tiny else (384, 640)
+    sides = searched if spec.kind.searches else (spec.size, spec.size)
+    inputs = {}
+    for port in spec.kind.inputs:
+        if port.content == "latents":
+            latent = torch.randn(count, spec.latent, generator=noise)
+            inputs[port.name] = latent / latent.norm(dim=1, keepdim=True)
+        else:
+            small = torch.rand(count, 3, 12, 20, generator=noise)
+            inputs[port.name] = torch.nn.functional.interpolate(small, sides, mode="bilinear").contiguous()
     return inputs
 
 

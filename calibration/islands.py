@@ -20,6 +20,7 @@ from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 from trtswap.calibration.table import TensorRange
 from trtswap.errors import CalibrationError
 from trtswap.export.arithmetic import element_types
+from trtswap.model.stages import STAGES
 
 LARGEST = 65504.0  # of FP16
 SMALLEST_NORMAL = 2.0**-14  # of FP16
@@ -174,7 +175,7 @@ def _structural(graph: FloatGraph, stage: str) -> Iterator[tuple[str, str]]:
             yield name, "divides by what is computed"
         elif kind == "MatMul" and not graph.is_linear(node):
             yield name, "a product of two computed matrices"
-    if stage == "detect":
+    if STAGES[stage].float32_behind:
         yield from _after_convolutions(graph)
 
 

@@ -15,15 +15,13 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from trtswap.calibration.islands import FloatGraph, find_islands
 from trtswap.calibration.prepared import rebuilt
 from trtswap.calibration.table import TensorRange
+from trtswap.model.stages import STAGES
 
 LEVELS = 127
 """-127 to 127: the same number of levels on both sides of zero."""
 
 _WEIGHTED = frozenset(("Conv", "Gemm"))
 _ACTIVATIONS = frozenset(("Relu", "LeakyRelu"))
-UNTOUCHED = frozenset(("detect", "identify", "parse"))
-"""Stages that stay in FP32. Positions, latents and the borders between labels need more than 8 bits; detection is
-small, identities are made once for a source, and a narrow BiSeNet became no faster (0.9 times)."""
 
 
 def quantised_graph(model: ModelProto, ranges: Mapping[str, TensorRange], stage: str) -> ModelProto:
@@ -37,7 +35,7 @@ def quantised_graph(model: ModelProto, ranges: Mapping[str, TensorRange], stage:
     Raises:
         CalibrationError: the table lacks a tensor of the graph.
     """
-    if stage in UNTOUCHED:
+    if not STAGES[stage].eight_bits:
         return model
     return _Quantisation(model, ranges, stage).run()
 

@@ -14,7 +14,7 @@ from trtswap.backends.engine import Engine, TensorSpec
 from trtswap.calibration.clip import Still
 from trtswap.canvas.pipeline import Pipeline
 from trtswap.export.build import DETECT_SIDES, example_inputs
-from trtswap.model.pack import StageSpec, contract
+from trtswap.model.pack import StageSpec
 from trtswap.session.stopwatch import Clock
 
 Row = Mapping[str, NDArray[Any]]
@@ -139,8 +139,8 @@ def adversarial(stage: StageSpec, *, seed: int, count: int = len(PICTURES)) -> d
         count: how many, the first of ``PICTURES``.
     """
     generator = torch.Generator().manual_seed(seed)
-    (pictures, *rest), _ = contract(stage)
-    height, width = DETECT_SIDES if stage.name == "detect" else (stage.size, stage.size)
+    (pictures, *rest), _ = stage.contract
+    height, width = DETECT_SIDES if stage.kind.searches else (stage.size, stage.size)
     rows: dict[str, Row] = {}
     for kind, latent in list(zip(PICTURES, LATENTS, strict=True))[:count]:
         row = {pictures.name: _picture(kind, height, width, generator).numpy()}

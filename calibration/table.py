@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from trtswap.errors import CalibrationError
-from trtswap.model.pack import STAGES, Pack
+from trtswap.model.pack import Pack
+from trtswap.model.stages import STAGES
 
 FORMAT = 1
 FILE = "calibration.json"

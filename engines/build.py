@@ -173,8 +173,8 @@ class _Job:
 
     @property
     def compiler(self) -> str:
-        """Shapes of the detect graph are computed from those of its input, which torch-tensorrt cannot follow."""
-        return COMPILERS[0] if self.source.name == "detect" else self.options.compiler
+        """Shapes computed from the input's, as where frames are searched, are what torch-tensorrt cannot follow."""
+        return COMPILERS[0] if self.source.kind.searches else self.options.compiler
 
     @property
     def precision(self) -> str:

@@ -10,7 +10,8 @@ from trtswap.backends.device import GpuFacts
 from trtswap.backends.engine import TensorSpec
 from trtswap.backends.sizing import BUCKETS
 from trtswap.errors import EngineBuildError, InputError
-from trtswap.model.pack import STAGES, StageSpec
+from trtswap.model.pack import StageSpec
+from trtswap.model.stages import STAGES
 
 HARDWARE = ("none", "same-capability", "ampere-plus")
 _GIB = 2**30
@@ -125,7 +126,7 @@ def default_recipe(stage: StageSpec, gpu: GpuFacts) -> Recipe:
         gpu: its memory decides how many faces there is room for: 8 below 12 GiB, 16 below 24 GiB, else 32.
     """
     room = 8 if gpu.memory_bytes < 12 * _GIB else 16 if gpu.memory_bytes < 24 * _GIB else 32
-    if stage.name != "detect":
+    if not stage.kind.searches:
         return Recipe(profiles=({"N": Range(1, TUNED_FACES, room)},))
     # Videos of 16:9 are searched at their own shape, upright ones at the same turned; each is tuned for.
     long, short = stage.size, -(-stage.size * 9 // 16 // _STRIDE) * _STRIDE

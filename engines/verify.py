@@ -71,9 +71,10 @@ def example_inputs(stage: StageSpec, recipe: Recipe, seed: int = 0) -> list[dict
     """
     rows = min(ROWS, *(profile[dim].most for profile in recipe.profiles for dim in ("B", "N") if dim in profile))
     generator = torch.Generator().manual_seed(seed)
-    if stage.name == "detect":
+    if stage.kind.searches:
         sides = [(profile["H"].best, profile["W"].best) for profile in recipe.profiles]
-        return [{"images": picture} for side in sides for picture in _detect_pictures(rows, side, generator)]
+        (images,) = stage.kind.inputs
+        return [{images.name: picture} for side in sides for picture in _detect_pictures(rows, side, generator)]
     shape = (ROWS, 3, stage.size, stage.size)
     smooth, noise = _smooth(shape, generator), torch.rand(shape, generator=generator)
     pictures = [
@@ -81,11 +82,15 @@ def example_inputs(stage: StageSpec, recipe: Recipe, seed: int = 0) -> list[dict
         torch.tensor([0.0, 1.0, 0.5]).view(ROWS, 1, 1, 1).expand(shape),
         torch.cat([noise[:1], (noise[1:2] > 0.5).float(), smooth[2:].mul(4).sub(1.5).clamp(0, 1)]),
     ]
-    inputs = [{"faces": picture[:rows]} for picture in pictures]
-    if stage.name == "swap":
-        for given in inputs:
-            given["latents"] = F.normalize(torch.randn(rows, stage.latent, generator=generator))
-    return inputs
+    return [
+        {
+            port.name: F.normalize(torch.randn(rows, stage.latent, generator=generator))
+            if port.content == "latents"
+            else picture[:rows]
+            for port in stage.kind.inputs
+        }
+        for picture in pictures
+    ]
 
 
 def _smooth(shape: tuple[int, int, int, int], generator: torch.Generator) -> Tensor:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from trtswap.errors import ExportError
 from trtswap.export import checkpoints
@@ -15,7 +15,8 @@ from trtswap.export.networks.yunet import YuNet
 from trtswap.export.recipes import Recipe, StageRecipe
 from trtswap.export.standin import drawn_faces
 from trtswap.export.writer import PackWriter
-from trtswap.model.pack import Pack, StageSpec, contract
+from trtswap.model.pack import Pack, StageSpec
+from trtswap.model.stages import Port
 
 PACK_VERSION = "1"
 OWN_LICENCE = "Apache-2.0 (trtswap)"
@@ -103,7 +104,7 @@ def export_pack(
 def _export_stage(stage: StageRecipe, weights: Weights, made: _Provenance, writer: PackWriter) -> StageSpec:
     network = _network(stage, weights, made)
     module = stage.graph(network).eval()
-    model = export_graph(module, *contract(stage.spec), name=stage.spec.name)
+    model = export_graph(module, *stage.spec.contract, name=stage.spec.name)
     found = compare(model, module, lambda batch: example_inputs(stage.spec, batch))
     parameters = sum(p.numel() for p in network.parameters())
     spec = replace(stage.spec, figures={"parameters": parameters} | found.figures())
@@ -162,15 +163,19 @@ def example_inputs(stage: StageSpec, batch: int) -> Inputs:
         batch: rows.
 
     Returns:
-        `images` or `faces` (and `latents`, of unit length) as the pack contract has them.
+        As the pack contract has them: drawn faces where frames are searched, pictures that resemble photos, latents of
+        unit length.
     """
     generator = torch.Generator().manual_seed(0)
-    if stage.name == "detect":
-        return {"images": drawn_faces((batch, 3, *DETECT_SIDES), generator)}
-    inputs = {"faces": image_like((batch, 3, stage.size, stage.size), generator)}
-    if stage.name == "swap":
-        inputs["latents"] = nn.functional.normalize(torch.randn(batch, stage.latent, generator=generator))
-    return inputs
+    return {port.name: _example(port, stage, batch, generator) for port in stage.kind.inputs}
+
+
+def _example(port: Port, stage: StageSpec, batch: int, generator: torch.Generator) -> Tensor:
+    if port.content == "frames":
+        return drawn_faces((batch, 3, *DETECT_SIDES), generator)
+    if port.content == "latents":
+        return nn.functional.normalize(torch.randn(batch, stage.latent, generator=generator))
+    return image_like((batch, 3, stage.size, stage.size), generator)
 
 
 def _in_words(stage: StageSpec) -> str:

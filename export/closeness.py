@@ -122,19 +122,19 @@ def figures_of(stage: StageSpec, pairs: Sequence[tuple[Outputs, Outputs]]) -> Fi
 
 def measure(stage: StageSpec, wanted: Outputs, found: Outputs, figures: Figures) -> None:
     """Add what one pair says; arguments as in :func:`figures_of`."""
-    if stage.name == "detect":
+    if stage.kind.searches:
         _compare_faces(stage.threshold, wanted, found, figures)
         return
     (name,) = wanted
     a, b = wanted[name], found[name]
-    if stage.name == "parse":
+    if stage.kind.gives == "labels":
         figures.add("label_agreement", float((a == b).mean()))
         return
     error = np.abs(a.astype(np.float64) - b)
     figures.add("max_error", float(error.max()))
     figures.add("mean_error", float(error.mean()))
     for row, other in zip(a, b, strict=True):
-        if stage.name == "identify":
+        if stage.kind.gives == "latents":
             figures.add("latent_cosine", cosine(row, other))
         else:
             figures.add("picture_db", psnr(row, other, peak=1.0))

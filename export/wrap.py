@@ -24,9 +24,10 @@ from trtswap.export.compare import LABEL_AGREEMENT
 from trtswap.export.graph import OPSET, checked, value_info
 from trtswap.export.recipes import spec
 from trtswap.export.writer import PackWriter
-from trtswap.model.pack import Pack, StageSpec, contract, sha256_of
+from trtswap.model.pack import Pack, StageSpec, sha256_of
+from trtswap.model.stages import STAGES
 
-WRAPPABLE = ("identify", "swap", "parse", "restore")
+WRAPPABLE = tuple(kind.name for kind in STAGES.values() if not kind.searches)
 COLOURS = ("rgb", "bgr")
 ROW_TOLERANCE = {"fp32": 1e-4, "fp16": 2e-2}  # of the largest value: a row alone against the same row in a batch
 _ORT_ERRORS = (ort.Fail, ort.InvalidArgument, ort.InvalidGraph, ort.NotImplemented, ort.RuntimeException)
@@ -161,14 +162,14 @@ def wrap(wrapping: Wrapping) -> tuple[StageSpec, ModelProto]:
     """
     model = _load(wrapping.model)
     faces, latents, output = _tensors(model.graph, wrapping)
-    latent = {"swap": latents, "identify": output}.get(wrapping.stage)
+    latent = latents if latents is not None else output if STAGES[wrapping.stage].gives == "latents" else None
     stage = replace(
         spec(wrapping.stage, size=wrapping.size, templates=wrapping.template),
         latent=0 if latent is None else math.prod(_dims(latent)[1:]),
         precision=_precision(model),
     )
     _free_batch(model.graph)
-    (result,) = contract(stage)[1]
+    (result,) = stage.contract[1]
     joined = _spliced(model, stage, _front(wrapping, faces, latents), _behind(wrapping, output, result.name))
     joined = checked(joined, f"{wrapping.stage} of {wrapping.model}")
     _check_rows(joined, stage, wrapping.model)
@@ -202,8 +203,8 @@ def _load(path: Path) -> ModelProto:
 def _tensors(graph: GraphProto, w: Wrapping) -> tuple[ValueInfoProto, ValueInfoProto | None, ValueInfoProto]:
     """The model's picture input, identity input (swap only) and output."""
     faces = _pick(w, "input", graph.input, w.faces, 4)
-    latents = _pick(w, "latent", graph.input, w.latents, 2) if w.stage == "swap" else None
-    output = _pick(w, "result", graph.output, w.output, None if w.stage == "identify" else 4)
+    latents = _pick(w, "latent", graph.input, w.latents, 2) if STAGES[w.stage].takes_latents else None
+    output = _pick(w, "result", graph.output, w.output, None if STAGES[w.stage].gives == "latents" else 4)
     named = [faces] if latents is None else [faces, latents]
     if extra := [v.name.removeprefix("model/") for v in graph.input if v not in named]:
         raise ExportError(f"{w.model} has the inputs {', '.join(extra)}, which a {w.stage} model is not given.")
@@ -309,9 +310,9 @@ def _behind(w: Wrapping, output: ValueInfoProto, name: str) -> _Nodes:
     """From the model's output to the contract's, called ``name``."""
     nodes = _Nodes("behind")
     nodes.add("Cast", output.name, to=TensorProto.FLOAT)
-    if w.stage == "identify":
+    if STAGES[w.stage].gives == "latents":
         _unit_length(nodes)
-    elif w.stage == "parse":
+    elif STAGES[w.stage].gives == "labels":
         nodes.add("ArgMax", nodes.last, axis=1, keepdims=0)
         if w.classes:
             nodes.add("Gather", np.array(w.classes, np.int64), nodes.last)
@@ -338,7 +339,7 @@ def _unit_length(nodes: _Nodes) -> None:
 
 def _spliced(model: ModelProto, stage: StageSpec, front: _Nodes, behind: _Nodes) -> ModelProto:
     """One graph with the contract's inputs and outputs."""
-    inputs, outputs = ([value_info(s) for s in specs] for specs in contract(stage))
+    inputs, outputs = ([value_info(s) for s in specs] for specs in stage.contract)
     graph = helper.make_graph(
         [*front.nodes, *model.graph.node, *behind.nodes],
         stage.name,
@@ -367,7 +368,7 @@ def _check_rows(model: ModelProto, stage: StageSpec, path: Path) -> None:
         raise ExportError(f"{path} is made for a batch of one: three give {together.shape}, expected {rows.shape}.")
     difference = float(np.abs(together.astype(np.float32) - rows).max() / max(1e-12, float(np.abs(rows).max())))
     share = float((together == rows).mean())
-    if share < LABEL_AGREEMENT and (stage.name == "parse" or not difference <= ROW_TOLERANCE[stage.precision]):
+    if share < LABEL_AGREEMENT and (stage.kind.gives == "labels" or not difference <= ROW_TOLERANCE[stage.precision]):
         raise ExportError(
             f"{path}: a face in a batch of three differs from the same face alone by {difference:.1e} of the largest "
             "value; the model mixes faces."

@@ -130,8 +130,7 @@ def stage_table(stage: StageSpec) -> dict[str, Any]:
         "template": stage.templates[0] if len(stage.templates) == 1 else list(stage.templates),
         "latent": stage.latent,
         "max_faces": stage.max_faces,
-        "threshold": stage.threshold,
+        **{name: getattr(stage, name) for name in sorted(stage.kind.defaults)},
         "figures": dict(stage.figures),
     }
-    used = {key: value for key, value in table.items() if value}
-    return used | {"weight": stage.weight} if stage.name == "restore" else used
+    return {key: value for key, value in table.items() if value or key in stage.kind.defaults}

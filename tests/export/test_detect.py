@@ -15,7 +15,7 @@ from trtswap.errors import InputError
 from trtswap.export.detect import DetectGraph, GreedyNms
 from trtswap.export.graph import export_graph
 from trtswap.export.networks.yunet import STRIDES, Level, YuNet
-from trtswap.model.pack import StageSpec, contract
+from trtswap.model.pack import StageSpec
 
 K = 256
 FORBIDDEN = {"NonMaxSuppression", "NonZero", "Loop", "If", "Scan", "Compress", "Unique", "ScatterElements"}
@@ -29,7 +29,7 @@ def yunet(data, size):
 
 def export(graph):
     spec = StageSpec("detect", Path("detect.onnx"), "", size=640, max_faces=graph.max_faces)
-    return export_graph(graph.eval(), *contract(spec), name="detect")
+    return export_graph(graph.eval(), *spec.contract, name="detect")
 
 
 def session(model):

@@ -8,7 +8,7 @@ from torch import Tensor
 from trtswap.backends import open_engine
 from trtswap.backends.engine import Engine, TensorSpec
 from trtswap.errors import PackError
-from trtswap.model.pack import StageSpec, check_engine, contract
+from trtswap.model.pack import StageSpec, check_engine
 
 CHECKED_BATCHES = (1, 3)
 CHECKED_SIDE = 320  # pixels, of the pictures that a detect graph is tried on
@@ -42,7 +42,7 @@ def check_run(stage: StageSpec, engine: Engine, batch: int) -> None:
     Raises:
         PackError: names the graph, the output, what was found and what was expected.
     """
-    inputs, outputs = contract(stage)
+    inputs, outputs = stage.contract
     found = engine(**{spec.name: _filled(spec, batch) for spec in inputs})
     for spec in outputs:
         shape = tuple(batch if isinstance(d, str) else d for d in spec.shape)

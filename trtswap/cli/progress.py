@@ -11,24 +11,20 @@ from rich.text import Text
 
 from trtswap.cli.console import say
 from trtswap.faces import Faces
+from trtswap.model.stages import STAGES
 from trtswap.pixels.frames import Frames
 from trtswap.session.observers import Observer
 from trtswap.video.info import VideoInfo
 
 LINE_SECONDS = 5.0
 WIDE = 80  # columns from which on there is room for a bar
-STAGES = {
+DOING = {kind.name: kind.doing for kind in STAGES.values()} | {
     "load": "loading",
     "identity": "source face",
     "decode": "decoding",
-    "detect": "detecting",
     "track": "tracking",
-    "identify": "comparing",
     "align": "aligning",
-    "swap": "swapping",
-    "parse": "parsing",
     "blend": "blending",
-    "restore": "restoring",
     "paste": "pasting",
     "encode": "encoding",
 }
@@ -98,7 +94,7 @@ class Bar(Display):
 
     def __init__(self, console: Console):
         self.tally = Tally()
-        label = Column(width=max(map(len, STAGES.values())), no_wrap=True)
+        label = Column(width=max(map(len, DOING.values())), no_wrap=True)
         wide = console.width >= WIDE
         columns: list[ProgressColumn] = [
             SpinnerColumn(),
@@ -109,7 +105,7 @@ class Bar(Display):
         if wide:
             columns.insert(2, BarColumn(bar_width=None, table_column=Column(ratio=1)))
         self._progress = Progress(*columns, console=console, transient=True, expand=wide)
-        self._task = self._progress.add_task(STAGES["load"], total=None)
+        self._task = self._progress.add_task(DOING["load"], total=None)
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -125,7 +121,7 @@ class Bar(Display):
         self._progress.reset(self._task, total=expected_frames)
 
     def stage(self, name: str) -> None:
-        self._progress.update(self._task, description=STAGES.get(name, name))
+        self._progress.update(self._task, description=DOING.get(name, name))
 
     def after(self, first_frame: int, frames: Frames, faces: Faces) -> None:
         self.tally.add(frames, faces)

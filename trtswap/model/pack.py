@@ -1,7 +1,7 @@
 """Model packs: a folder with ``pack.toml`` and one ONNX graph per stage.
 
 A pack is data: loading one reads TOML and hashes files, it never executes anything. What the graphs take
-and give is fixed in ``CONTRACT``; :func:`check_engine` holds an opened graph against it.
+and give is declared in :mod:`trtswap.model.stages`; :func:`check_engine` holds an opened graph against it.
 """
 
 import hashlib
@@ -12,44 +12,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import torch
-
 from trtswap.backends.engine import Engine, TensorSpec
 from trtswap.errors import PackError
+from trtswap.model.stages import SETTINGS, STAGES, StageKind
 from trtswap.pixels.geometry import TEMPLATES
 
 FORMAT = 1
-F32, U8 = torch.float32, torch.uint8
-STAGES = ("detect", "identify", "swap", "parse", "restore")
-REQUIRED = STAGES[:-1]
 STAGE_KEYS = frozenset(
     ("file", "sha256", "precision", "size", "template", "latent", "max_faces", "threshold", "weight", "figures")
 )
-
-
-def contract(stage: "StageSpec") -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
-    """Inputs and outputs that the graph of a stage must have (design: section 4).
-
-    All images are RGB, NCHW, float32, 0..1. Named dimensions are dynamic.
-    """
-    s, d, k = stage.size, stage.latent, stage.max_faces
-    return {
-        "detect": (
-            (TensorSpec("images", ("B", 3, "H", "W"), F32),),
-            (
-                TensorSpec("boxes", ("B", k, 4), F32),
-                TensorSpec("landmarks", ("B", k, 5, 2), F32),
-                TensorSpec("scores", ("B", k), F32),
-            ),
-        ),
-        "identify": ((TensorSpec("faces", ("N", 3, s, s), F32),), (TensorSpec("latents", ("N", d), F32),)),
-        "swap": (
-            (TensorSpec("faces", ("N", 3, s, s), F32), TensorSpec("latents", ("N", d), F32)),
-            (TensorSpec("swapped", ("N", 3, s, s), F32),),
-        ),
-        "parse": ((TensorSpec("faces", ("N", 3, s, s), F32),), (TensorSpec("labels", ("N", s, s), U8),)),
-        "restore": ((TensorSpec("faces", ("N", 3, s, s), F32),), (TensorSpec("restored", ("N", 3, s, s), F32),)),
-    }[stage.name]
 
 
 @dataclass(frozen=True)
@@ -83,6 +54,16 @@ class StageSpec:
     threshold: float = 0.0
     weight: float = 1.0
     figures: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def kind(self) -> StageKind:
+        """What is true of every stage of this name."""
+        return STAGES[self.name]
+
+    @property
+    def contract(self) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+        """Inputs and outputs that its graph must have (design: section 4); named dimensions are dynamic."""
+        return self.kind.contract({name: getattr(self, name) for name in SETTINGS})
 
 
 @dataclass(frozen=True)
@@ -159,7 +140,7 @@ def check_engine(stage: StageSpec, engine: Engine) -> None:
     Raises:
         PackError: names the graph, the tensor, what was found and what was expected.
     """
-    for kind, wanted, found in zip(("input", "output"), contract(stage), (engine.inputs, engine.outputs), strict=True):
+    for kind, wanted, found in zip(("input", "output"), stage.contract, (engine.inputs, engine.outputs), strict=True):
         for spec in wanted:
             if spec.name not in found:
                 have = ", ".join(map(str, found.values())) or "none"
@@ -190,11 +171,13 @@ def _get(toml: Path, table: Mapping[str, Any], key: str, kind: type, *default: A
 
 
 def _check_stage_names(toml: Path, tables: Mapping[str, Any]) -> None:
-    missing = [name for name in REQUIRED if name not in tables]
+    required = [kind.name for kind in STAGES.values() if kind.required]
+    missing = [name for name in required if name not in tables]
     if missing:
+        optional = [kind.name for kind in STAGES.values() if not kind.required]
         raise PackError(
-            f"{toml}: no graph for {', '.join(missing)}. A pack needs [stages.NAME] for {', '.join(REQUIRED)}; "
-            "restore is optional."
+            f"{toml}: no graph for {', '.join(missing)}. A pack needs [stages.NAME] for {', '.join(required)}; "
+            f"optional: {', '.join(optional)}."
         )
     unknown = sorted(set(tables) - set(STAGES))
     if unknown:
@@ -270,12 +253,14 @@ def _check_values(where: Path, spec: StageSpec) -> None:
     for template in spec.templates:
         if template not in TEMPLATES:
             raise PackError(f"{where}: template is {template!r}, known: {', '.join(sorted(TEMPLATES))}.")
-    if spec.name != "detect" and not spec.templates:
+    kind = spec.kind
+    if kind.aligned and not spec.templates:
         raise PackError(f"{where}: no template; expected one of {', '.join(sorted(TEMPLATES))}.")
-    if spec.size <= 0 or (spec.name == "detect" and spec.size % 32):
-        raise PackError(f"{where}: size is {spec.size}, expected a positive number (detect: a multiple of 32).")
-    for key, names in (("latent", ("identify", "swap")), ("max_faces", ("detect",))):
-        if spec.name in names and getattr(spec, key) <= 0:
+    if spec.size <= 0 or spec.size % kind.multiple:
+        multiple = f"a multiple of {kind.multiple}" if kind.multiple > 1 else "a positive number"
+        raise PackError(f"{where}: size is {spec.size}, expected {multiple}.")
+    for key in sorted(kind.settings - {"size"}):
+        if getattr(spec, key) <= 0:
             raise PackError(f"{where}: {key} is {getattr(spec, key)}, expected a positive number.")
     for key in ("threshold", "weight"):
         if not 0 <= getattr(spec, key) <= 1:
@@ -283,14 +268,11 @@ def _check_values(where: Path, spec: StageSpec) -> None:
 
 
 def _check_stages_fit(toml: Path, stages: Mapping[str, StageSpec]) -> None:
-    if stages["identify"].latent != stages["swap"].latent:
-        raise PackError(
-            f"{toml}: identify gives latents of {stages['identify'].latent} numbers, swap takes "
-            f"{stages['swap'].latent}; they must be equal."
-        )
-    restore = stages.get("restore")
-    if restore and restore.templates != stages["parse"].templates:
-        raise PackError(
-            f"{toml}: parse is aligned with {stages['parse'].templates}, restore with {restore.templates}; "
-            "both work on the same canvas and need the same template."
-        )
+    for stage in stages.values():
+        for setting, other in stage.kind.same.items():
+            found, wanted = getattr(stage, setting), getattr(stages[other], setting)
+            if found != wanted:
+                raise PackError(
+                    f"{toml}: {setting} of {stage.name} is {found}, that of {other} is {wanted}; one works on what the "
+                    "other gives or takes, so they must be equal."
+                )

@@ -14,6 +14,7 @@ from trtswap.faces import Faces
 from trtswap.faces.cast import OneForAll
 from trtswap.faces.detect import Detector
 from trtswap.faces.identity import Identity
+from trtswap.model.stages import STAGES
 from trtswap.pixels.color import PixelFormat
 from trtswap.pixels.frames import Frames
 from trtswap.pixels.geometry import TEMPLATES, identity_transform
@@ -21,8 +22,6 @@ from trtswap.session.flow import Role
 from trtswap.session.roles import VideoSwap
 from trtswap.session.stopwatch import Clock, Span
 from trtswap.swapper import Swapper
-
-NETWORKS = ("detect", "identify", "swap", "parse", "restore")
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class Run:
     @property
     def network_share(self) -> float:
         """Which part of the stages' time networks have, 0..1; detection counts with the work around it."""
-        return sum(self.stage_seconds.get(name, 0.0) for name in NETWORKS) / sum(self.stage_seconds.values())
+        return sum(self.stage_seconds.get(name, 0.0) for name in STAGES) / sum(self.stage_seconds.values())
 
 
 def somebody(swapper: Swapper) -> Identity:

@@ -5,14 +5,12 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from trtswap.model.stages import STAGES
 from trtswap.session.stopwatch import Span
 
 WINDOW_SECONDS = 2.0
 WIDTH, ROW = 1000.0, 14.0
-KINDS = {
-    "detect": "network", "identify": "network", "swap": "network", "parse": "network", "restore": "network",
-    "decode": "video", "encode": "video",
-}  # fmt: skip
+KINDS = dict.fromkeys(STAGES, "network") | {"decode": "video", "encode": "video"}
 
 
 def timeline(spans: Sequence[Span]) -> str:

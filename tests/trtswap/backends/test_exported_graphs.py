@@ -20,7 +20,7 @@ from trtswap.export.detect import DetectGraph
 from trtswap.export.graph import export_graph
 from trtswap.export.networks.simswap import SimSwap
 from trtswap.export.networks.yunet import YuNet
-from trtswap.model.pack import StageSpec, contract
+from trtswap.model.pack import StageSpec
 
 NARROW: dict[str, tuple[dict[str, int], Callable[[], nn.Module]]] = {
     "detect": ({"size": 320, "max_faces": 4}, lambda: DetectGraph(YuNet("s", width=0.25), candidates=8, max_faces=4)),
@@ -39,7 +39,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
         network = make().eval()
-    onnx.save(export_graph(network, *contract(spec), name=spec.name), path)
+    onnx.save(export_graph(network, *spec.contract, name=spec.name), path)
     return spec
 
 

@@ -141,7 +141,7 @@ def test_unreadable_toml(written: HandWritten, content: bytes) -> None:
         ({"licence": ["MIT"]}, r"licence is \['MIT'\], expected str"),
         ({"description": 1.5}, r"description is 1\.5, expected str"),
         ({"stages": 3}, r"stages is 3, expected dict"),
-        ({"stages": {}}, r"no graph for detect, identify, swap, parse\. .*restore is optional"),
+        ({"stages": {}}, r"no graph for detect, identify, swap, parse\. .*optional: restore\."),
         ({"weights": {"yunet_n": "hash"}}, r"\[weights\]: yunet_n is 'hash', expected dict"),
     ],
     ids=str,
@@ -212,7 +212,7 @@ def test_changed_graph(written: HandWritten) -> None:
         ("swap", {"size": 64.0}, r"size is 64\.0, expected int"),
         ("swap", {"size": True}, r"size is True, expected int"),
         ("swap", {"size": 0}, r"size is 0, expected a positive number"),
-        ("detect", {"size": 650}, r"size is 650, expected a positive number \(detect: a multiple of 32\)"),
+        ("detect", {"size": 650}, r"size is 650, expected a multiple of 32"),
         ("detect", {"max_faces": None}, r"max_faces is 0, expected a positive number"),
         ("detect", {"threshold": 1.5}, r"threshold is 1\.5, expected 0\.\.1"),
         ("detect", {"threshold": float("nan")}, r"threshold is nan, expected 0\.\.1"),
@@ -239,11 +239,11 @@ def test_mistakes_in_a_stage(written: HandWritten, stage: str, values: dict[str,
 
 def test_stages_that_do_not_fit_each_other(written: HandWritten) -> None:
     written.change("identify", latent=512)
-    with pytest.raises(PackError, match=r"identify gives latents of 512 numbers, swap takes 3; they must be equal"):
+    with pytest.raises(PackError, match=r"latent of swap is 3, that of identify is 512; .* must be equal"):
         Pack.load(written.path)
     written.change("identify", latent=3)
     written.change("restore", template="arcface_112_v2")
-    with pytest.raises(PackError, match=r"parse is aligned with \('ffhq_512',\), restore with \('arcface_112_v2',\)"):
+    with pytest.raises(PackError, match=r"templates of restore is \('arcface_112_v2',\), that of parse is"):
         Pack.load(written.path)
 
 

@@ -1,0 +1,170 @@
+"""The kinds of stage that a pack can have: one declaration each, and the only place that names them all.
+
+Who adds a stage declares it here, writes its own file (in ``faces/`` or ``canvas/``), and gives it a place in the
+pipeline's order. Loading, contract, example inputs, comparison, precision, profiles of engines, benchmarks and reports
+follow from the declaration.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+import torch
+
+from trtswap.backends.engine import TensorSpec
+
+Content = Literal["frames", "faces", "latents", "boxes", "landmarks", "scores", "labels", "pictures"]
+"""What a tensor holds: ``frames`` are whole pictures, upright and letterboxed, ``faces`` aligned crops; both, and
+``pictures``, are RGB, NCHW, 0..1. ``latents`` have unit length. Positions are in pixels of the input."""
+
+SETTINGS = ("size", "latent", "max_faces")
+"""Numbers of a stage's entry in pack.toml that shapes can name."""
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output of a kind of graph.
+
+    Attributes:
+        name: of the tensor in the graph.
+        shape: a number; one of ``SETTINGS``, whose value the pack gives; or another name, which is dynamic.
+        content: what it holds.
+    """
+
+    name: str
+    shape: tuple[int | str, ...]
+    content: Content
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.uint8 if self.content == "labels" else torch.float32
+
+    def spec(self, settings: Mapping[str, int]) -> TensorSpec:
+        """The same with a pack's numbers."""
+        return TensorSpec(self.name, tuple(settings.get(str(dim), dim) for dim in self.shape), self.dtype)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageKind:
+    """What is true of every graph of one kind, whichever network it holds.
+
+    Attributes:
+        name: in pack.toml, in timings and in reports.
+        doing: the same as an activity, for progress bars.
+        inputs, outputs: the contract (design: section 4).
+        defaults: further keys of its entry in pack.toml, which a user may override: ``threshold``, ``weight``.
+        required: a pack cannot do without it.
+        aligned: works on crops that are aligned with a template.
+        multiple: ``size`` is a multiple of this.
+        same: settings that have to be equal to those of another stage: setting -> stage.
+        seeking: runs while faces are searched for, in the thread that searches; the others run where faces are made.
+        float32_behind: what follows its last convolution computes positions, which float16 is too coarse for.
+        eight_bits: its convolutions may work on 8 bits. Positions, latents and the borders between labels need more;
+            detection is small, identities are made once for a source, and a narrow BiSeNet gained nothing (0.9 times).
+        half: its network makes pictures or labels, and may run in 16 bits without being calibrated (bfloat16).
+    """
+
+    name: str
+    doing: str
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    defaults: frozenset[str] = frozenset()
+    required: bool = True
+    aligned: bool = True
+    multiple: int = 1
+    same: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    seeking: bool = False
+    float32_behind: bool = False
+    eight_bits: bool = False
+    half: bool = False
+
+    @property
+    def settings(self) -> frozenset[str]:
+        """Which of ``SETTINGS`` its shapes name."""
+        named = {dim for port in (*self.inputs, *self.outputs) for dim in port.shape}
+        return frozenset(SETTINGS) & named
+
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        """Names of the dynamic dimensions of its inputs: an engine is built for a range of each."""
+        named = dict.fromkeys(dim for port in self.inputs for dim in port.shape if isinstance(dim, str))
+        return tuple(dim for dim in named if dim not in SETTINGS)
+
+    @property
+    def searches(self) -> bool:
+        """Takes whole frames, whose height and width vary, rather than crops."""
+        return self.inputs[0].content == "frames"
+
+    @property
+    def takes_latents(self) -> bool:
+        """Works on identities as well as on crops."""
+        return any(port.content == "latents" for port in self.inputs)
+
+    @property
+    def gives(self) -> Content:
+        """What its first output holds, which decides how two graphs of the kind are compared."""
+        return self.outputs[0].content
+
+    def contract(self, settings: Mapping[str, int]) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+        """Inputs and outputs with a pack's numbers in them."""
+        return tuple(p.spec(settings) for p in self.inputs), tuple(p.spec(settings) for p in self.outputs)
+
+
+CROPS = Port("faces", ("N", 3, "size", "size"), "faces")
+
+_KINDS = (
+    StageKind(
+        name="detect",
+        doing="detecting",
+        inputs=(Port("images", ("B", 3, "H", "W"), "frames"),),
+        outputs=(
+            Port("boxes", ("B", "max_faces", 4), "boxes"),
+            Port("landmarks", ("B", "max_faces", 5, 2), "landmarks"),
+            Port("scores", ("B", "max_faces"), "scores"),
+        ),
+        defaults=frozenset(("threshold",)),
+        aligned=False,
+        multiple=32,
+        seeking=True,
+        float32_behind=True,
+    ),
+    StageKind(
+        name="identify",
+        doing="comparing",
+        inputs=(CROPS,),
+        outputs=(Port("latents", ("N", "latent"), "latents"),),
+        defaults=frozenset(("threshold",)),
+        seeking=True,
+    ),
+    StageKind(
+        name="swap",
+        doing="swapping",
+        inputs=(CROPS, Port("latents", ("N", "latent"), "latents")),
+        outputs=(Port("swapped", ("N", 3, "size", "size"), "pictures"),),
+        same=MappingProxyType({"latent": "identify"}),
+        eight_bits=True,
+        half=True,
+    ),
+    StageKind(
+        name="parse",
+        doing="parsing",
+        inputs=(CROPS,),
+        outputs=(Port("labels", ("N", "size", "size"), "labels"),),
+        half=True,
+    ),
+    StageKind(
+        name="restore",
+        doing="restoring",
+        inputs=(CROPS,),
+        outputs=(Port("restored", ("N", 3, "size", "size"), "pictures"),),
+        defaults=frozenset(("weight",)),
+        required=False,
+        same=MappingProxyType({"templates": "parse"}),
+        eight_bits=True,
+        half=True,
+    ),
+)
+
+STAGES: Mapping[str, StageKind] = MappingProxyType({kind.name: kind for kind in _KINDS})
+"""Every kind by its name, in the order of the work."""
