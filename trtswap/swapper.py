@@ -11,11 +11,12 @@ from torch import Tensor
 
 from trtswap.backends import choose
 from trtswap.backends.engine import Engine
-from trtswap.canvas.pipeline import Pipeline, largest
+from trtswap.canvas.pipeline import Pipeline
 from trtswap.errors import InputError, SourceError
 from trtswap.faces import Faces
 from trtswap.faces.cast import ByReference, Casting, OneForAll, Who
 from trtswap.faces.identity import Identity, average
+from trtswap.faces.largest import largest
 from trtswap.model.pack import Pack
 from trtswap.options import SwapOptions
 from trtswap.packs import find_pack
@@ -142,7 +143,7 @@ class Swapper:
         batch = frames_from_rgb(frames, copy=True).to(self.choice.device)
         faces = self._pipeline.detect(batch)
         faces = replace(faces, track=torch.arange(len(faces)))
-        casting.look(batch, faces, 0)
+        casting.observe(batch, faces, 0)
         self._swap_batch(batch, faces, casting, Clock())
         out = torch.stack(batch.planes, -1)
         return out.cpu().numpy() if type(frames).__module__ == "numpy" else out
@@ -236,7 +237,7 @@ class Swapper:
 
     def _swap_batch(self, frames: Frames, faces: Faces, casting: Casting, clock: Clock) -> Faces:
         """Swap in place; gives back the faces that were swapped."""
-        faces, latents = casting.cast(largest(faces) if self.options.faces == "largest" else faces)
+        faces, latents = casting.assign(largest(faces) if self.options.faces == "largest" else faces, 0)
         self._pipeline.swap(frames, faces, latents, clock)
         return faces
 

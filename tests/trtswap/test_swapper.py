@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from trtswap import Faces, Frames, Identity, InputError, Observer, SourceError, SwapOptions, Swapper
-from trtswap.canvas.pipeline import largest
+from trtswap.faces.largest import largest
 from trtswap.video.images import read_image
 
 

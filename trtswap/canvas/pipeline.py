@@ -169,13 +169,3 @@ def _on_a_gpu(spec: StageSpec, choice: Choice) -> dict[str, Any]:
         return {}
     halved = spec.precision == "fp32" and spec.name in ("swap", "parse", "restore")
     return {"half": torch.bfloat16 if halved else None, "cuda_graphs": True}
-
-
-def largest(faces: Faces) -> Faces:
-    """Of each frame only the face with the largest box."""
-    if not len(faces):
-        return faces
-    area = (faces.box[:, 2] - faces.box[:, 0]) * (faces.box[:, 3] - faces.box[:, 1])
-    same = faces.frame_index[:, None] == faces.frame_index[None]
-    best = torch.where(same, area[None], -torch.inf).argmax(1)
-    return faces[best == torch.arange(len(faces))]

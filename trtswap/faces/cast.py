@@ -16,28 +16,31 @@ Who = Identity | Sequence[tuple[Identity, Identity]]
 class Casting(Protocol):
     """Decides which identity each tracked face gets."""
 
-    look_frames: int
+    observe_frames: int
     """How many frames of a new face it wants to see before it decides."""
 
-    def look(self, frames: Frames, faces: Faces, first_frame: int) -> None:
+    def observe(self, frames: Frames, faces: Faces, first_frame: int) -> None:
         """Take note of the tracked faces of a batch whose first frame has the number ``first_frame``."""
 
-    def cast(self, faces: Faces) -> tuple[Faces, Tensor]:
-        """The faces that get an identity, and their latents: float32 [N, D]."""
+    def assign(self, faces: Faces, first_frame: int) -> tuple[Faces, Tensor]:
+        """The faces of a batch that get an identity, and their latents: float32 [N, D].
+
+        Batches come in order, each after it and the ``observe_frames`` frames from its first on have been observed.
+        """
 
 
 class OneForAll:
     """Every face gets the same identity."""
 
-    look_frames = 0
+    observe_frames = 0
 
     def __init__(self, identity: Identity):
         self._latent = identity.latent
 
-    def look(self, frames: Frames, faces: Faces, first_frame: int) -> None:
+    def observe(self, frames: Frames, faces: Faces, first_frame: int) -> None:
         """There is nothing to find out."""
 
-    def cast(self, faces: Faces) -> tuple[Faces, Tensor]:
+    def assign(self, faces: Faces, first_frame: int) -> tuple[Faces, Tensor]:
         return faces, self._latent.expand(len(faces), -1)
 
 
@@ -53,7 +56,7 @@ class ByReference:
         threshold: lowest cosine to a reference that counts as the same person, -1..1.
     """
 
-    look_frames = 5
+    observe_frames = 5
 
     def __init__(self, identifier: Identifier, pairs: Sequence[tuple[Identity, Identity]], threshold: float):
         self._identifier = identifier
@@ -64,17 +67,17 @@ class ByReference:
         self._latents: dict[int, list[Tensor]] = {}
         self._pairs: dict[int, int] = {}
 
-    def look(self, frames: Frames, faces: Faces, first_frame: int) -> None:
+    def observe(self, frames: Frames, faces: Faces, first_frame: int) -> None:
         times = (faces.frame_index + first_frame).tolist()
         numbers = faces.track.tolist()
         for number, time in zip(numbers, times, strict=True):
             self._started.setdefault(number, time)
-        young = [time - self._started[n] < self.look_frames for n, time in zip(numbers, times, strict=True)]
+        young = [time - self._started[n] < self.observe_frames for n, time in zip(numbers, times, strict=True)]
         seen = faces[torch.tensor(young, dtype=torch.bool)]
         for number, latent in zip(seen.track.tolist(), self._identifier(frames, seen), strict=True):
             self._latents.setdefault(number, []).append(latent)
 
-    def cast(self, faces: Faces) -> tuple[Faces, Tensor]:
+    def assign(self, faces: Faces, first_frame: int) -> tuple[Faces, Tensor]:
         pairs = torch.tensor([self._pair_of(number) for number in faces.track.tolist()], dtype=torch.int64)
         known = pairs >= 0
         return faces[known], self._sources[pairs[known].to(self._sources.device)]

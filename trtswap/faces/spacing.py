@@ -13,7 +13,7 @@ MAX_DRIFT = 0.25
 
 
 @dataclass
-class Searched:
+class Detected:
     """A batch of frames and the faces of each; None for a frame that was not searched."""
 
     frames: Frames
@@ -34,15 +34,15 @@ class SpacedDetector:
     def __init__(self, detect: Callable[[Frames], Faces], every: int):
         self._detect = detect
         self._every = every
-        self._waiting: deque[Searched] = deque()
+        self._waiting: deque[Detected] = deque()
         self._first = 0  # number of the first frame that waits
         self._pushed = 0
         self._last: Faces | None = None  # of the latest searched frame, which is number self._known
         self._known = -1
 
-    def push(self, frames: Frames) -> Iterator[Searched]:
+    def push(self, frames: Frames) -> Iterator[Detected]:
         """Take the next batch; gives out batches that are decided, oldest first."""
-        batch = Searched(frames, [None] * len(frames))
+        batch = Detected(frames, [None] * len(frames))
         self._waiting.append(batch)
         start = -self._pushed % self._every
         self._pushed += len(frames)
@@ -52,7 +52,7 @@ class SpacedDetector:
                 self._decide(self._pushed - len(frames) + index, batch.found[index])
         yield from self._decided()
 
-    def end(self) -> Iterator[Searched]:
+    def end(self) -> Iterator[Detected]:
         """No more frames follow: gives out the rest, in which every frame after the last searched one is searched."""
         self._search_between(self._known + 1, self._pushed)
         self._known = self._pushed - 1
@@ -73,12 +73,12 @@ class SpacedDetector:
                 self._search(batch, slice(low, high, 1))
             first += len(batch.frames)
 
-    def _search(self, batch: Searched, rows: slice) -> None:
+    def _search(self, batch: Detected, rows: slice) -> None:
         faces = self._detect(batch.frames[rows])
         for place, index in enumerate(range(rows.start, rows.stop, rows.step)):
             batch.found[index] = faces.of_frame(place).at(index)
 
-    def _decided(self) -> Iterator[Searched]:
+    def _decided(self) -> Iterator[Detected]:
         while self._waiting and self._first + len(self._waiting[0].frames) <= self._known + 1:
             batch = self._waiting.popleft()
             self._first += len(batch.frames)

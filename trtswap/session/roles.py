@@ -6,12 +6,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from trtswap.canvas.pipeline import Made, Pipeline, largest
+from trtswap.canvas.pipeline import Made, Pipeline
 from trtswap.faces import Faces
 from trtswap.faces.cast import Casting
-from trtswap.faces.lookahead import Lookahead
-from trtswap.faces.spacing import Searched, SpacedDetector
-from trtswap.faces.track import Tracker
+from trtswap.faces.follow import Follower
+from trtswap.faces.largest import largest
 from trtswap.options import SwapOptions
 from trtswap.pixels.frames import Frames
 from trtswap.session.flow import Flow, Role, run_in_turn, side_by_side
@@ -46,28 +45,19 @@ def tracked(
     batches: Iterable[Frames], pipeline: Pipeline, options: SwapOptions, casting: Casting, clock: Clock
 ) -> Iterator[tuple[int, Frames, Faces]]:
     """Batches with the number of their first frame and their tracked faces, as soon as these are complete."""
-    every = options.detect_every
-    # Enough searched frames for a parabola, and gaps that are as wide as those between searched frames.
-    half_window = max(options.smooth, 2 * every) if options.smooth and every > 1 else options.smooth
-    tracker = Tracker(half_window=half_window, max_gap=options.fill + every - 1, min_lag=casting.look_frames)
-    lookahead, detector = Lookahead(tracker), SpacedDetector(pipeline.detect, every)
-    for searched in _searched(batches, detector, clock):
-        with clock.stage("track"):
-            first, faces = lookahead.push(searched.frames, searched.found)
-        with clock.stage("identify"):
-            casting.look(searched.frames, faces, first)
-        yield from lookahead.ready(ended=False)
-    yield from lookahead.ready(ended=True)
-
-
-def _searched(batches: Iterable[Frames], detector: SpacedDetector, clock: Clock) -> Iterator[Searched]:
-    for frames in batches:
-        with clock.stage("detect"):
-            decided = list(detector.push(frames))
-        yield from decided
-    with clock.stage("detect"):
-        decided = list(detector.end())
-    yield from decided
+    follower = Follower(
+        pipeline.detect,
+        casting,
+        smooth=options.smooth,
+        fill=options.fill,
+        detect_every=options.detect_every,
+        stopwatch=clock,
+    )
+    for batch in batches:
+        for followed in follower.push(batch):
+            yield followed.first_frame, followed.frames, followed.faces
+    for followed in follower.flush():
+        yield followed.first_frame, followed.frames, followed.faces
 
 
 class VideoSwap:
@@ -129,7 +119,7 @@ class VideoSwap:
     def detect(self, batches: Iterator[Frames]) -> Iterator[Batch]:
         for first, frames, faces in tracked(batches, self._pipeline, self._options, self._casting, self._clock):
             wanted = largest(faces) if self._options.faces == "largest" else faces
-            yield Batch(first, frames, faces, *self._casting.cast(wanted))
+            yield Batch(first, frames, faces, *self._casting.assign(wanted, first))
 
     def swap(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         def made(batch: Batch) -> Batch:

@@ -1,0 +1,76 @@
+"""Stages 1 to 3 of a stream: its faces searched, tracked, and shown to the casting."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trtswap.faces.cast import Casting
+from trtswap.faces.detect import Detector
+from trtswap.faces.faces import Faces
+from trtswap.faces.lookahead import Lookahead
+from trtswap.faces.spacing import Detected, SpacedDetector
+from trtswap.faces.track import Tracker
+from trtswap.pixels.frames import Frames
+from trtswap.session.stopwatch import Clock
+
+
+@dataclass(frozen=True)
+class Followed:
+    """A batch of frames whose faces are complete.
+
+    Attributes:
+        first_frame: number of the batch's first frame in the stream.
+        frames: as they were pushed.
+        faces: tracked, smoothed and filled, on the host; ``frame_index`` counts within the batch.
+    """
+
+    first_frame: int
+    frames: Frames
+    faces: Faces
+
+
+class Follower:
+    """Faces of a stream over time: searched, tracked, shown to the casting.
+
+    The faces of a frame do not depend on how the stream is cut into batches. Memory is bounded: see
+    :class:`~trtswap.faces.spacing.SpacedDetector` and :class:`~trtswap.faces.lookahead.Lookahead`.
+
+    Args:
+        detect: finds the faces of some frames.
+        cast: is shown the tracked faces of each batch before the batch is given out.
+        smooth: landmarks are smoothed over this many frames before and after; 0 turns it off.
+        fill: a face missed in at most this many consecutive frames is put back; 0 turns it off.
+        detect_every: faces are searched in every so many-th frame, and between only where something changes.
+        stopwatch: takes the time of the stages detect, track and identify.
+    """
+
+    def __init__(
+        self, detect: Detector, cast: Casting, *, smooth: int, fill: int, detect_every: int, stopwatch: Clock
+    ) -> None:
+        # Enough searched frames for a parabola, and gaps that are as wide as those between searched frames.
+        half_window = max(smooth, 2 * detect_every) if smooth and detect_every > 1 else smooth
+        tracker = Tracker(half_window=half_window, max_gap=fill + detect_every - 1, min_lag=cast.observe_frames)
+        self._detector = SpacedDetector(detect, detect_every)
+        self._lookahead = Lookahead(tracker)
+        self._cast = cast
+        self._stopwatch = stopwatch
+
+    def push(self, frames: Frames) -> list[Followed]:
+        """Take the next batch; gives out the batches that are complete now, oldest first."""
+        with self._stopwatch.stage("detect"):
+            detected = list(self._detector.push(frames))
+        return self._track(detected, ended=False)
+
+    def flush(self) -> list[Followed]:
+        """No more frames follow: gives out the rest, oldest first."""
+        with self._stopwatch.stage("detect"):
+            detected = list(self._detector.end())
+        return self._track(detected, ended=True)
+
+    def _track(self, detected: Sequence[Detected], *, ended: bool) -> list[Followed]:
+        for batch in detected:
+            with self._stopwatch.stage("track"):
+                first, faces = self._lookahead.push(batch.frames, batch.found)
+            with self._stopwatch.stage("identify"):
+                self._cast.observe(batch.frames, faces, first)
+        with self._stopwatch.stage("track"):
+            return [Followed(*ready) for ready in self._lookahead.ready(ended=ended)]
