@@ -19,7 +19,6 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ import torch
 from measure import RESULTS, case, result, table, write
 from roofline import matrix_rate, traffic
 
-from trtswap import Pack, SwapOptions, Swapper, pipeline
+from trtswap import Pack, RuntimeOptions, Swapper
 from trtswap.backends import open_engine
 from trtswap.export.build import Weights, export_pack
 from trtswap.export.recipes import find_recipe, paste
@@ -124,7 +123,10 @@ def pipeline_rows(pack: Pack, device: torch.device, *, tiny: bool, check: Check)
     label, size = list(sizes.items())[-1]
     for batch in (2, 4) if tiny else (1, 2, 4, 8, 16, 32):
         name = f"{label}, 1 face, batch {batch}"
-        yield name, lambda n=name, b=batch: speed(pack, device, n, size=size, faces=1, frames=frames, batch=b, piece=b)
+        yield (
+            name,
+            lambda n=name, b=batch: speed(pack, device, n, size=size, faces=1, frames=frames, batch=b, face_batch=b),
+        )
     for graphs in (True, False):
         name = f"{label}, 1 face, CUDA graphs {'on' if graphs else 'off'}"
         yield (
@@ -142,13 +144,14 @@ def speed(
     faces: int,
     frames: int,
     batch: int,
-    piece: int | None = None,
+    face_batch: int | None = None,
     graphs: bool = True,
 ) -> list[dict[str, Any]]:
     """Frames per second, latency, device busy share, time by stage, and memory."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    with graphs_are(graphs), opened(pack, device, SwapOptions(batch=batch, piece=piece)) as swapper:
+    options = RuntimeOptions(batch=batch, face_batch=face_batch, cuda_graphs=graphs)
+    with Swapper(pack.path, backend="torch", device=str(device), runtime=options) as swapper:
         settings: dict[str, Any] = {"size": size, "faces": faces, "frames": frames}
         run_compute(swapper, **settings)
         runs = [run_compute(swapper, **settings) for _ in range(2)]
@@ -183,25 +186,6 @@ def device_busy_share(work: Callable[[], Run], device: torch.device) -> float | 
         total += max(0.0, end - max(start, until))
         until = max(until, end)
     return min(1.0, total / 1e6 / run.seconds)
-
-
-@contextmanager
-def graphs_are(on: bool) -> Iterator[None]:
-    """The pipeline opens its engines with or without CUDA graphs."""
-    before = pipeline._on_a_gpu
-    pipeline._on_a_gpu = lambda spec, choice: {**before(spec, choice), **({} if on else _without(before, spec, choice))}
-    try:
-        yield
-    finally:
-        pipeline._on_a_gpu = before
-
-
-def _without(before: Callable[..., dict[str, Any]], spec: Any, choice: Any) -> dict[str, Any]:
-    return {"cuda_graphs": False} if before(spec, choice) else {}
-
-
-def opened(pack: Pack, device: torch.device, options: SwapOptions) -> Swapper:
-    return Swapper(pack.path, backend="torch", device=str(device), options=options)
 
 
 def codecs() -> list[dict[str, Any]]:

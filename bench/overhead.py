@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 from measure import interleaved, result, table, write
 
-from trtswap.backends import choose
-from trtswap.canvas.pipeline import Pipeline
+from trtswap.backends.runtime import Runtime
+from trtswap.canvas.pipeline import Opened, Pipeline
 from trtswap.export.build import Weights, export_pack
 from trtswap.export.recipes import paste
 from trtswap.faces import Faces
@@ -24,7 +24,7 @@ from trtswap.options import SwapOptions
 from trtswap.pixels.color import PixelFormat
 from trtswap.pixels.frames import Frames
 from trtswap.pixels.geometry import TEMPLATES, identity_transform
-from trtswap.session.stopwatch import Clock
+from trtswap.session.stopwatch import Stopwatch
 
 BATCH = 4
 OURS = ("align", "blend", "paste")
@@ -49,11 +49,13 @@ def one_face_each(height_pixels: float, width: int, height: int) -> Faces:
     return Faces(frame, box.expand(BATCH, -1), landmarks.expand(BATCH, -1, -1), torch.ones(BATCH), frame)
 
 
-def work(pipeline: Pipeline, frames: Frames, faces: Faces, latent: torch.Tensor) -> float:
+def work(runtime: Runtime, frames: Frames, faces: Faces, latent: torch.Tensor) -> float:
     """Milliseconds of trtswap's own stages for one frame."""
-    clock = Clock()
-    pipeline.swap(frames, faces, latent, clock)
-    return sum(clock.seconds[stage] for stage in OURS) * 1e3 / BATCH
+    watch = Stopwatch()
+    pipeline = Pipeline(Opened(runtime, SwapOptions()), watch)
+    if swapped := pipeline.make(frames, faces, latent):
+        pipeline.paste(frames, swapped)
+    return sum(watch.seconds[stage] for stage in OURS) * 1e3 / BATCH
 
 
 def main() -> None:
@@ -74,12 +76,12 @@ def main() -> None:
 
 def measure(pack: Pack, repeats: int) -> list[dict[str, object]]:
     cases = [("1080p", face) for face in (100, 200, 300, 450)] + [("720p", 200), ("2160p", 200)]
-    with torch.inference_mode(), Pipeline(pack, choose("onnxruntime", "cpu"), SwapOptions()) as pipeline:
+    with torch.inference_mode(), Runtime(pack, backend="onnxruntime", device="cpu") as runtime:
         latent = torch.zeros(BATCH, pack.stages["swap"].latent)
         sides = {}
         for size, face in cases:
             frames, faces = yuv420(*SIZES[size]), one_face_each(face, *SIZES[size])
-            sides[f"{size}, face {face} px"] = lambda f=frames, a=faces: work(pipeline, f, a, latent)
+            sides[f"{size}, face {face} px"] = lambda f=frames, a=faces: work(runtime, f, a, latent)
         return interleaved(sides, repeats=repeats)
 
 

@@ -20,15 +20,16 @@ from typing import Any
 import torch
 from measure import interleaved, result, table, write
 
-from trtswap.backends import choose, open_engine
+from trtswap.backends import open_engine
 from trtswap.backends.engine import Engine
 from trtswap.calibration import CalibrationTable, calibrate, to_half, to_int8
 from trtswap.calibration.clip import choose_stills
-from trtswap.calibration.samples import Row, TappedPipeline, watch
+from trtswap.calibration.samples import Row, opened, watch
 from trtswap.errors import PrecisionError
 from trtswap.model.pack import Pack
 from trtswap.options import SwapOptions
 from trtswap.report.measuring import cpu_features
+from trtswap.session.session import detector
 
 PER_FRAME = ("detect", "swap", "parse", "restore")
 """Graphs that run for each frame of one face; an identity is made once."""
@@ -53,8 +54,8 @@ def converted(kind: str, pack: Pack, ranges: CalibrationTable, folder: Path, cli
 
 def one_frame(pack: Pack, clip: Path) -> Mapping[str, Row]:
     """What each graph of a pack is given for a frame of the clip."""
-    with torch.inference_mode(), TappedPipeline(pack, choose("onnxruntime", "cpu"), SwapOptions()) as pipeline:
-        seen = watch(pipeline, choose_stills(clip, pipeline, 1))
+    with torch.inference_mode(), opened(pack, None) as runtime:
+        seen = watch(runtime, choose_stills(clip, detector(runtime, SwapOptions()), 1))
     return {name: seen.rows[name][0] for name in PER_FRAME if name in seen.rows}
 
 
@@ -66,11 +67,11 @@ def frame(engines: Mapping[str, Engine], rows: Mapping[str, Row]) -> None:
 
 def time_packs(packs: Mapping[str, Pack], rows: Mapping[str, Row], repeats: int, threads: int) -> list[dict[str, Any]]:
     """Milliseconds a frame, all networks and each alone."""
-    with ExitStack() as opened:
+    with ExitStack() as stack:
         sides: dict[str, Callable[[], None]] = {}
         for kind, pack in packs.items():
             engines = {
-                n: opened.enter_context(
+                n: stack.enter_context(
                     open_engine(pack.stages[n], backend="onnxruntime", device="cpu", threads=threads)
                 )
                 for n in rows

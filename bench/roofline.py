@@ -30,9 +30,9 @@ def cost(spec: StageSpec, *, batch: int = 1) -> tuple[float, float]:
 
     The graph is run operator by operator on PyTorch's meta device, where tensors have shapes and no values.
     """
-    from trtswap.backends import torch as torch_backend  # noqa: PLC0415 - imports onnx
+    from trtswap.backends.torch.engine import TorchEngine  # noqa: PLC0415 - imports onnx
 
-    engine = torch_backend.TorchEngine(spec.path, device=torch.device("meta"), precision=spec.precision)
+    engine = TorchEngine(spec.path, device=torch.device("meta"), precision=spec.precision)
     flops = moved = 0.0
     plan = engine._plan
     slots: list[Any] = list(plan.slots)

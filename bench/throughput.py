@@ -20,10 +20,10 @@ import torch
 from baseline import Baseline
 from measure import case, interleaved, peak_memory_mib, result, table, write
 
-from trtswap import Pack, SwapOptions, Swapper
+from trtswap import Pack, RuntimeOptions, SwapOptions, Swapper
 from trtswap.backends.sizing import cores
 from trtswap.cli.process import bound_arenas
-from trtswap.cli.runtime import Runtime
+from trtswap.cli.runtime import Running
 from trtswap.export.build import Weights, export_pack
 from trtswap.export.recipes import find_recipe
 from trtswap.packs import find_pack
@@ -138,7 +138,7 @@ def memory(args: argparse.Namespace, pack: Pack) -> dict[str, Any]:
 
 def running(swapper: Swapper) -> dict[str, Any]:
     """What was measured."""
-    return {"pack": swapper.pack.name, "backend": swapper.choice.backend, "workers": swapper.options.workers}
+    return {"pack": swapper.pack.name, "backend": swapper.choice.backend, "workers": swapper.runtime.options.workers}
 
 
 def stage_rows(run: Run) -> list[dict[str, Any]]:
@@ -158,8 +158,9 @@ def in_turn(pack: Pack, args: argparse.Namespace, video: Path, target: Path, pre
 
 def opened(pack: Pack, args: argparse.Namespace, *, workers: int | None = None) -> Swapper:
     """As the command line opens it, where nothing else is asked for."""
-    options = SwapOptions(batch=args.batch, piece=args.piece, detect_every=args.detect_every)
-    return Runtime(str(pack.path), args.backend, "cpu", args.threads, workers or args.workers).open(options)
+    settled = RuntimeOptions(batch=args.batch, face_batch=args.face_batch, threads=args.threads)
+    running = Running(str(pack.path), args.backend, "cpu", settled, workers or args.workers)
+    return running.open(SwapOptions(detect_every=args.detect_every))
 
 
 def made(name: str, folder: Path) -> Pack:
@@ -178,7 +179,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--detector", type=Path, help="ONNX file for the baseline's FaceDetectorYN")
     parser.add_argument("--preset", default="ultrafast")
     parser.add_argument("--backend", default="auto")
-    for name in ("threads", "batch", "piece", "workers"):
+    for name in ("threads", "batch", "face-batch", "workers"):
         parser.add_argument(f"--{name}", type=int)
     parser.add_argument("--cores", type=int, default=cores())
     parser.add_argument("--detect-every", type=int, default=1)

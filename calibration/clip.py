@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trtswap.canvas.pipeline import Pipeline
 from trtswap.errors import CalibrationError, ReadError
 from trtswap.faces import Faces
 from trtswap.model.pack import sha256_of
@@ -47,7 +46,7 @@ class Still:
 
 def choose_stills(
     source: Path | str | Any,
-    pipeline: Pipeline,
+    find: Callable[[Frames], Faces],
     count: int,
     *,
     without: Sequence[float] = (),
@@ -60,7 +59,7 @@ def choose_stills(
 
     Args:
         source: a video, or uint8 RGB frames [B, H, W, 3].
-        pipeline: finds the faces.
+        find: finds the faces of frames.
         count: frames to take.
         without: times that are not to be taken.
         looked: called with the number of candidates seen so far, and of all.
@@ -72,7 +71,7 @@ def choose_stills(
     total = max(CANDIDATES * (count + len(without)), 1)
     stills, looks = list[Still](), list[Tensor]()
     for number, (frames, time) in enumerate(_candidates(source, total)):
-        faces = pipeline.detect(frames)
+        faces = find(frames)
         if len(faces) and time not in without:
             stills.append(Still(frames, faces, time))
             looks.append(_look(frames, faces))

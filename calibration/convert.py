@@ -1,8 +1,7 @@
 """From an FP32 pack and its calibration table to a pack in lower precision, compared before it is written."""
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -11,7 +10,6 @@ import onnx
 import torch
 from onnx import ModelProto
 
-from trtswap.backends import choose
 from trtswap.calibration.clip import Still, choose_stills
 from trtswap.calibration.gate import answers_of, compare_frames, not_finite, refuse
 from trtswap.calibration.half import half_graph
@@ -19,7 +17,7 @@ from trtswap.calibration.islands import FloatGraph, find_islands, ruled
 from trtswap.calibration.prepared import prepared
 from trtswap.calibration.quantise import quantised_graph
 from trtswap.calibration.rounding import rounding_graph
-from trtswap.calibration.samples import PICTURES, Seen, TappedPipeline, adversarial, generated, watch
+from trtswap.calibration.samples import PICTURES, Seen, adversarial, generated, opened, watch
 from trtswap.calibration.table import CalibrationTable, TensorRange
 from trtswap.export.arithmetic import full_precision_share, multiply_adds, sizes_of
 from trtswap.export.closeness import Tolerance, figures_of
@@ -27,6 +25,7 @@ from trtswap.export.graph import checked
 from trtswap.export.writer import PackWriter
 from trtswap.model.pack import Pack, StageSpec
 from trtswap.options import SwapOptions
+from trtswap.session.session import detector
 
 GATE_SEED = 1
 HELD_OUT = 2
@@ -180,16 +179,9 @@ def _held(
         rows = {name: generated(stage) for name, stage in pack.stages.items()}
         answers = {name: answers_of(stage.path, rows[name], threads=threads) for name, stage in pack.stages.items()}
         return Held(Seen(rows, answers, []), [], adversaries)
-    with _watched(pack, threads) as pipeline:
-        stills = choose_stills(clip, pipeline, frames, without=table.times)
-        return Held(watch(pipeline, stills), stills, adversaries)
-
-
-@contextmanager
-def _watched(pack: Pack, threads: int | None) -> Iterator[TappedPipeline]:
-    here = choose("onnxruntime", "cpu")
-    with torch.inference_mode(), TappedPipeline(pack, here, SwapOptions(), threads=threads) as pipeline:
-        yield pipeline
+    with torch.inference_mode(), opened(pack, threads) as runtime:
+        stills = choose_stills(clip, detector(runtime, SwapOptions()), frames, without=table.times)
+        return Held(watch(runtime, stills), stills, adversaries)
 
 
 @dataclass(frozen=True)
@@ -224,8 +216,8 @@ class _Judge:
         Raises:
             PrecisionError: they miss the tolerance.
         """
-        with _watched(twin, self.threads) as pipeline:
-            frames = watch(pipeline, self.held.stills).frames
+        with torch.inference_mode(), opened(twin, self.threads) as runtime:
+            frames = watch(runtime, self.held.stills).frames
         found = compare_frames(self.held.stills, self.held.seen.frames, frames)
         refuse("the finished frame", self.precision, list(found.failures(self.tolerance)))
         return found.rounded()

@@ -7,15 +7,15 @@ from typing import Any
 
 import torch
 
-from trtswap.backends import choose
 from trtswap.calibration.clip import choose_stills, clip_hash
 from trtswap.calibration.prepared import prepared
 from trtswap.calibration.ranges import Extent, extents
-from trtswap.calibration.samples import PICTURES, Row, TappedPipeline, adversarial, generated, watch
+from trtswap.calibration.samples import PICTURES, Row, adversarial, generated, opened, watch
 from trtswap.calibration.table import CalibrationTable, TensorRange, pack_hash
 from trtswap.errors import InputError
 from trtswap.model.pack import Pack, StageSpec
 from trtswap.options import SwapOptions
+from trtswap.session.session import detector
 
 FRAMES = 8
 RANGE_SEED = 0  # of adversarial inputs that ranges are measured on; the gate has another
@@ -53,12 +53,10 @@ def calibrate(
         raise InputError(
             f"frames is {frames}, adversaries {adversaries}; expected 1 or more, and 0 to {len(PICTURES)}."
         )
-    with (
-        torch.inference_mode(),
-        TappedPipeline(pack, choose("onnxruntime", "cpu"), SwapOptions(), threads=threads) as pipeline,
-    ):
-        stills = choose_stills(source, pipeline, frames, looked=partial(report, "frames"))
-        rows = watch(pipeline, stills).rows
+    with torch.inference_mode(), opened(pack, threads) as runtime:
+        find = detector(runtime, SwapOptions())
+        stills = choose_stills(source, find, frames, looked=partial(report, "frames"))
+        rows = watch(runtime, stills).rows
     stages = {}
     for name, stage in pack.stages.items():
         rare = [*adversarial(stage, seed=RANGE_SEED, count=adversaries).values(), *generated(stage)]

@@ -2,20 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trtswap.backends.engine import Engine, TensorSpec
+from trtswap.backends.runtime import Runtime
 from trtswap.calibration.clip import Still
-from trtswap.canvas.pipeline import Pipeline
+from trtswap.canvas.pipeline import Opened, Pipeline
 from trtswap.export.build import DETECT_SIDES, example_inputs
-from trtswap.model.pack import StageSpec
-from trtswap.session.stopwatch import Clock
+from trtswap.faces.identity import Identifier
+from trtswap.model.pack import Pack, StageSpec
+from trtswap.options import RuntimeOptions, SwapOptions
+from trtswap.session.observers import Observer
+from trtswap.session.session import detector
+from trtswap.session.stopwatch import Stopwatch
 
 Row = Mapping[str, NDArray[Any]]
 """Inputs or outputs of a graph by name, one row of a batch."""
@@ -24,60 +27,17 @@ PICTURES = ("black", "white", "noise", "saturated", "stripes")
 LATENTS = ("zero", "one-hot", "uniform", "alternating", "random")
 
 
-class Tap:
-    """An engine that keeps what it was given and what it gave."""
+class Tap(Observer):
+    """Keeps what graphs are given and what they give, row by row, by stage."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self.rows: list[Row] = []
-        self.answers: list[Row] = []
+    def __init__(self) -> None:
+        self.rows: dict[str, list[Row]] = {}
+        self.answers: dict[str, list[Row]] = {}
 
-    @property
-    def backend(self) -> str:
-        return self._engine.backend
-
-    @property
-    def precision(self) -> str:
-        return self._engine.precision
-
-    @property
-    def device(self) -> torch.device:
-        return self._engine.device
-
-    @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        return self._engine.inputs
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        return self._engine.outputs
-
-    def __call__(self, **tensors: Tensor) -> dict[str, Tensor]:
-        outputs = self._engine(**tensors)
-        for kept, values in ((self.rows, tensors), (self.answers, outputs)):
+    def ran(self, stage: str, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]) -> None:
+        for kept, values in ((self.rows, inputs), (self.answers, outputs)):
             for i in range(min(map(len, values.values()))):
-                kept.append({name: t[i : i + 1].cpu().numpy().copy() for name, t in values.items()})
-        return outputs
-
-    def close(self) -> None:
-        self._engine.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-class TappedPipeline(Pipeline):
-    """The pipeline of a pack, which keeps what each of its graphs was given and gave."""
-
-    def _build_stages(self) -> None:
-        self.taps = {name: Tap(engine) for name, engine in self.engines.items()}
-        self.engines = dict(self.taps)
-        super()._build_stages()
+                kept.setdefault(stage, []).append({n: t[i : i + 1].cpu().numpy().copy() for n, t in values.items()})
 
 
 @dataclass(frozen=True)
@@ -95,34 +55,40 @@ class Seen:
     frames: list[NDArray[Any]]
 
 
-def watch(pipeline: TappedPipeline, stills: Sequence[Still]) -> Seen:
+def opened(pack: Pack, threads: int | None) -> Runtime:
+    """A pack on the CPU, in the precision of its graphs."""
+    return Runtime(pack, backend="onnxruntime", device="cpu", options=RuntimeOptions(threads=threads))
+
+
+def watch(runtime: Runtime, stills: Sequence[Still]) -> Seen:
     """Find and swap the faces of frames, and keep what every graph was given and gave on the way."""
-    latents = identities(pipeline, stills)
-    for tap in pipeline.taps.values():
-        tap.rows.clear()
-        tap.answers.clear()
+    tap, options = Tap(), SwapOptions()
+    find, identify = detector(runtime, options, [tap.ran]), Identifier(runtime.stage("identify", [tap.ran]))
+    pipeline = Pipeline(Opened(runtime, options, [tap.ran]), Stopwatch())
     frames = []
-    for still, latent in zip(stills, latents, strict=True):
+    for still, latent in zip(stills, identities(runtime, stills), strict=True):
         fresh = still.fresh()
-        faces = pipeline.detect(fresh)
-        pipeline.identify(fresh, faces)
-        pipeline.swap(fresh, faces, latent.expand(len(faces), -1), Clock())
+        faces = find(fresh)
+        identify(fresh, faces)
+        if swapped := pipeline.make(fresh, faces, latent.expand(len(faces), -1)):
+            pipeline.paste(fresh, swapped)
         frames.append(fresh.rgb(0).numpy())
-    taps = pipeline.taps
-    return Seen({n: list(t.rows) for n, t in taps.items()}, {n: list(t.answers) for n, t in taps.items()}, frames)
+    names = runtime.engines
+    return Seen({n: tap.rows.get(n, []) for n in names}, {n: tap.answers.get(n, []) for n in names}, frames)
 
 
-def identities(pipeline: Pipeline, stills: Sequence[Still]) -> Tensor:
+def identities(runtime: Runtime, stills: Sequence[Still]) -> Tensor:
     """Whom the faces of each frame are given: float32 [frames, D], unit length; the same on every call.
 
     Every other frame gets the face of another frame, the rest random latents: a clip often shows one person, and will
     be swapped with anybody's face.
     """
-    own = torch.cat([pipeline.identify(still.frames, still.faces)[:1] for still in stills]).cpu()
+    identify = Identifier(runtime.stage("identify"))
+    own = torch.cat([identify(still.frames, still.faces)[:1] for still in stills]).cpu()
     others = own.roll(len(own) // 2, 0)
     random = F.normalize(torch.randn(own.shape, generator=torch.Generator().manual_seed(0)))
     odd = torch.arange(len(own)) % 2 == 1
-    return torch.where(odd[:, None], random, others).to(pipeline.device)
+    return torch.where(odd[:, None], random, others).to(runtime.device)
 
 
 def generated(stage: StageSpec) -> list[Row]:

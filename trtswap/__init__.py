@@ -22,14 +22,16 @@ from trtswap.errors import (
     VideoError,
     WriteError,
 )
-from trtswap.options import SwapOptions
+from trtswap.options import RuntimeOptions, SwapOptions
 
 if TYPE_CHECKING:
+    from trtswap.backends.runtime import Runtime
     from trtswap.faces import Faces
     from trtswap.faces.identity import Identity
     from trtswap.model.pack import Pack
     from trtswap.pixels.frames import Frames
     from trtswap.session.observers import Observer
+    from trtswap.session.session import Session
     from trtswap.swapper import Swapper, SwapResult
 
 __all__ = [
@@ -49,6 +51,9 @@ __all__ = [
     "PlanError",
     "PrecisionError",
     "ReadError",
+    "Runtime",
+    "RuntimeOptions",
+    "Session",
     "SourceError",
     "SwapOptions",
     "SwapResult",
@@ -68,6 +73,8 @@ _LAZY = {
     "Identity": "trtswap.faces.identity",
     "Observer": "trtswap.session.observers",
     "Pack": "trtswap.model.pack",
+    "Runtime": "trtswap.backends.runtime",
+    "Session": "trtswap.session.session",
     "SwapResult": "trtswap.swapper",
     "Swapper": "trtswap.swapper",
 }

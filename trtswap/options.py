@@ -1,14 +1,46 @@
-"""Choices that a swap leaves to its user."""
+"""Choices that a swap leaves to its user: what is settled when engines are opened, and what each request brings."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from trtswap.errors import InputError
+
+Limits = Sequence[tuple[str, float, float | None]]
+"""Name, lowest and highest value of numbers; None for no highest. A value of None leaves the choice to trtswap."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuntimeOptions:
+    """What is settled when a pack's engines are opened.
+
+    Attributes:
+        restore: open the pack's restorer, if it has one; without it no request can restore.
+        batch: frames that are read and searched at once; chosen from the free memory where None.
+        face_batch: faces that go through the networks at once; chosen from the free memory and the engines where None.
+        workers: batches of a stream whose faces are made at the same time, each by networks on its share of the CPU's
+            threads. Two are faster than one, because nothing waits for the slower of two threads, but a single picture
+            then has only its share: leave it at 1 for pictures that come one at a time. With ONNX Runtime and OpenVINO
+            on a CPU alone; 1 elsewhere. The frames are the same, but for OpenVINO's last bit, which depends on the
+            threads of a call.
+        threads: CPU threads of the networks, all workers' together; the backend's default where None.
+        cuda_graphs: on a GPU, record each network's work when it is opened and play it back, which spares launches.
+    """
+
+    restore: bool = True
+    batch: int | None = None
+    face_batch: int | None = None
+    workers: int = 1
+    threads: int | None = None
+    cuda_graphs: bool = True
+
+    def __post_init__(self) -> None:
+        _check(self, (("batch", 1, None), ("face_batch", 1, None), ("workers", 1, None), ("threads", 1, None)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class SwapOptions:
-    """How faces are found, swapped and put back. The defaults suit most videos.
+    """How the faces of one request are found, swapped and put back. The defaults suit most videos.
 
     Attributes:
         faces: ``all`` faces of a frame get the identity, or only the ``largest``; with pairs of references
@@ -19,18 +51,10 @@ class SwapOptions:
         smooth: landmarks are smoothed over this many frames before and after; 0 turns it off.
         fill: a face missed in at most this many consecutive frames is put back; 0 turns it off.
         mouth: keep what the original shows between its lips.
-        restore: run the pack's restorer, if it has one.
-        restore_weight: share of the restored picture, 0..1; the pack's where None.
+        restore_weight: share of the restored picture, 0..1; the pack's where None. 0 leaves the restorer out.
         feather: softness of the edges, standard deviation as a share of the canvas's side.
         detect_every: faces are searched in every so many-th frame, and between two of these only where somebody came,
             went or moved far; elsewhere they are tracked. 1 searches every frame.
-        batch: frames that are read and searched at once; chosen from the free memory where None.
-        piece: faces that go through the networks at once; chosen from the free memory where None.
-        workers: batches of a video whose faces are made at the same time, each by networks on its share of the CPU's
-            threads. Two are faster than one, because nothing waits for the slower of two threads, but a single picture
-            then has only its share: leave it at 1 for pictures that come one at a time. With ONNX Runtime and OpenVINO
-            on a CPU alone; 1 elsewhere. The frames are the same, but for OpenVINO's last bit, which depends on the
-            threads of a call.
     """
 
     faces: Literal["all", "largest"] = "all"
@@ -40,30 +64,30 @@ class SwapOptions:
     smooth: int = 4
     fill: int = 5
     mouth: bool = True
-    restore: bool = True
     restore_weight: float | None = None
     feather: float = 0.02
     detect_every: int = 1
-    batch: int | None = None
-    piece: int | None = None
-    workers: int = 1
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("detect_threshold", 0, 1),
-            ("max_faces", 1, None),
-            ("similarity", -1, 1),
-            ("smooth", 0, 100),
-            ("fill", 0, 100),
-            ("restore_weight", 0, 1),
-            ("feather", 0, 0.25),
-            ("detect_every", 1, 100),
-            ("batch", 1, None),
-            ("piece", 1, None),
-            ("workers", 1, None),
-        ):
-            value = getattr(self, name)
-            if value is not None and not (low <= value and (high is None or value <= high)):
-                raise InputError(f"{name} is {value}, expected {low} to {'any number' if high is None else high}.")
+        _check(
+            self,
+            (
+                ("detect_threshold", 0, 1),
+                ("max_faces", 1, None),
+                ("similarity", -1, 1),
+                ("smooth", 0, 100),
+                ("fill", 0, 100),
+                ("restore_weight", 0, 1),
+                ("feather", 0, 0.25),
+                ("detect_every", 1, 100),
+            ),
+        )
         if self.faces not in ("all", "largest"):
             raise InputError(f"faces is {self.faces!r}, expected 'all' or 'largest'.")
+
+
+def _check(options: Any, limits: Limits) -> None:
+    for name, low, high in limits:
+        value = getattr(options, name)
+        if value is not None and not (low <= value and (high is None or value <= high)):
+            raise InputError(f"{name} is {value}, expected {low} to {'any number' if high is None else high}.")

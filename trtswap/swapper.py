@@ -9,29 +9,27 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from trtswap.backends import choose
+from trtswap.backends import Choice
 from trtswap.backends.engine import Engine
-from trtswap.canvas.pipeline import Pipeline
+from trtswap.backends.runtime import Runtime
 from trtswap.errors import InputError, SourceError
 from trtswap.faces import Faces
-from trtswap.faces.cast import ByReference, Casting, OneForAll, Who
-from trtswap.faces.identity import Identity, average
+from trtswap.faces.cast import Who
+from trtswap.faces.identity import Identifier, Identity, average
 from trtswap.faces.largest import largest
 from trtswap.model.pack import Pack
-from trtswap.options import SwapOptions
-from trtswap.packs import find_pack
+from trtswap.options import RuntimeOptions, SwapOptions
 from trtswap.pixels.frames import Frames
 from trtswap.session.observers import Observer
-from trtswap.session.roles import VideoSwap, tracked
-from trtswap.session.stopwatch import Clock, Span
+from trtswap.session.session import Session, detector
+from trtswap.session.stopwatch import Span, Stopwatch
+from trtswap.session.video import run_video
 from trtswap.video.images import frames_from_rgb, read_image
 from trtswap.video.info import VideoInfo
 from trtswap.video.opening import open_reader
 from trtswap.video.reader import Loss, Reader
 from trtswap.video.writer import VideoWriter
 
-# Detection alone casts nobody.
-NOBODY = OneForAll(Identity(torch.zeros(0)))
 # Source pictures are often close-ups; a face that fills the picture is found in a smaller copy of it. Shares of the
 # size that the pack's detector searches: engines are built for no more.
 SOURCE_SHARES = (1.0, 0.5, 0.25)
@@ -65,15 +63,17 @@ class Swapper:
         pack: the name of an installed pack, a pack's folder, or a loaded pack.
         backend: ``auto``, ``onnxruntime``, ``openvino``, ``torch`` or ``tensorrt``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        threads: CPU threads of the networks, all workers' together; the backend's default where None.
-        options: see :class:`~trtswap.options.SwapOptions`.
+        threads: short for ``RuntimeOptions(threads=...)``.
+        options: of all requests that bring none of their own; see :class:`~trtswap.options.SwapOptions`.
+        runtime: what is settled when engines are opened; or an opened runtime, which decides pack, backend and device,
+            may be shared by several Swappers, and stays the caller's.
 
     Raises:
         InputError: an option that this backend or device does not take.
         PackError: no such pack, or a broken one.
         BackendError: the backend or device is not available here.
 
-    Use it as a context manager, from one thread at a time.
+    Use it as a context manager, from one thread at a time; threads take a Swapper each that share a runtime.
     """
 
     def __init__(
@@ -84,21 +84,31 @@ class Swapper:
         device: str = "auto",
         threads: int | None = None,
         options: SwapOptions | None = None,
-    ):
-        self.pack = pack if isinstance(pack, Pack) else Pack.load(find_pack(pack))
+        runtime: RuntimeOptions | Runtime | None = None,
+    ) -> None:
         self.options = options or SwapOptions()
-        self.choice = choose(backend, device, graphs=tuple(self.pack.stages.values()))
-        self._pipeline = Pipeline(self.pack, self.choice, self.options, threads=threads)
+        self._owned = not isinstance(runtime, Runtime)
+        if isinstance(runtime, Runtime):
+            self.runtime = runtime
+            return
+        chosen = runtime or RuntimeOptions()
+        if threads is not None:
+            chosen = replace(chosen, threads=threads)
+        self.runtime = Runtime(pack, backend=backend, device=device, options=chosen)
 
     @property
-    def pipeline(self) -> Pipeline:
-        """The opened stages, for benchmarks and embedding; they stay the Swapper's own."""
-        return self._pipeline
+    def pack(self) -> Pack:
+        return self.runtime.pack
+
+    @property
+    def choice(self) -> Choice:
+        """Backend and device that run, and why."""
+        return self.runtime.choice
 
     @property
     def engines(self) -> Mapping[str, Engine]:
-        """The open engines by stage; they stay the Swapper's own."""
-        return self._pipeline.engines
+        """The open engines by stage; they stay the runtime's."""
+        return self.runtime.engines
 
     def identity(self, *images: Any, pick: str | int = "only") -> Identity:
         """One identity from one or several pictures of the same person.
@@ -120,50 +130,75 @@ class Swapper:
     def _latent(self, image: Any, name: str, pick: str | int) -> Tensor:
         rgb = read_image(image) if isinstance(image, str | Path) else torch.as_tensor(image)
         frames = frames_from_rgb(rgb[None]).to(self.choice.device)
-        whole = self.pack.stages["detect"].size
-        found = (self._pipeline.detect(frames, size=round(whole * share)) for share in SOURCE_SHARES)
+        find = detector(self.runtime, self.options)
+        found = (find(frames, size=round(find.size * share)) for share in SOURCE_SHARES)
         faces = next((f for f in found if len(f)), Faces.none())
-        return self._pipeline.identify(frames, _pick(faces, name, pick))
+        return Identifier(self.runtime.stage("identify"))(frames, _pick(faces, name, pick))
+
+    def session(
+        self,
+        who: Who | None,
+        *,
+        options: SwapOptions | None = None,
+        observers: Sequence[Observer] = (),
+    ) -> Session:
+        """A stream of frames of its own, for live video and for whoever decodes by himself.
+
+        Args:
+            who: an identity for all faces, or pairs of (reference, source); None only follows faces.
+            options: of this stream; the Swapper's where None.
+            observers: are told what happens.
+
+        Raises:
+            InputError: an identity is of another pack, or ``who`` is empty.
+        """
+        return Session(self.runtime, who, options or self.options, observers=observers)
 
     def detect(self, frames: Any) -> Faces:
         """Faces in uint8 RGB pictures [B, H, W, 3] (torch, NumPy or any DLPack or CUDA-array object)."""
-        return self._pipeline.detect(frames_from_rgb(frames).to(self.choice.device))
+        return detector(self.runtime, self.options)(frames_from_rgb(frames).to(self.choice.device))
 
-    def swap(self, frames: Any, who: Who) -> Any:
+    def swap(self, frames: Any, who: Who, *, options: SwapOptions | None = None) -> Any:
         """Swap faces in a batch of unrelated pictures (no tracking, no smoothing).
 
         Args:
             frames: uint8 RGB [B, H, W, 3]: torch, NumPy, or any DLPack or CUDA-array object. Not modified.
             who: an identity for all faces, or pairs of (reference, source).
+            options: of this request; the Swapper's where None.
 
         Returns:
             Swapped pictures: a NumPy array for a NumPy array, else a torch tensor on the engine's device.
         """
-        casting = self._casting(who)
-        batch = frames_from_rgb(frames, copy=True).to(self.choice.device)
-        faces = self._pipeline.detect(batch)
-        faces = replace(faces, track=torch.arange(len(faces)))
-        casting.observe(batch, faces, 0)
-        self._swap_batch(batch, faces, casting, Clock())
+        batch = frames_from_rgb(frames, copy=True)
+        if len(batch):
+            with Session(self.runtime, who, options or self.options, related=False) as session:
+                (batch,) = [*session.push(batch), *session.flush()]
         out = torch.stack(batch.planes, -1)
         return out.cpu().numpy() if type(frames).__module__ == "numpy" else out
 
     def detect_video(
-        self, source: Path | str | Reader, *, start: float | None = None, end: float | None = None
+        self,
+        source: Path | str | Reader,
+        *,
+        start: float | None = None,
+        end: float | None = None,
+        options: SwapOptions | None = None,
     ) -> Iterator[tuple[Frames, Faces]]:
         """Tracked faces of a video: batches of frames, each with its faces, in order.
 
         Args:
             source: a video, or an open reader, which afterwards knows what was lost; it is not closed.
             start, end: seconds of the source to take; an open reader has its own.
+            options: of this request; the Swapper's where None.
         """
         if isinstance(source, Path | str):
-            with open_reader(source, batch=self.options.batch, start=start, end=end) as reader:
-                yield from self.detect_video(reader)
+            with open_reader(source, batch=self.runtime.options.batch, start=start, end=end) as reader:
+                yield from self.detect_video(reader, options=options)
             return
-        batches = (frames.to(self.choice.device) for frames in source)
-        for _, frames, faces in tracked(batches, self._pipeline, self.options, NOBODY, Clock()):
-            yield frames, faces
+        session = self.session(None, options=options)
+        for frames in source:
+            yield from ((batch.frames, batch.faces) for batch in session.follow(frames))
+        yield from ((batch.frames, batch.faces) for batch in session.follow_rest())
 
     def swap_video(
         self,
@@ -173,11 +208,17 @@ class Swapper:
         *,
         start: float | None = None,
         end: float | None = None,
+        options: SwapOptions | None = None,
         observers: Sequence[Observer] = (),
         profile: bool = False,
         pipelined: bool = True,
         reader: str = "pyav",
-        **writing: Any,
+        codec: str = "auto",
+        crf: float = 18,
+        preset: str = "medium",
+        encoder_options: Mapping[str, str] | None = None,
+        copy_streams: bool = True,
+        overwrite: bool = False,
     ) -> SwapResult:
         """Swap faces in a video; sound, subtitles, timing and metadata are carried over.
 
@@ -185,65 +226,44 @@ class Swapper:
             source, target: the video and the file to write; they differ.
             who: an identity for all faces, or pairs of (reference, source).
             start, end: seconds of the source to take.
+            options: of this request; the Swapper's where None.
             observers: are shown each batch before and after it is changed.
             profile: on a GPU, wait for it at the end of each stage, so that ``seconds`` tells what each took;
                 without it, only what the host waited for.
-            pipelined: decode, detect, swap, paste and encode at the same time on different batches, a thread each (on
-                a GPU a stream each); without it one after the other. The frames are the same.
+            pipelined: see :func:`~trtswap.session.video.run_video`. The frames are the same.
             reader: who decodes, one of :data:`~trtswap.video.opening.READERS`.
-            writing: passed to :class:`~trtswap.video.writer.VideoWriter`: ``codec``, ``crf``, ``preset``,
-                ``options``, ``copy_streams``, ``overwrite``.
+            codec, crf, preset, encoder_options, copy_streams, overwrite: see
+                :class:`~trtswap.video.writer.VideoWriter`.
 
         Raises:
             ReadError, WriteError: see there. Nothing is left under the target's name after an error.
         """
-        clock = Clock(
-            synchronise=self.choice.device if profile else None, listeners=[observer.stage for observer in observers]
-        )
+        device = self.choice.device
+        watch = Stopwatch(synchronise=device if profile else None, listeners=[observer.stage for observer in observers])
+        batch = self.runtime.options.batch
         with (
-            open_reader(
-                source, reader=reader, batch=self.options.batch, start=start, end=end, device=self.choice.device
-            ) as frames,
-            VideoWriter(target, frames.info, source=Path(source), start=start, end=end, **writing) as writer,
-        ):
-            work = VideoSwap(self._pipeline, self.options, self._casting(who), clock, observers, pipelined=pipelined)
+            open_reader(source, reader=reader, batch=batch, start=start, end=end, device=device) as frames,
+            VideoWriter(
+                target, frames.info, source=Path(source), start=start, end=end, codec=codec, crf=crf, preset=preset,
+                options=encoder_options, copy_streams=copy_streams, overwrite=overwrite,
+            ) as writer,
+            Session(self.runtime, who, options or self.options, observers=observers, stopwatch=watch) as session,
+        ):  # fmt: skip
             for observer in observers:
                 observer.begin(frames.info, expected_frames(frames.info, start, end))
-            work.run(work.roles(frames, writer))
-            with clock.stage("encode"):
+            run_video(session, frames, writer, pipelined=pipelined)
+            with watch.stage("encode"):
                 writer.close()
             warnings = (*frames.warnings, *damage(frames), *writer.warnings)
-        counts = work.faces_per_frame
+        counts = session.faces_per_frame
         if not any(counts):
             warnings += (f"No face was found in {source}; the target is a copy.",)
-        return SwapResult(len(counts), tuple(counts), clock.seconds, warnings, frames.loss, tuple(clock.spans))
-
-    def _casting(self, who: Who) -> Casting:
-        """Check identities against the pack, and say how they are given to faces."""
-        for identity in [who] if isinstance(who, Identity) else [i for pair in who for i in pair]:
-            if identity.latent.numel() != (expected := self.pack.stages["identify"].latent):
-                raise InputError(
-                    f"an identity has a latent of {identity.latent.numel()} numbers; pack {self.pack.name} works with "
-                    f"{expected}. Make it with identity() of this Swapper."
-                )
-        if isinstance(who, Identity):
-            return OneForAll(who)
-        if not who:
-            raise InputError("who is an empty list; expected an Identity or pairs of (reference, source).")
-        threshold = self.options.similarity
-        if threshold is None:
-            threshold = self.pack.stages["identify"].threshold
-        return ByReference(self._pipeline.identify, who, threshold)
-
-    def _swap_batch(self, frames: Frames, faces: Faces, casting: Casting, clock: Clock) -> Faces:
-        """Swap in place; gives back the faces that were swapped."""
-        faces, latents = casting.assign(largest(faces) if self.options.faces == "largest" else faces, 0)
-        self._pipeline.swap(frames, faces, latents, clock)
-        return faces
+        return SwapResult(len(counts), tuple(counts), watch.seconds, warnings, frames.loss, tuple(watch.spans))
 
     def close(self) -> None:
-        """Release the engines; may be called twice."""
-        self._pipeline.close()
+        """Release the engines, unless the runtime is the caller's; may be called twice."""
+        if self._owned:
+            self.runtime.close()
 
     def __enter__(self) -> Self:
         return self

@@ -33,7 +33,7 @@ from .judge import WEIGHTS, Judge
 WITHOUT = {
     "ours": SwapOptions(),
     "without mouth blending": SwapOptions(mouth=False),
-    "without restoring": SwapOptions(restore=False),
+    "without restoring": SwapOptions(restore_weight=0.0),
     "without soft mask": SwapOptions(feather=0.0),
 }
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from trtswap import Faces, Frames, Observer, SwapOptions, Swapper
-from trtswap.canvas.pipeline import Pipeline
+from trtswap import Faces, Frames, Observer, Runtime, RuntimeOptions, SwapOptions, Swapper
 from trtswap.canvas.swap import patch_boxes
 from trtswap.model.pack import Pack
 from trtswap.pixels.geometry import align, compose, invert
+from trtswap.session.session import detector
 from trtswap.video.reader import VideoReader
 
 FRAMES = 138
@@ -108,15 +108,14 @@ def pasted_box(pack: Pack, faces: Faces) -> tuple[int, int, int, int]:
 
 
 def test_every_batch_size_finds_every_face(data: Path, identity_pack: Path) -> None:
-    from trtswap.backends import choose
-
     found: dict[int, Faces] = {}
-    with Pipeline(Pack.load(identity_pack), choose("onnxruntime", "cpu"), SwapOptions()) as pipeline:
+    with Runtime(identity_pack, backend="onnxruntime", device="cpu") as runtime:
+        find = detector(runtime, SwapOptions())
         for batch in (1, 4, 16, 64):
             parts, first = [], 0
             with VideoReader(data / "presenter.mp4", batch_size=batch) as reader:
                 for frames in reader:
-                    faces = pipeline.detect(frames)
+                    faces = find(frames)
                     parts.append(Faces(faces.frame_index + first, *list(vars(faces).values())[1:]))
                     first += len(frames)
             assert first == FRAMES
@@ -129,13 +128,19 @@ def test_every_batch_size_finds_every_face(data: Path, identity_pack: Path) -> N
 
 def test_the_result_does_not_depend_on_the_batch(data: Path, paste_pack: Path, tmp_path: Path) -> None:
     planes = []
-    for batch, piece in ((5, 1), (16, 4)):
+    for batch, face_batch in ((5, 1), (16, 4)):
         target = tmp_path / f"{batch}.mkv"
-        options = SwapOptions(batch=batch, piece=piece)
-        with Swapper(paste_pack, backend="onnxruntime", device="cpu", options=options) as swapper:
+        settled = RuntimeOptions(batch=batch, face_batch=face_batch)
+        with Swapper(paste_pack, backend="onnxruntime", device="cpu", runtime=settled) as swapper:
             who = swapper.identity(data / "astronaut.png")
             swapper.swap_video(
-                data / "presenter.mp4", target, who, end=0.88, codec="libx264", preset="ultrafast", options={"qp": "0"}
+                data / "presenter.mp4",
+                target,
+                who,
+                end=0.88,
+                codec="libx264",
+                preset="ultrafast",
+                encoder_options={"qp": "0"},
             )
         planes.append(list(decoded(target)))
     assert len(planes[0]) == 22

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from trtswap import Faces, Frames, Identity, InputError, Observer, SourceError, SwapOptions, Swapper
+from trtswap import Faces, Frames, Identity, InputError, Observer, RuntimeOptions, SourceError, SwapOptions, Swapper
 from trtswap.faces.largest import largest
 from trtswap.video.images import read_image
 
@@ -162,9 +162,12 @@ def test_an_identity_of_another_pack_is_refused(swapper: Swapper, presenter: tor
 
 
 def test_options_are_checked() -> None:
-    for bad in ({"faces": "some"}, {"restore_weight": 1.5}, {"smooth": -1}, {"batch": 0}, {"similarity": 2}):
+    for bad in ({"faces": "some"}, {"restore_weight": 1.5}, {"smooth": -1}, {"similarity": 2}):
         with pytest.raises(InputError, match=next(iter(bad))):
             SwapOptions(**bad)  # type: ignore[arg-type]
+    for wrong in ({"batch": 0}, {"face_batch": 0}, {"workers": 0}, {"threads": 0}):
+        with pytest.raises(InputError, match=next(iter(wrong))):
+            RuntimeOptions(**wrong)
 
 
 def test_an_observer_can_stop_a_swap(swapper: Swapper, data: Path, tmp_path: Path) -> None:

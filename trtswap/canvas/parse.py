@@ -1,15 +1,17 @@
 """Stage 6: which pixel of the original face is what, and the soft masks that follow from it."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from kornia.filters import gaussian_blur2d
 from torch import Tensor
 
-from trtswap.backends.batching import run_in_pieces
-from trtswap.backends.engine import Engine
-from trtswap.model.pack import StageSpec
+from trtswap.backends.runtime import Stage
+
+if TYPE_CHECKING:
+    from trtswap.canvas.batch import FaceBatch
 
 # Class numbers of CelebAMask-HQ in the order of the BiSeNet checkpoints.
 CLASSES = ("background", "skin", "left brow", "right brow", "left eye", "right eye", "glasses", "left ear",
@@ -41,24 +43,24 @@ class Parser:
     """Labels canvases with a pack's parse graph and turns labels into masks.
 
     Args:
-        engine: the parse graph, opened.
-        spec: its entry in the pack: the size it works in.
-        piece: faces that run through the network at once.
+        stage: the parse graph.
         feather: standard deviation of the masks' soft edges, as a share of the canvas's side (crop pixels,
             so that the look does not change with the size of the face in the frame).
     """
 
-    def __init__(self, engine: Engine, spec: StageSpec, *, piece: int, feather: float):
-        self.engine = engine
-        self.spec = spec
-        self.piece = piece
+    def __init__(self, stage: Stage, *, feather: float) -> None:
+        self.stage = stage
         self.feather = feather
+
+    def __call__(self, batch: "FaceBatch") -> None:
+        batch.labels = self.labels(batch.canvas)
 
     def labels(self, canvas: Tensor) -> Tensor:
         """uint8 [N, P, P], one of ``CLASSES`` for each pixel, of original canvases float32 [N, 3, C, C]."""
-        if canvas.shape[-1] != self.spec.size:
-            canvas = F.interpolate(canvas, (self.spec.size,) * 2, mode="bilinear", antialias=True)
-        return run_in_pieces(self.engine, "labels", self.piece, faces=canvas.clamp(0, 1))
+        size = self.stage.spec.size
+        if canvas.shape[-1] != size:
+            canvas = F.interpolate(canvas, (size, size), mode="bilinear", antialias=True)
+        return self.stage.rows(faces=canvas.clamp(0, 1))
 
     def masks(self, labels: Tensor, size: int) -> Masks:
         """Soft masks on a canvas of another size, from labels uint8 [N, P, P]."""

@@ -1,16 +1,18 @@
 """Stages 5 and 7: another identity on aligned crops, carried over into the canvas."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from trtswap.backends.batching import run_in_pieces
-from trtswap.backends.engine import Engine
-from trtswap.model.pack import StageSpec
+from trtswap.backends.runtime import Stage
 from trtswap.pixels.frames import Box
 from trtswap.pixels.geometry import invert, transform_points
 from trtswap.pixels.warp import started, warp
+
+if TYPE_CHECKING:
+    from trtswap.canvas.batch import FaceBatch
 
 # Width of the ramp at the border of the swap crop, as a share of its side: it hides the edge of the square
 # and leaves the face alone, which fills about the middle 70 % of every template.
@@ -41,20 +43,19 @@ class FaceSwapper:
     """Puts an identity on aligned crops.
 
     Args:
-        engine: the swap graph, opened.
-        spec: its entry in the pack: crop size and templates.
-        piece: faces that run through the network at once.
+        stage: the swap graph.
     """
 
-    def __init__(self, engine: Engine, spec: StageSpec, *, piece: int):
-        self.engine = engine
-        self.spec = spec
-        self.piece = piece
-        self._ramp = border_ramp(spec.size, engine.device)
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self._ramp = border_ramp(stage.spec.size, stage.device)
 
-    def __call__(self, crops: Tensor, latents: Tensor) -> Tensor:
+    def __call__(self, batch: "FaceBatch") -> None:
+        batch.swapped = self.swapped(batch.crops, batch.latents)
+
+    def swapped(self, crops: Tensor, latents: Tensor) -> Tensor:
         """Swapped crops: float32 [N, 3, S, S] from crops of the same shape and latents [N, D]."""
-        return run_in_pieces(self.engine, "swapped", self.piece, faces=crops.clamp(0, 1), latents=latents)
+        return self.stage.rows(faces=crops.clamp(0, 1), latents=latents)
 
     def to_canvas(self, swapped: Tensor, to_swap: Tensor, size: int) -> list[Patch]:
         """Carry swapped crops over into their canvases, each with one composed transform.
@@ -65,7 +66,9 @@ class FaceSwapper:
             size: side C of the canvas.
         """
         patches = []
-        for crop, transform, box in zip(swapped, to_swap, patch_boxes(to_swap, self.spec.size, size), strict=True):
+        for crop, transform, box in zip(
+            swapped, to_swap, patch_boxes(to_swap, self.stage.spec.size, size), strict=True
+        ):
             x0, y0, x1, y1 = box
             layers = torch.cat([crop, self._ramp])
             layers = warp(layers, started(transform, x0, y0), y1 - y0, x1 - x0, padding="zeros")

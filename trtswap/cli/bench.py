@@ -29,7 +29,7 @@ def bench(
     faces: Annotated[list[int] | None, typer.Option(help="Faces of each made-up frame; repeatable.")] = None,
     frames: Annotated[int, typer.Option(min=1, help="How many made-up frames.")] = 64,
     batch: Annotated[list[int] | None, typer.Option(min=1, help="Frames at once; repeatable.")] = None,
-    piece: opt.Piece = None,
+    face_batch: opt.FaceBatch = None,
     workers: opt.Workers = None,
     detect_every: opt.DetectEvery = 1,
     restore: opt.Restore = True,
@@ -56,8 +56,8 @@ def bench(
     width, height = _size(size)
 
     from trtswap.cli.interrupt import interruptible  # noqa: PLC0415 - heavy, imported on use
-    from trtswap.cli.runtime import Runtime, in_one_line  # noqa: PLC0415 - heavy, imported on use
-    from trtswap.options import SwapOptions  # noqa: PLC0415 - heavy, imported on use
+    from trtswap.cli.runtime import Running, in_one_line  # noqa: PLC0415 - heavy, imported on use
+    from trtswap.options import RuntimeOptions, SwapOptions  # noqa: PLC0415 - heavy, imported on use
     from trtswap.report.benchmark import run_compute, run_video, somebody  # noqa: PLC0415 - heavy, imported on use
     from trtswap.report.measuring import result, table  # noqa: PLC0415 - heavy, imported on use
     from trtswap.report.page import write_text  # noqa: PLC0415 - heavy, imported on use
@@ -66,10 +66,12 @@ def bench(
     for path in (write, trace):
         if path is not None and path.exists() and not overwrite:
             raise WriteError(f"{path} exists already; choose another name or give --overwrite.")
-    runtime, console = Runtime(pack, backend, device, threads, workers if pipelined else 1), stderr()
+    console = stderr()
 
-    def options(batch: int | None) -> SwapOptions:
-        return SwapOptions(batch=batch, piece=piece, detect_every=detect_every, restore=restore)
+    def opened(batch: int | None) -> "Swapper":
+        settled = RuntimeOptions(restore=restore, batch=batch, face_batch=face_batch, threads=threads)
+        running = Running(pack, backend, device, settled, workers if pipelined else 1)
+        return running.open(SwapOptions(detect_every=detect_every))
 
     def sides(swapper: "Swapper", folder: Path, size_of_batch: int | None) -> "Iterator[tuple[str, Callable[[], Run]]]":
         name = f"batch {size_of_batch or 'auto'}"
@@ -83,12 +85,12 @@ def bench(
             yield f"{name}, {count} face{'s' if count > 1 else ''}", once
 
     def work(stop: "StopSwitch") -> dict[str, list["Run"]]:
-        with ExitStack() as opened:
-            folder = Path(opened.enter_context(tempfile.TemporaryDirectory()))
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             works: dict[str, Callable[[], Run]] = {}
             numbers: Sequence[int | None] = batch or [None]
             for number in numbers:
-                swapper = opened.enter_context(runtime.open(options(number)))
+                swapper = stack.enter_context(opened(number))
                 works |= dict(sides(swapper, folder, number))
             if not quiet:
                 say(console, in_one_line(swapper), style="dim")

@@ -9,7 +9,7 @@ import typer
 from trtswap.cli import options as opt
 from trtswap.cli.arguments import as_usage_error, is_picture
 from trtswap.cli.console import report_loss, say, stderr, stdout, warn
-from trtswap.options import SwapOptions
+from trtswap.options import RuntimeOptions, SwapOptions
 
 if TYPE_CHECKING:
     from trtswap.cli.interrupt import StopSwitch
@@ -33,7 +33,7 @@ def detect(
     backend: opt.Backend = "auto",
     device: opt.Device = "auto",
     threads: opt.Threads = None,
-    batch: opt.Batch = opt.DEFAULTS.batch,
+    batch: opt.Batch = None,
 ) -> None:
     """Find and follow the faces of a video.
 
@@ -50,15 +50,15 @@ def detect(
             smooth=smooth,
             fill=fill,
             detect_every=detect_every,
-            batch=batch,
         )
+        settled = RuntimeOptions(restore=False, batch=batch, threads=threads)
     if is_picture(input_) and (start is not None or end is not None):
         raise typer.BadParameter("--start and --end have no meaning for a picture; INPUT is one by its name.")
 
     from trtswap.cli.detection import JsonSink, Sink, TableSink, detect_picture, detect_video  # noqa: PLC0415 - heavy, imported on use
     from trtswap.cli.interrupt import interruptible  # noqa: PLC0415 - heavy, imported on use
     from trtswap.cli.progress import display_for  # noqa: PLC0415 - heavy, imported on use
-    from trtswap.cli.runtime import Runtime, in_one_line  # noqa: PLC0415 - heavy, imported on use
+    from trtswap.cli.runtime import Running, in_one_line  # noqa: PLC0415 - heavy, imported on use
 
     console = stderr()
     sink: Sink = JsonSink(sys.stdout) if as_json else TableSink(stdout())
@@ -66,7 +66,7 @@ def detect(
     display = display_for(console, quiet=quiet or (as_json and sys.stdout.isatty()))
 
     def work(stop: "StopSwitch") -> tuple[list[str], "Loss | None"]:
-        with Runtime(pack, backend, device, threads, workers=1).open(choices) as swapper:
+        with Running(pack, backend, device, settled, workers=1).open(choices) as swapper:
             if not quiet:
                 say(console, in_one_line(swapper), style="dim")
             if is_picture(input_):

@@ -128,7 +128,7 @@ def detect_video(
     stop: StopSwitch,
 ) -> tuple[list[str], Loss | None]:
     """Track the faces of a video; gives back warnings and what was lost."""
-    with open_reader(source, batch=swapper.options.batch, start=start, end=end) as reader:
+    with open_reader(source, batch=swapper.runtime.options.batch, start=start, end=end) as reader:
         sink.begin(_header(source, reader.info.display_size, swapper))
         display.begin(reader.info, expected_frames(reader.info, start, end))
         display.stage("detect")

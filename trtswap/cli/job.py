@@ -12,7 +12,7 @@ from trtswap.cli.console import print_json, report_loss, say, stderr, stdout, wa
 from trtswap.cli.interrupt import Interrupted, StopSwitch, interruptible
 from trtswap.cli.people import People
 from trtswap.cli.progress import Display, display_for
-from trtswap.cli.runtime import Runtime, in_one_line
+from trtswap.cli.runtime import Running, in_one_line
 from trtswap.errors import InputError
 from trtswap.faces.cast import Who
 from trtswap.options import SwapOptions
@@ -51,7 +51,7 @@ class Job(ABC):
     target: Path
     overwrite: bool
     people: People
-    runtime: Runtime
+    running: Running
     options: SwapOptions
 
     @property
@@ -122,7 +122,7 @@ def perform(job: Job, *, as_json: bool, quiet: bool, keep_going: bool) -> None:
 
 
 def _work(job: Job, console: Console, display: Display, switch: StopSwitch, quiet: bool) -> Outcome:
-    with job.runtime.open(job.options) as swapper:
+    with job.running.open(job.options) as swapper:
         switch.check()
         if not quiet:
             say(console, in_one_line(swapper), style="dim")

@@ -169,9 +169,11 @@ Batch = Annotated[
     int | None,
     typer.Option(help="Frames that are read and searched at once; from the free memory.", rich_help_panel=RUNNING),
 ]
-Piece = Annotated[
+FaceBatch = Annotated[
     int | None,
-    typer.Option(help="Faces that go through a network at once; from the free memory.", rich_help_panel=RUNNING),
+    typer.Option(
+        "--face-batch", help="Faces that go through a network at once; from the free memory.", rich_help_panel=RUNNING
+    ),
 ]
 Workers = Annotated[
     int | None,

@@ -7,26 +7,26 @@ import torch
 from trtswap.backends import choose
 from trtswap.backends.sizing import workers_for
 from trtswap.model.pack import Pack
-from trtswap.options import SwapOptions
+from trtswap.options import RuntimeOptions, SwapOptions
 from trtswap.packs import find_pack
 from trtswap.swapper import Swapper
 
 
 @dataclass(frozen=True)
-class Runtime:
+class Running:
     """What runs the networks.
 
     Attributes:
         pack: name or folder.
         backend, device: as :func:`trtswap.backends.choose` takes them.
-        threads: CPU threads, all cores where None.
+        options: what is settled when engines are opened.
         workers: batches of a video whose faces are made at the same time; as many as are fastest where None.
     """
 
     pack: str
     backend: str
     device: str
-    threads: int | None
+    options: RuntimeOptions
     workers: int | None = None
 
     def open(self, options: SwapOptions) -> Swapper:
@@ -41,14 +41,17 @@ class Runtime:
         """
         pack = Pack.load(find_pack(self.pack))
         choice = choose(self.backend, self.device, graphs=tuple(pack.stages.values()))
-        in_torch = choice.backend == "torch"
+        in_torch, threads = choice.backend == "torch", self.options.threads
         if not in_torch:
             torch.set_num_threads(1)
-        elif self.threads is not None:
-            torch.set_num_threads(self.threads)
-        own = None if in_torch else self.threads
-        options = replace(options, workers=self.workers or workers_for(choice, self.threads))
-        return Swapper(pack, backend=self.backend, device=self.device, threads=own, options=options)
+        elif threads is not None:
+            torch.set_num_threads(threads)
+        runtime = replace(
+            self.options,
+            threads=None if in_torch else threads,
+            workers=self.workers or workers_for(choice, threads),
+        )
+        return Swapper(pack, backend=self.backend, device=self.device, options=options, runtime=runtime)
 
 
 def precisions(swapper: Swapper) -> str:

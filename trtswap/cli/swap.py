@@ -8,7 +8,7 @@ import typer
 
 from trtswap.cli import options as opt
 from trtswap.cli.arguments import as_usage_error, is_picture, parse_face, parse_pair, parse_settings
-from trtswap.options import SwapOptions
+from trtswap.options import RuntimeOptions, SwapOptions
 
 # Options that have no meaning for a picture.
 _OF_VIDEOS = frozenset({
@@ -57,8 +57,8 @@ def swap(
     device: opt.Device = "auto",
     threads: opt.Threads = None,
     reader: opt.ReaderName = "pyav",
-    batch: opt.Batch = opt.DEFAULTS.batch,
-    piece: opt.Piece = opt.DEFAULTS.piece,
+    batch: opt.Batch = None,
+    face_batch: opt.FaceBatch = None,
     workers: opt.Workers = None,
 ) -> None:
     """Swap the faces of a video or picture; sound, subtitles, timing and everything but the faces stay as they are."""
@@ -68,15 +68,15 @@ def swap(
     with as_usage_error():
         choices = SwapOptions(
             faces=faces, detect_threshold=detect_threshold, max_faces=max_faces, similarity=similarity, smooth=smooth,
-            fill=fill, detect_every=detect_every, mouth=mouth, restore=restore, restore_weight=restore_weight,
-            feather=feather, batch=batch, piece=piece,
+            fill=fill, detect_every=detect_every, mouth=mouth, restore_weight=restore_weight, feather=feather,
         )  # fmt: skip
+        settled = RuntimeOptions(restore=restore, batch=batch, face_batch=face_batch, threads=threads)
     if is_picture(input_):
         _refuse(context, _OF_VIDEOS)
 
     from trtswap.cli.job import Job, perform  # noqa: PLC0415 - heavy, imported on use
     from trtswap.cli.people import People  # noqa: PLC0415 - heavy, imported on use
-    from trtswap.cli.runtime import Runtime  # noqa: PLC0415 - heavy, imported on use
+    from trtswap.cli.runtime import Running  # noqa: PLC0415 - heavy, imported on use
 
     job: Job
     common: dict[str, Any] = {
@@ -84,7 +84,7 @@ def swap(
         "target": output or input_.with_name(f"{input_.stem}-swapped{input_.suffix}"),
         "overwrite": overwrite,
         "people": People(tuple(source or ()), tuple(reference or ()), pairs, pick).or_sample(pack),
-        "runtime": Runtime(pack, backend, device, threads, 1 if is_picture(input_) else workers),
+        "running": Running(pack, backend, device, settled, 1 if is_picture(input_) else workers),
         "options": choices,
     }
     if is_picture(input_):
@@ -94,8 +94,8 @@ def swap(
     else:
         from trtswap.cli.video import VideoJob  # noqa: PLC0415 - heavy, imported on use
 
-        writing = {"codec": codec, "crf": crf, "preset": preset, "options": settings, "copy_streams": copy_streams,
-                   "reader": reader}  # fmt: skip
+        writing = {"codec": codec, "crf": crf, "preset": preset, "encoder_options": settings,
+                   "copy_streams": copy_streams, "reader": reader}  # fmt: skip
         command = shlex.join(["trtswap", *(context.obj or ())])
         job = VideoJob(**common, start=start, end=end, writing=writing, report=report, trace=trace, command=command)
     perform(job, as_json=as_json, quiet=quiet, keep_going=keep_going)

@@ -29,6 +29,18 @@ class Casting(Protocol):
         """
 
 
+class Nobody:
+    """No face gets an identity: faces are followed, and nothing changes."""
+
+    observe_frames = 0
+
+    def observe(self, frames: Frames, faces: Faces, first_frame: int) -> None:
+        """There is nothing to find out."""
+
+    def assign(self, faces: Faces, first_frame: int) -> tuple[Faces, Tensor]:
+        return faces[torch.zeros(len(faces), dtype=torch.bool)], torch.zeros(0, 0)
+
+
 class OneForAll:
     """Every face gets the same identity."""
 

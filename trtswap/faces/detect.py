@@ -2,9 +2,8 @@
 
 import torch
 
-from trtswap.backends.engine import Engine
+from trtswap.backends.runtime import Stage
 from trtswap.faces import Faces
-from trtswap.model.pack import StageSpec
 from trtswap.pixels.frames import Frames
 from trtswap.pixels.geometry import invert, transform_points
 
@@ -13,16 +12,14 @@ class Detector:
     """Finds faces in a batch of frames with a pack's detect graph.
 
     Args:
-        engine: the detect graph, opened.
-        spec: its entry in the pack: longer side of the picture it works on, and the default threshold.
+        stage: the detect graph; its entry in the pack has the longer side of the picture it works on, and defaults.
         threshold: lowest score that counts as a face, 0..1.
         max_faces: at most this many faces a frame, the best ones.
     """
 
-    def __init__(
-        self, engine: Engine, spec: StageSpec, *, threshold: float | None = None, max_faces: int | None = None
-    ):
-        self.engine = engine
+    def __init__(self, stage: Stage, *, threshold: float | None = None, max_faces: int | None = None) -> None:
+        spec = stage.spec
+        self.stage = stage
         self.size = spec.size
         self.threshold = spec.threshold if threshold is None else threshold
         self.max_faces = spec.max_faces if max_faces is None else min(max_faces, spec.max_faces)
@@ -38,7 +35,7 @@ class Detector:
             Faces on the host, ordered by frame, then by falling score; not tracked.
         """
         images, transform = frames.resized(size or self.size)
-        found = self.engine(images=images)
+        found = self.stage(images=images)
         scores, boxes, landmarks = (found[name].cpu() for name in ("scores", "boxes", "landmarks"))
         keep = scores[:, : self.max_faces] >= max(self.threshold, torch.finfo(torch.float32).tiny)
         frame_index, row = keep.nonzero(as_tuple=True)

@@ -1,16 +1,17 @@
 """Stages 1 to 3 of a stream: its faces searched, tracked, and shown to the casting."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
 
 from trtswap.faces.cast import Casting
-from trtswap.faces.detect import Detector
 from trtswap.faces.faces import Faces
 from trtswap.faces.lookahead import Lookahead
 from trtswap.faces.spacing import Detected, SpacedDetector
 from trtswap.faces.track import Tracker
 from trtswap.pixels.frames import Frames
-from trtswap.session.stopwatch import Clock
+from trtswap.session.stopwatch import Stopwatch
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,14 @@ class Follower:
     """
 
     def __init__(
-        self, detect: Detector, cast: Casting, *, smooth: int, fill: int, detect_every: int, stopwatch: Clock
+        self,
+        detect: Callable[[Frames], Faces],
+        cast: Casting,
+        *,
+        smooth: int,
+        fill: int,
+        detect_every: int,
+        stopwatch: Stopwatch,
     ) -> None:
         # Enough searched frames for a parabola, and gaps that are as wide as those between searched frames.
         half_window = max(smooth, 2 * detect_every) if smooth and detect_every > 1 else smooth
@@ -74,3 +82,33 @@ class Follower:
                 self._cast.observe(batch.frames, faces, first)
         with self._stopwatch.stage("track"):
             return [Followed(*ready) for ready in self._lookahead.ready(ended=ended)]
+
+
+class Unrelated:
+    """Faces of pictures that do not follow each other: each is a track of its own, and nothing waits.
+
+    Args:
+        detect: finds the faces of some pictures.
+        cast: is shown them.
+        stopwatch: takes the time of the stages detect and identify.
+    """
+
+    def __init__(self, detect: Callable[[Frames], Faces], cast: Casting, *, stopwatch: Stopwatch) -> None:
+        self._detect = detect
+        self._cast = cast
+        self._stopwatch = stopwatch
+        self._frames = self._faces = 0
+
+    def push(self, frames: Frames) -> list[Followed]:
+        """The same pictures with their faces."""
+        with self._stopwatch.stage("detect"):
+            found = self._detect(frames)
+        faces = replace(found, track=torch.arange(self._faces, self._faces + len(found)))
+        with self._stopwatch.stage("identify"):
+            self._cast.observe(frames, faces, self._frames)
+        first, self._frames, self._faces = self._frames, self._frames + len(frames), self._faces + len(faces)
+        return [Followed(first, frames, faces)]
+
+    def flush(self) -> list[Followed]:
+        """Nothing has waited."""
+        return []

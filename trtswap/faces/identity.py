@@ -6,10 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trtswap.backends.batching import run_in_pieces
-from trtswap.backends.engine import Engine
+from trtswap.backends.runtime import Stage
 from trtswap.faces import Faces
-from trtswap.model.pack import StageSpec
 from trtswap.pixels.frames import Frames
 from trtswap.pixels.geometry import align
 
@@ -18,21 +16,18 @@ class Identifier:
     """Turns faces into identity latents with a pack's identify graph.
 
     Args:
-        engine: the identify graph, opened.
-        spec: its entry in the pack: crop size and template.
-        piece: faces that run through the network at once.
+        stage: the identify graph.
     """
 
-    def __init__(self, engine: Engine, spec: StageSpec, *, piece: int):
-        self.engine = engine
-        self.spec = spec
-        self.piece = piece
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
 
     def __call__(self, frames: Frames, faces: Faces) -> Tensor:
         """Latents of N faces: float32 [N, D] on the engine's device, L2-normalised."""
-        transforms = align(faces.landmarks, self.spec.templates, self.spec.size)
-        crops = frames.sample(faces.frame_index, transforms, self.spec.size)
-        return run_in_pieces(self.engine, "latents", self.piece, faces=crops.clamp_(0, 1))
+        spec = self.stage.spec
+        transforms = align(faces.landmarks, spec.templates, spec.size)
+        crops = frames.sample(faces.frame_index, transforms, spec.size)
+        return self.stage.rows(faces=crops.clamp_(0, 1))
 
 
 def average(latents: Tensor) -> Tensor:

@@ -166,5 +166,6 @@ _KINDS = (
     ),
 )
 
-STAGES: Mapping[str, StageKind] = MappingProxyType({kind.name: kind for kind in _KINDS})
+_BY_NAME = {kind.name: kind for kind in _KINDS}
+STAGES: Mapping[str, StageKind] = MappingProxyType(_BY_NAME)
 """Every kind by its name, in the order of the work."""

@@ -11,16 +11,15 @@ from typing import Any
 import torch
 
 from trtswap.faces import Faces
-from trtswap.faces.cast import OneForAll
-from trtswap.faces.detect import Detector
 from trtswap.faces.identity import Identity
 from trtswap.model.stages import STAGES
 from trtswap.pixels.color import PixelFormat
 from trtswap.pixels.frames import Frames
 from trtswap.pixels.geometry import TEMPLATES, identity_transform
 from trtswap.session.flow import Role
-from trtswap.session.roles import VideoSwap
-from trtswap.session.stopwatch import Clock, Span
+from trtswap.session.session import Session, detector
+from trtswap.session.stopwatch import Span, Stopwatch
+from trtswap.session.video import run_roles, session_roles
 from trtswap.swapper import Swapper
 
 
@@ -78,28 +77,27 @@ def run_compute(
         faces: of each frame; the detector runs, and what it finds is replaced by as many faces in a grid.
         profile: wait for the GPU at the end of each stage, for true times by stage.
     """
-    pipeline, device = swapper.pipeline, swapper.choice.device
-    clock = Clock(synchronise=device if profile else None)
-    work = VideoSwap(pipeline, swapper.options, OneForAll(somebody(swapper)), clock, pipelined=pipelined)
-    batch = swapper.options.batch or 8
+    runtime, device, placed = swapper.runtime, swapper.choice.device, grid_of_faces(faces, size)
+    find = detector(runtime, swapper.options)
+
+    def found(batch: Frames) -> Faces:
+        find(batch)
+        return Faces.cat([placed.at(b) for b in range(len(batch))])
+
+    watch = Stopwatch(synchronise=device if profile else None)
+    session = Session(runtime, somebody(swapper), swapper.options, stopwatch=watch, finder=found)
+    batch = runtime.options.batch or 8
     roles = (
-        Role("decode", lambda _: _made_up(size, frames, batch, device, clock)),
-        Role("detect", work.detect),
-        Role("swap", work.swap),
-        Role("paste", work.paste),
-        Role("encode", lambda batches: _thrown_away(batches, clock)),
+        Role("decode", lambda _: _made_up(size, frames, batch, device, watch)),
+        *session_roles(session),
+        Role("encode", lambda batches: _thrown_away(batches, watch)),
     )
-    detect = pipeline.detect
-    pipeline.detect = _Placed(detect, grid_of_faces(faces, size))
     start, cpu = time.perf_counter(), time.process_time()
-    try:
-        work.run(roles)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-    finally:
-        pipeline.detect = detect
+    run_roles(runtime, roles, pipelined=pipelined)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
-    return Run(frames, seconds, clock.seconds, latency(clock.spans), cpu, tuple(clock.spans))
+    return Run(frames, seconds, watch.seconds, latency(watch.spans), cpu, tuple(watch.spans))
 
 
 def latency(spans: Sequence[Span]) -> float:
@@ -124,19 +122,7 @@ def grid_of_faces(count: int, size: tuple[int, int]) -> Faces:
     return Faces(torch.zeros(count, dtype=torch.int64), box, landmarks, torch.ones(count), torch.full((count,), -1))
 
 
-class _Placed(Detector):
-    """Detects, and says that the faces were where they have been put."""
-
-    def __init__(self, detector: Detector, faces: Faces):
-        self._detector = detector
-        self._faces = faces
-
-    def __call__(self, frames: Frames, *, size: int | None = None) -> Faces:
-        self._detector(frames, size=size)
-        return Faces.cat([self._faces.at(b) for b in range(len(frames))])
-
-
-def _made_up(size: tuple[int, int], count: int, batch: int, device: torch.device, clock: Clock) -> Iterator[Frames]:
+def _made_up(size: tuple[int, int], count: int, batch: int, device: torch.device, watch: Stopwatch) -> Iterator[Frames]:
     """Noise; every batch has memory of its own, as it would from a decoder."""
     width, height = size
     noise = torch.Generator().manual_seed(0)
@@ -145,14 +131,14 @@ def _made_up(size: tuple[int, int], count: int, batch: int, device: torch.device
     fmt = PixelFormat("yuv420p", 8, (1, 1), "bt709", False, (0.0, 0.5))
     for first in range(0, count, batch):
         number = min(batch, count - first)
-        with clock.stage("decode"):
+        with watch.stage("decode"):
             planes = (y[:number].clone(), u[:number].clone(), v[:number].clone())
         pts = tuple(range(first, first + number))
         yield Frames(planes, fmt, identity_transform(), size, pts, (1,) * number, Fraction(1, 25))
 
 
-def _thrown_away(batches: Iterator[Frames], clock: Clock) -> Iterator[None]:
+def _thrown_away(batches: Iterator[Frames], watch: Stopwatch) -> Iterator[None]:
     for _ in batches:
-        with clock.stage("encode"):
+        with watch.stage("encode"):
             pass
     yield from ()

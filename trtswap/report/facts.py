@@ -99,7 +99,8 @@ def _colours(info: VideoInfo) -> str:
 
 def option_rows(swapper: Swapper) -> list[tuple[str, str]]:
     """Name and value of each option."""
-    rows = {name.replace("_", " "): _in_words(value) for name, value in asdict(swapper.options).items()}
+    options = asdict(swapper.options) | asdict(swapper.runtime.options)
+    rows = {name.replace("_", " "): _in_words(value) for name, value in options.items()}
     if "restore" not in swapper.pack.stages:
         rows["restore"] = rows["restore weight"] = "the pack has no restorer"
     return list(rows.items())

@@ -8,14 +8,11 @@ roles see the same items in the same order, so that both give the same results.
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
-
-T = TypeVar("T")
-R = TypeVar("R")
+from functools import partial
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True)
@@ -25,10 +22,18 @@ class Role:
     Attributes:
         name: for threads, timings and errors.
         work: from the items of the role before (none for the first) to those of the next (ignored from the last).
+        workers: how many threads do it, each with other items; the items keep their order. More than one only where
+            the work makes one item of each, as it comes: see :func:`each`.
     """
 
     name: str
     work: Callable[[Iterator[Any]], Iterator[Any]]
+    workers: int = 1
+
+
+def each(name: str, function: Callable[[Any], Any], *, workers: int = 1) -> Role:
+    """A role that does the same with every item; with several workers on several items at the same time."""
+    return Role(name, partial(map, function), workers)
 
 
 class Handover(Protocol):
@@ -69,39 +74,13 @@ def run_in_turn(roles: Sequence[Role]) -> None:
     deque(stream, maxlen=0)
 
 
-def side_by_side(work: Callable[[T], R], items: Iterable[T], *, workers: int, name: str) -> Iterator[R]:
-    """Do the same work on several items at once, each in one of ``workers`` threads; results keep the order of items.
-
-    One item more than there are workers is taken, so that a worker that is done finds the next. An exception of
-    ``work`` is raised when its item's turn comes. Once the iterator is closed or has raised, no worker is left.
-
-    Args:
-        work: may be called by several threads at the same time; with one worker, by the caller's thread alone.
-        name: of the threads.
-    """
-    if workers == 1:
-        yield from map(work, items)
-        return
-    with ThreadPoolExecutor(workers, thread_name_prefix=name) as pool:
-        waiting: deque[Future[R]] = deque()
-        try:
-            for item in items:
-                waiting.append(pool.submit(work, item))
-                if len(waiting) > workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
 class Flow:
     """Runs roles in threads of their own, once.
 
-    A role that is ahead waits for the one behind it: no more than ``depth`` items lie between two roles, so that
-    memory does not depend on how many items there are. The first exception, of a role or in the thread that called
-    :meth:`run`, stops all roles at their next item; ``run`` returns or raises when every thread has ended.
+    A role that is ahead waits for the one behind it: no more than ``depth`` items lie between two roles, and one more
+    for each further worker, so that memory does not depend on how many items there are. Every item is passed on as soon
+    as those before it are. The first exception, of a role or in the thread that called :meth:`run`, stops all roles at
+    their next item; ``run`` returns or raises when every thread has ended.
 
     Args:
         roles: at least one, in the order of the stream.
@@ -109,7 +88,7 @@ class Flow:
         handover: how an item passes from thread to thread.
 
     Attributes:
-        waited_seconds: by role, how long it had nothing to take or no place to put what it gives.
+        waited_seconds: by role, how long it had nothing to take or no place to put what it gives, over all workers.
     """
 
     def __init__(self, roles: Sequence[Role], *, depth: int = 1, handover: Handover | None = None):
@@ -118,8 +97,10 @@ class Flow:
         self._depth = depth
         self._handover = handover or InMemory()
         self._changed = threading.Condition()
-        self._queues: tuple[deque[Any], ...] = tuple(deque() for _ in roles)
-        self._ended = [False] * len(roles)
+        # What a role gives, by number in the stream, and the number that the next role takes next.
+        self._queues: tuple[dict[int, Any], ...] = tuple({} for _ in roles)
+        self._taken = [0] * len(roles)
+        self._working = [role.workers for role in roles]
         self._error: BaseException | None = None
 
     def run(self) -> None:
@@ -129,8 +110,9 @@ class Flow:
             BaseException: what the first failing role raised, or what interrupted this thread.
         """
         threads = [
-            threading.Thread(target=self._perform, args=(number,), name=f"trtswap-{role.name}", daemon=True)
+            threading.Thread(target=self._perform, args=(number,), name=name, daemon=True)
             for number, role in enumerate(self._roles)
+            for name in _thread_names(role)
         ]
         started: list[threading.Thread] = []
         try:
@@ -148,38 +130,42 @@ class Flow:
 
     def _perform(self, number: int) -> None:
         role = self._roles[number]
+        ticket = _Ticket()
         try:
             with self._handover.role(role.name):
-                for item in role.work(self._taken(number)):
+                for place, item in enumerate(role.work(self._items(number, ticket))):
                     if number + 1 < len(self._roles):
-                        self._put(number, self._handover.send(item))
+                        self._put(number, place if role.workers == 1 else ticket.number, self._handover.send(item))
             with self._changed:
-                self._ended[number] = True
+                self._working[number] -= 1
                 self._changed.notify_all()
         except _Stopped:
             pass
         except BaseException as error:  # noqa: BLE001 - raised again by run()
             self._fail(error)
 
-    def _taken(self, number: int) -> Iterator[Any]:
-        """What the role before gives, as it comes."""
+    def _items(self, number: int, ticket: "_Ticket") -> Iterator[Any]:
+        """What the role before gives, as it comes; the ticket has the number of the last one taken."""
         if not number:
             return
-        queue = self._queues[number - 1]
+        before = number - 1
+        queue = self._queues[before]
         while True:
             with self._changed:
-                self._wait(number, lambda: bool(queue) or self._ended[number - 1])
-                if not queue:
+                self._wait(number, lambda: self._taken[before] in queue or not self._working[before])
+                ticket.number = self._taken[before]
+                if ticket.number not in queue:
                     return
-                parcel = queue.popleft()
+                parcel = queue.pop(ticket.number)
+                self._taken[before] += 1
                 self._changed.notify_all()
             yield self._handover.receive(parcel)
 
-    def _put(self, number: int, parcel: Any) -> None:
-        queue = self._queues[number]
+    def _put(self, number: int, place: int, parcel: Any) -> None:
+        room = self._depth + self._roles[number].workers - 1
         with self._changed:
-            self._wait(number, lambda: len(queue) < self._depth)
-            queue.append(parcel)
+            self._wait(number, lambda: place - self._taken[number] < room)
+            self._queues[number][place] = parcel
             self._changed.notify_all()
 
     def _wait(self, number: int, until: Callable[[], bool]) -> None:
@@ -195,3 +181,15 @@ class Flow:
             for queue in self._queues:
                 queue.clear()
             self._changed.notify_all()
+
+
+@dataclass
+class _Ticket:
+    """Which item of the stream a worker is at."""
+
+    number: int = 0
+
+
+def _thread_names(role: Role) -> list[str]:
+    name = f"trtswap-{role.name}"
+    return [name] if role.workers == 1 else [f"{name}_{worker}" for worker in range(role.workers)]

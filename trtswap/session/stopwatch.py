@@ -29,7 +29,7 @@ class Span:
     end: float
 
 
-class Clock:
+class Stopwatch:
     """Adds up wall time by stage; may be used by several threads at once.
 
     On a GPU a stage's launches return before its work is done; with ``synchronise`` the clock waits for the

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from trtswap.backends import Choice, sizing
-from trtswap.backends.batching import pieces
+from trtswap.backends.batching import face_batches
 from trtswap.errors import InputError
 
 CPU = torch.device("cpu")
@@ -77,7 +77,7 @@ def test_free_memory_is_known_here() -> None:
 @pytest.mark.parametrize("largest", [1, 3, 4, 8])
 @pytest.mark.parametrize("count", [*range(20)])
 def test_pieces_cover_every_row_once_and_have_few_sizes(count: int, largest: int) -> None:
-    plain, padded = list(pieces(count, largest)), list(pieces(count, largest, pad=True))
+    plain, padded = list(face_batches(count, largest)), list(face_batches(count, largest, pad=True))
     allowed = {largest, *(2**k for k in range(5) if 2**k < largest)}
     for parts in (plain, padded):
         assert torch.cat([rows[:valid] for rows, valid in parts] or [torch.zeros(0)]).tolist() == list(range(count))

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from trtswap.backends import open_engine
-from trtswap.backends.batching import run_in_pieces
 from trtswap.backends.engine import Engine
+from trtswap.backends.runtime import Stage
 from trtswap.canvas.composite import blend, layers
 from trtswap.canvas.parse import CLASSES, FACE, MOUTH, Parser
 from trtswap.canvas.restore import Restorer
@@ -41,18 +41,30 @@ BRIGHTEST_AS_LABEL = """g (float[N,3,64,64] faces) => (uint8[N,64,64] labels) <i
 }"""
 
 
-def spec(name: str, size: int, **values: float) -> StageSpec:
-    return StageSpec(name, Path("graph.onnx"), "", size=size, templates=("arcface_112_v1",), latent=4, **values)  # type: ignore[arg-type]
+def stage(name: str, size: int, engine: Engine, *, face_batch: int = 2, **values: float) -> Stage:
+    spec = StageSpec(name, Path("graph.onnx"), "", size=size, templates=("arcface_112_v1",), latent=4, **values)  # type: ignore[arg-type]
+    return Stage(spec, engine, face_batch=face_batch)
 
 
-def test_pieces_give_what_one_run_gives(engine: Opener) -> None:
-    with engine("g (float[N,3] x) => (float[N,3] y) { y = Mul(x, x) }") as square:
+def test_face_batches_give_what_one_run_gives(engine: Opener) -> None:
+    with engine("g (float[N,3] faces) => (float[N,3] restored) { restored = Mul(faces, faces) }") as square:
         x = torch.randn(11, 3)
-        for piece in (1, 4, 11, 50):
-            assert torch.equal(run_in_pieces(square, "y", piece, x=x), x * x)
-        kept = run_in_pieces(square, "y", 20, x=x)
-        run_in_pieces(square, "y", 20, x=x * 0)
+        for face_batch in (1, 4, 11, 50):
+            assert torch.equal(stage("restore", 3, square, face_batch=face_batch).rows(faces=x), x * x)
+        kept = stage("restore", 3, square, face_batch=20).rows(faces=x)
+        stage("restore", 3, square, face_batch=20).rows(faces=x * 0)
         assert torch.equal(kept, x * x)  # the caller owns it
+
+
+def test_a_watcher_sees_every_run(engine: Opener) -> None:
+    seen: list[tuple[str, int, float]] = []
+    with engine("g (float[N,3] faces) => (float[N,3] restored) { restored = Mul(faces, faces) }") as square:
+        spec = stage("restore", 3, square).spec
+        watched = Stage(spec, square, face_batch=2, watchers=[
+            lambda name, inputs, outputs: seen.append((name, len(inputs["faces"]), float(outputs["restored"].sum())))
+        ])  # fmt: skip
+        watched.rows(faces=torch.full((5, 3), 2.0))
+    assert seen == [("restore", 2, 24.0), ("restore", 2, 24.0), ("restore", 1, 12.0)]
 
 
 def test_coverage_is_one_inside_the_swap_crop_and_zero_outside(engine: Opener) -> None:
@@ -63,9 +75,9 @@ def test_coverage_is_one_inside_the_swap_crop_and_zero_outside(engine: Opener) -
     to_swap, to_canvas = align(landmarks, ("arcface_112_v1",), 112), align(landmarks, ("ffhq_512",), 256)
     canvas_to_swap = compose(to_swap, invert(to_canvas))
     with engine(swapped) as graph:
-        stage = FaceSwapper(graph, spec("swap", 112), piece=4)
+        swapper = FaceSwapper(stage("swap", 112, graph))
         crops = torch.full((1, 3, 112, 112), 0.25)
-        (patch,) = stage.to_canvas(stage(crops, torch.zeros(1, 4)), canvas_to_swap, 256)
+        (patch,) = swapper.to_canvas(swapper.swapped(crops, torch.zeros(1, 4)), canvas_to_swap, 256)
     picture, coverage = torch.zeros(3, 256, 256), torch.zeros(1, 256, 256)
     patch.of(picture).copy_(patch.picture)
     patch.of(coverage).copy_(patch.coverage)
@@ -88,7 +100,7 @@ def test_masks_follow_the_labels(engine: Opener) -> None:
     labels[:, :, :128] = CLASSES.index("skin")
     labels[:, 100:140, 40:90] = CLASSES.index("mouth")
     with engine(IDENTITY.format(s=size)) as graph:
-        parser = Parser(graph, spec("parse", size), piece=2, feather=0.02)
+        parser = Parser(stage("parse", size, graph), feather=0.02)
         masks = parser.masks(labels, size)
     face, mouth = masks.face[0, 0], masks.mouth[0, 0]
     assert (face[:, :105] > 0.99).all()
@@ -104,14 +116,14 @@ def test_mask_edges_are_sized_in_crop_pixels(engine: Opener) -> None:
     labels = torch.zeros(1, 128, 128, dtype=torch.uint8)
     labels[:, :, :64] = 1
     with engine(IDENTITY.format(s=128)) as graph:
-        parser = Parser(graph, spec("parse", 128), piece=1, feather=0.03)
+        parser = Parser(stage("parse", 128, graph), feather=0.03)
         small, large = (parser.masks(labels, size).face[0, 0, size // 2] for size in (128, 512))
     torch.testing.assert_close(large[2::4], small, atol=0.06, rtol=0)
 
 
 def test_a_canvas_of_another_size_is_resized_for_the_parser(engine: Opener) -> None:
     with engine(BRIGHTEST_AS_LABEL) as graph:
-        labels = Parser(graph, spec("parse", 64), piece=2, feather=0.02).labels(torch.full((3, 3, 256, 256), 0.5))
+        labels = Parser(stage("parse", 64, graph), feather=0.02).labels(torch.full((3, 3, 256, 256), 0.5))
     assert labels.shape == (3, 64, 64)
     assert (labels == 127).all()
 
@@ -128,9 +140,9 @@ def test_the_restorer_is_mixed_in_by_weight(engine: Opener) -> None:
     with engine("g (float[N,3,8,8] faces) => (float[N,3,8,8] restored) { restored = Neg(faces) }") as graph:
         canvas = torch.rand(2, 3, 8, 8)
         for weight in (0.0, 0.25, 1.0):
-            out = Restorer(graph, spec("restore", 8), piece=1, weight=weight)(canvas)
+            out = Restorer(stage("restore", 8, graph), weight=weight).restored(canvas)
             torch.testing.assert_close(out, canvas * (1 - weight) - canvas * weight)
-        default = Restorer(graph, spec("restore", 8, weight=0.5), piece=2)(canvas)
+        default = Restorer(stage("restore", 8, graph, weight=0.5)).restored(canvas)
         torch.testing.assert_close(default, torch.zeros_like(canvas))
 
 

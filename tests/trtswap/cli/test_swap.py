@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from trtswap.backends import choose
-from trtswap.cli.runtime import Runtime
+from trtswap.cli.runtime import Running
 from trtswap.errors import TrtswapError
-from trtswap.options import SwapOptions
+from trtswap.options import RuntimeOptions, SwapOptions
 from trtswap.swapper import Swapper
 
 from .conftest import Run, frames_in
@@ -144,9 +144,9 @@ class TestWho:
 class Asked(TrtswapError):
     """Ends a run where the pack would be loaded, with what was asked for."""
 
-    def __init__(self, runtime: Runtime, options: SwapOptions):
+    def __init__(self, running: Running, options: SwapOptions):
         super().__init__("asked")
-        self.runtime = runtime
+        self.running = running
         self.options = options
 
 
@@ -154,11 +154,11 @@ class Asked(TrtswapError):
 def asked(run: Run, clips: Path, face: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Asked]:
     seen: list[Asked] = []
 
-    def open_(runtime: Runtime, options: SwapOptions) -> Swapper:
-        seen.append(Asked(runtime, options))
+    def open_(running: Running, options: SwapOptions) -> Swapper:
+        seen.append(Asked(running, options))
         raise seen[-1]
 
-    monkeypatch.setattr(Runtime, "open", open_)
+    monkeypatch.setattr(Running, "open", open_)
 
     def ask(*options: str) -> Asked:
         assert run("swap", clips / "one.mp4", "-s", face, "-o", tmp_path / "out.mp4", *options).code == 1
@@ -181,26 +181,24 @@ def asked(run: Run, clips: Path, face: Path, tmp_path: Path, monkeypatch: pytest
         (("--restore-weight", "0.5"), "restore_weight", 0.5),
         (("--feather", "0.1"), "feather", 0.1),
         (("--batch", "2"), "batch", 2),
-        (("--piece", "1"), "piece", 1),
+        (("--face-batch", "1"), "face_batch", 1),
+        (("--threads", "3"), "threads", 3),
     ],
 )
 def test_options_reach_the_library(
     asked: Callable[..., Asked], given: tuple[str, ...], name: str, value: object
 ) -> None:
-    default = SwapOptions()
-    options = asked(*given).options
-    assert getattr(options, name) == value
-    assert getattr(default, name) != value
-    others = {f: getattr(options, f) for f in vars(default) if f != name}
-    assert others == {f: getattr(default, f) for f in others}
+    default = vars(SwapOptions()) | vars(RuntimeOptions())
+    seen = asked(*given)
+    options = vars(seen.options) | vars(seen.running.options)
+    assert options == default | {name: value}
+    assert default[name] != value
 
 
-def test_runtime_options(asked: Callable[..., Asked]) -> None:
-    assert asked("--pack", "p", "--backend", "torch", "--device", "cpu", "--threads", "3").runtime == Runtime(
-        "p", "torch", "cpu", 3
-    )
-    assert asked().runtime == Runtime("avatar", "auto", "auto", None, workers=None)
-    assert asked("--workers", "3").runtime == Runtime("avatar", "auto", "auto", None, workers=3)
+def test_what_runs(asked: Callable[..., Asked]) -> None:
+    given = asked("--pack", "p", "--backend", "torch", "--device", "cpu", "--workers", "3").running
+    assert given == Running("p", "torch", "cpu", RuntimeOptions(), workers=3)
+    assert asked().running == Running("avatar", "auto", "auto", RuntimeOptions(), workers=None)
 
 
 class TestPictures:

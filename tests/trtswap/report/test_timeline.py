@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import pytest
 
 from trtswap.report.timeline import busy_seconds, chrome_trace, timeline, window
-from trtswap.session.stopwatch import Clock, Span
+from trtswap.session.stopwatch import Span, Stopwatch
 
 SPANS = [
     Span("decode", "trtswap-decode", 0, 1),
@@ -39,7 +39,7 @@ def test_the_trace_is_of_the_trace_event_format() -> None:
 
 
 def test_a_clock_keeps_the_spans_and_their_sum() -> None:
-    clock = Clock()
+    clock = Stopwatch()
     for name in ("a", "b", "a"):
         with clock.stage(name):
             pass

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from trtswap.canvas.pipeline import Made
-from trtswap.session.flow import Flow, Role, run_in_turn, side_by_side
+from trtswap.canvas.batch import SwappedFaces
+from trtswap.session.flow import Flow, Role, each, run_in_turn
 from trtswap.session.handover import tensors_of
 
 STEPS = ("read", "double", "pair", "write")
@@ -149,59 +149,51 @@ def test_roles_work_at_the_same_time() -> None:
     assert time.perf_counter() - start < 2 * 30 * 0.01
 
 
-def test_results_side_by_side_keep_the_order_of_items() -> None:
-    """The first item takes longest; workers run at the same time, and no more items are taken than they need."""
-    taken, both = 0, threading.Barrier(2)
+def test_workers_keep_the_order_of_items() -> None:
+    """The first items take longest; workers run at the same time, and no more items are taken than they need."""
+    both, names, most = threading.Barrier(2), set[str](), 0
+    source, done = Work(count=20), list[int]()
 
-    def items() -> Iterator[int]:
-        nonlocal taken
-        for number in range(20):
-            taken += 1
-            yield number
-
-    def work(number: int) -> tuple[int, str]:
+    def work(number: int) -> int:
         if number < 2:
             both.wait(10)
         time.sleep(0.02 if number % 2 else 0.001)
-        return number, threading.current_thread().name
+        names.add(threading.current_thread().name)
+        return number
 
-    done = []
-    for result in side_by_side(work, items(), workers=2, name="trtswap-work"):
-        done.append(result)
-        assert taken <= len(done) + 2
-    assert [number for number, _ in done] == list(range(20))
-    assert {name for _, name in done} == {"trtswap-work_0", "trtswap-work_1"}
+    def write(numbers: Iterator[int]) -> Iterator[None]:
+        nonlocal most
+        for number in numbers:
+            done.append(number)
+            most = max(most, source.made - len(done))
+        yield from ()
+
+    roles = [Role("read", source.read), each("work", work, workers=2), Role("write", write)]
+    assert finishes(Flow(roles).run) is None
+    assert done == list(range(20))
+    assert names == {"trtswap-work_0", "trtswap-work_1"}
+    assert most <= 6  # a queue of one before them, two with them, two behind, one that waits to be put
     assert threads() == []
 
 
-def test_one_worker_is_the_thread_itself() -> None:
-    names = set(side_by_side(lambda _: threading.current_thread().name, range(3), workers=1, name="trtswap-work"))
-    assert names == {threading.current_thread().name}
+def test_an_item_is_passed_on_though_no_other_follows() -> None:
+    """A live stream: what is made is given out before the next frame comes."""
+    given = threading.Event()
 
+    def read(_: Iterator[Any]) -> Iterator[int]:
+        yield 1
+        assert given.wait(5)
+        yield 2
 
-@pytest.mark.parametrize("workers", [1, 3])
-def test_a_fault_side_by_side_comes_up_at_its_turn(workers: int) -> None:
-    done = []
+    def write(numbers: Iterator[int]) -> Iterator[None]:
+        for _ in numbers:
+            given.set()
+        yield from ()
 
-    def work(number: int) -> float:
-        return 1 / (number - 7)
-
-    def run() -> None:
-        for result in side_by_side(work, range(1000), workers=workers, name="trtswap-work"):
-            done.append(result)
-
-    assert isinstance(finishes(run), ZeroDivisionError)
-    assert len(done) == 7
-    assert threads() == []
-
-
-def test_closing_leaves_no_worker() -> None:
-    started: list[int] = []
-    results = side_by_side(lambda n: started.append(n) or n, range(1000), workers=2, name="trtswap-work")
-    assert next(results) == 0
-    results.close()
-    assert threads() == []
-    assert len(started) <= 3
+    for workers in (1, 3):
+        given.clear()
+        roles = [Role("read", read), each("work", lambda n: n, workers=workers), Role("write", write)]
+        assert finishes(Flow(roles).run) is None
 
 
 @pytest.mark.parametrize("role", ["read", "work", "write"])
@@ -213,10 +205,7 @@ def test_a_fault_beside_workers_ends_them(role: str) -> None:
             raise ZeroDivisionError(role)
         return number, 2 * number
 
-    def both(numbers: Iterator[int]) -> Iterator[tuple[int, int]]:
-        yield from side_by_side(twice, numbers, workers=2, name="trtswap-both")
-
-    error = finishes(Flow([Role("read", work.read), Role("both", both), Role("write", work.write)]).run)
+    error = finishes(Flow([Role("read", work.read), each("both", twice, workers=2), Role("write", work.write)]).run)
     assert isinstance(error, ZeroDivisionError)
     assert str(error) == role
     assert threads() == []
@@ -225,5 +214,5 @@ def test_a_fault_beside_workers_ends_them(role: str) -> None:
 
 def test_every_tensor_of_an_item_is_found() -> None:
     a, b, c = torch.zeros(1), torch.zeros(2), torch.zeros(3)
-    found = list(tensors_of({"made": Made(a, b, []), "more": (c, "text", [None, 5])}))
+    found = list(tensors_of({"made": SwappedFaces(a, b, []), "more": (c, "text", [None, 5])}))
     assert [len(t) for t in found] == [1, 2, 3]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from trtswap import Faces, Frames, Identity, Observer, ReadError, SwapOptions, Swapper, WriteError
+from trtswap import Faces, Frames, Identity, Observer, ReadError, RuntimeOptions, Swapper, WriteError
 from trtswap.backends import open_engine
 from trtswap.backends.engine import Engine
 from trtswap.errors import BackendError, InputError
@@ -65,12 +65,11 @@ def swapped(
     out: Path,
     *,
     backend: str,
-    threads: int | None = None,
     pipelined: bool = True,
-    **options: Any,
+    **settled: Any,
 ) -> Keep:
     keep = Keep()
-    with Swapper(pack, backend=backend, device="cpu", threads=threads, options=SwapOptions(**options)) as swapper:
+    with Swapper(pack, backend=backend, device="cpu", runtime=RuntimeOptions(**settled)) as swapper:
         latent = torch.linspace(-1, 1, swapper.pack.stages["identify"].latent)
         who = Identity(torch.nn.functional.normalize(latent, dim=0))
         result = swapper.swap_video(
@@ -85,13 +84,13 @@ def swapped(
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
 def test_any_way_of_working_gives_the_same_frames(backend: str, paste_pack: Path, clip: Path, tmp_path: Path) -> None:
     """Batch size, bucket and pipelining: equal planes, or within 1 code value where sums run in another order."""
-    expected = swapped(paste_pack, clip, tmp_path / "a.mp4", backend=backend, pipelined=False, batch=8, piece=4)
-    for pipelined, batch, piece in ((True, 8, 4), (True, 1, 1), (False, 3, 16), (True, 7, 3)):
-        sizes = {"batch": batch, "piece": piece}
+    expected = swapped(paste_pack, clip, tmp_path / "a.mp4", backend=backend, pipelined=False, batch=8, face_batch=4)
+    for pipelined, batch, face_batch in ((True, 8, 4), (True, 1, 1), (False, 3, 16), (True, 7, 3)):
+        sizes = {"batch": batch, "face_batch": face_batch}
         got = swapped(paste_pack, clip, tmp_path / "b.mp4", backend=backend, pipelined=pipelined, **sizes)
         starts = range(0, LENGTH, batch)
         assert got.order == [f"{when} {start}" for start in starts for when in ("before", "after")]
-        exact = (batch, piece) == (8, 4)
+        exact = (batch, face_batch) == (8, 4)
         for frame, wanted in zip(got.planes, expected.planes, strict=True):
             for plane, other in zip(frame, wanted, strict=True):
                 assert np.abs(plane.astype(int) - other).max() <= (0 if exact else 1)
@@ -114,9 +113,9 @@ def test_any_number_of_workers_gives_the_same_frames(backend: str, seeing: Pack,
 def test_workers_have_threads_of_their_own(
     workers: int, names: set[str], paste_pack: Path, clip: Path, tmp_path: Path
 ) -> None:
-    options = SwapOptions(workers=workers, batch=2)
+    settled = RuntimeOptions(workers=workers, batch=2, threads=2)
     who = Identity(torch.nn.functional.normalize(torch.ones(112 * 112 * 3), dim=0))
-    with Swapper(paste_pack, backend="onnxruntime", device="cpu", threads=2, options=options) as swapper:
+    with Swapper(paste_pack, backend="onnxruntime", device="cpu", runtime=settled) as swapper:
         result = swapper.swap_video(clip, tmp_path / "a.mp4", who, preset="ultrafast")
         assert {span.thread for span in result.spans if span.stage == "swap"} == names
         alone = swapper.swap_video(clip, tmp_path / "b.mp4", who, preset="ultrafast", pipelined=False)
@@ -125,7 +124,7 @@ def test_workers_have_threads_of_their_own(
 
 def test_workers_need_cores_to_share(paste_pack: Path) -> None:
     with pytest.raises(InputError, match="workers is 2, but torch on cpu"):
-        Swapper(paste_pack, backend="torch", device="cpu", options=SwapOptions(workers=2))
+        Swapper(paste_pack, backend="torch", device="cpu", runtime=RuntimeOptions(workers=2))
 
 
 class Broken:
@@ -163,7 +162,7 @@ def _break_engine(stage: str) -> Callable[[pytest.MonkeyPatch], None]:
         engine = open_engine(spec, **options)
         return Broken(engine) if spec.name == stage else engine
 
-    return lambda patch: patch.setattr("trtswap.canvas.pipeline.open_engine", broken)
+    return lambda patch: patch.setattr("trtswap.backends.runtime.open_engine", broken)
 
 
 def _break_paste(patch: pytest.MonkeyPatch) -> None:
@@ -198,8 +197,8 @@ def test_a_fault_in_any_stage_ends_the_swap_with_one_error(
 ) -> None:
     breaking, kind = FAULTS[stage]
     breaking(monkeypatch)
-    options = SwapOptions(batch=2, workers=workers)
-    with Swapper(paste_pack, backend="onnxruntime", device="cpu", options=options) as swapper:
+    settled = RuntimeOptions(batch=2, workers=workers)
+    with Swapper(paste_pack, backend="onnxruntime", device="cpu", runtime=settled) as swapper:
         who = Identity(torch.nn.functional.normalize(torch.ones(112 * 112 * 3), dim=0))
         with pytest.raises(kind, match=r"failed|full|no memory"):
             swapper.swap_video(clip, tmp_path / "out.mp4", who, preset="ultrafast")

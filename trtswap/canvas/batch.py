@@ -1,0 +1,52 @@
+"""Faces on their way through the networks, and what is pasted of them in the end."""
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from trtswap.canvas.parse import Masks
+from trtswap.canvas.swap import Patch
+from trtswap.faces import Faces
+from trtswap.pixels.frames import Frames, Layer
+
+
+@dataclass
+class FaceBatch:
+    """N faces that go through the networks at once; every step adds to them.
+
+    Attributes:
+        frames: where they are; not changed.
+        faces: N faces of these frames, on the host.
+        latents: float32 [N, D], the identity that each gets.
+        to_canvas: float32 [N, 2, 3] on the host, displayed pixel -> canvas pixel.
+        to_swap: the same to the swap network's crop.
+        crops: float32 [N, 3, S, S], RGB, the originals as the swap network takes them.
+        canvas: float32 [N, 3, C, C], RGB: the originals, from the blend on the faces that are being made.
+        swapped: float32 [N, 3, S, S], RGB 0..1.
+        labels: uint8 [N, P, P], classes of the originals.
+        masks: what of a canvas is face, and what is mouth.
+        patches: swapped crops as they lie in their canvases.
+        layers: what is pasted.
+    """
+
+    frames: Frames
+    faces: Faces
+    latents: Tensor
+    to_canvas: Tensor
+    to_swap: Tensor = field(init=False)
+    crops: Tensor = field(init=False)
+    canvas: Tensor = field(init=False)
+    swapped: Tensor = field(init=False)
+    labels: Tensor = field(init=False)
+    masks: Masks = field(init=False)
+    patches: list[Patch] = field(init=False)
+    layers: list[Layer] = field(init=False)
+
+
+@dataclass(frozen=True)
+class SwappedFaces:
+    """N swapped faces, ready to be pasted; see :meth:`~trtswap.pixels.frames.Frames.paste` for the attributes."""
+
+    frame_index: Tensor
+    to_canvas: Tensor
+    layers: list[Layer]

@@ -1,0 +1,209 @@
+"""Session: one stream of frames through a runtime."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from trtswap.backends.runtime import Runtime, Watcher
+from trtswap.canvas.batch import SwappedFaces
+from trtswap.canvas.pipeline import Opened, Pipeline
+from trtswap.errors import InputError
+from trtswap.faces import Faces
+from trtswap.faces.cast import ByReference, Casting, Nobody, OneForAll, Who
+from trtswap.faces.detect import Detector
+from trtswap.faces.follow import Followed, Follower, Unrelated
+from trtswap.faces.identity import Identifier, Identity
+from trtswap.faces.largest import largest
+from trtswap.options import SwapOptions
+from trtswap.pixels.frames import Frames
+from trtswap.session.observers import Observer
+from trtswap.session.stopwatch import Stopwatch
+
+Finder = Callable[[Frames], Faces]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch of frames on its way through a session.
+
+    Attributes:
+        first_frame: number of its first frame in the stream.
+        frames: unchanged until it has been pasted into.
+        faces: tracked faces, all of them.
+        cast: those that get an identity, and ``latents`` float32 [N, D], which one.
+        swapped: their swapped faces, once they are made.
+    """
+
+    first_frame: int
+    frames: Frames
+    faces: Faces
+    cast: Faces
+    latents: Tensor
+    swapped: SwappedFaces | None = None
+
+
+class Session:
+    """One stream of frames: its tracks, its people, its options. Any number of sessions share a runtime.
+
+    :meth:`push` takes frames as they come, and gives out those that are ready, in order; :meth:`flush` gives out the
+    rest. A frame is ready when what follows it is known far enough for its faces to be steady: some frames later (none
+    with ``smooth=0, fill=0``). Frames of a stream may be pushed in batches of any size; the results are the same.
+
+    Who runs the parts of the work in threads of his own calls, in place of :meth:`push`: :meth:`follow` and
+    :meth:`follow_rest` in one thread, :meth:`make` in as many as the runtime has workers, and :meth:`paste` in one, the
+    batches in order.
+
+    Args:
+        runtime: opened engines; stays the caller's.
+        who: an identity for all faces, or pairs of (reference, source); None only follows faces and changes nothing.
+        options: of this request.
+        observers: are told what happens.
+        stopwatch: takes the time of each stage.
+        related: the frames follow each other in time. Without it they are unrelated pictures: nothing is tracked,
+            smoothed or filled, and every batch is ready at once.
+        finder: finds the faces of some frames, in place of the pack's detector.
+
+    Attributes:
+        faces_per_frame: swapped faces of each frame given out so far.
+
+    Raises:
+        InputError: an identity is of another pack, or ``who`` is empty.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        who: Who | None,
+        options: SwapOptions | None = None,
+        *,
+        observers: Sequence[Observer] = (),
+        stopwatch: Stopwatch | None = None,
+        related: bool = True,
+        finder: Finder | None = None,
+    ) -> None:
+        self.runtime = runtime
+        self.options = options or SwapOptions()
+        self.stopwatch = stopwatch or Stopwatch()
+        self.faces_per_frame: list[int] = []
+        self._observers = tuple(observers)
+        watchers = _watchers(self._observers)
+        self._pipeline = Pipeline(Opened(runtime, self.options, watchers), self.stopwatch)
+        self._cast = _casting(runtime, who, self.options, watchers)
+        self._follower = self._new_follower(finder or detector(runtime, self.options, watchers), related)
+        self._making: deque[Future[Batch]] = deque()
+        self._pool: ThreadPoolExecutor | None = None
+
+    def push(self, frames: Frames) -> list[Frames]:
+        """Take the next frames, at least one; gives out the batches that are ready, oldest first.
+
+        Args:
+            frames: they are the session's from now on, and faces are pasted into them.
+        """
+        return self._passed(self.follow(frames), ended=False)
+
+    def flush(self) -> list[Frames]:
+        """No more frames follow: gives out the rest, oldest first. The session is at its end then."""
+        return self._passed(self.follow_rest(), ended=True)
+
+    def follow(self, frames: Frames) -> list[Batch]:
+        """Find, follow and cast faces; gives out the batches whose faces are known now, oldest first."""
+        return [self._with_cast(followed) for followed in self._follower.push(frames.to(self.runtime.device))]
+
+    def follow_rest(self) -> list[Batch]:
+        """The batches that waited for frames after them, oldest first."""
+        return [self._with_cast(followed) for followed in self._follower.flush()]
+
+    def make(self, batch: Batch) -> Batch:
+        """The same batch with its swapped faces; may be called by as many threads at once as there are workers."""
+        return replace(batch, swapped=self._pipeline.make(batch.frames, batch.cast, batch.latents))
+
+    def paste(self, batch: Batch) -> Frames:
+        """The batch's frames with the faces in them; batches come in order."""
+        for observer in self._observers:
+            observer.before(batch.first_frame, batch.frames, batch.faces)
+        if batch.swapped is not None:
+            self._pipeline.paste(batch.frames, batch.swapped)
+        self.faces_per_frame += torch.bincount(batch.cast.frame_index, minlength=len(batch.frames)).tolist()
+        for observer in self._observers:
+            observer.after(batch.first_frame, batch.frames, batch.cast)
+        return batch.frames
+
+    def close(self) -> None:
+        """End the session's threads, if it has any; may be called twice."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _new_follower(self, find: Finder, related: bool) -> Follower | Unrelated:
+        options = self.options
+        if not related:
+            return Unrelated(find, self._cast, stopwatch=self.stopwatch)
+        return Follower(
+            find,
+            self._cast,
+            smooth=options.smooth,
+            fill=options.fill,
+            detect_every=options.detect_every,
+            stopwatch=self.stopwatch,
+        )
+
+    def _with_cast(self, followed: Followed) -> Batch:
+        faces = largest(followed.faces) if self.options.faces == "largest" else followed.faces
+        cast, latents = self._cast.assign(faces, followed.first_frame)
+        return Batch(followed.first_frame, followed.frames, followed.faces, cast, latents)
+
+    def _passed(self, batches: Iterable[Batch], *, ended: bool) -> list[Frames]:
+        """Make faces, each batch by a worker of its own where there are several, and paste those that are made."""
+        if self.runtime.options.workers == 1:
+            return [self.paste(self.make(batch)) for batch in batches]
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.runtime.options.workers, thread_name_prefix="trtswap-swap")
+        self._making += [self._pool.submit(self.make, batch) for batch in batches]
+        ready = []
+        while self._making and (ended or self._making[0].done() or len(self._making) > self.runtime.options.workers):
+            ready.append(self.paste(self._making.popleft().result()))
+        if ended:
+            self.close()
+        return ready
+
+
+def detector(runtime: Runtime, options: SwapOptions, watchers: Sequence[Watcher] = ()) -> Detector:
+    """A pack's detector with the options of a request."""
+    return Detector(runtime.stage("detect", watchers), threshold=options.detect_threshold, max_faces=options.max_faces)
+
+
+def _watchers(observers: Iterable[Observer]) -> tuple[Watcher, ...]:
+    """Those that want to see what graphs do: only they are called at every run."""
+    return tuple(observer.ran for observer in observers if type(observer).ran is not Observer.ran)
+
+
+def _casting(runtime: Runtime, who: Who | None, options: SwapOptions, watchers: Sequence[Watcher]) -> Casting:
+    """Check identities against the pack, and say how they are given to faces."""
+    if who is None:
+        return Nobody()
+    spec = runtime.pack.stages["identify"]
+    for identity in [who] if isinstance(who, Identity) else [i for pair in who for i in pair]:
+        if identity.latent.numel() != spec.latent:
+            raise InputError(
+                f"an identity has a latent of {identity.latent.numel()} numbers; pack {runtime.pack.name} works with "
+                f"{spec.latent}. Make it with identity() of this Swapper."
+            )
+    if isinstance(who, Identity):
+        return OneForAll(who)
+    if not who:
+        raise InputError("who is an empty list; expected an Identity or pairs of (reference, source).")
+    threshold = spec.threshold if options.similarity is None else options.similarity
+    return ByReference(Identifier(runtime.stage("identify", watchers)), who, threshold)
