@@ -27,7 +27,7 @@ from trtswap.video.images import frames_from_rgb, read_image
 from trtswap.video.info import VideoInfo
 from trtswap.video.opening import open_reader
 from trtswap.video.reader import Loss, Reader
-from trtswap.video.writer import VideoWriter
+from trtswap.video.writer import VideoWriter, WriteOptions
 
 # Detection alone casts nobody.
 NOBODY = OneForAll(Identity(torch.zeros(0)))
@@ -190,7 +190,7 @@ class Swapper:
             pipelined: decode, detect, swap, paste and encode at the same time on different batches, a thread each (on
                 a GPU a stream each); without it one after the other. The frames are the same.
             reader: who decodes, one of :data:`~trtswap.video.opening.READERS`.
-            writing: passed to :class:`~trtswap.video.writer.VideoWriter`: ``codec``, ``crf``, ``preset``,
+            writing: passed to :class:`~trtswap.video.writer.WriteOptions`: ``codec``, ``crf``, ``preset``,
                 ``options``, ``copy_streams``, ``overwrite``.
 
         Raises:
@@ -203,7 +203,9 @@ class Swapper:
             open_reader(
                 source, reader=reader, batch=self.options.batch, start=start, end=end, device=self.choice.device
             ) as frames,
-            VideoWriter(target, frames.info, source=Path(source), start=start, end=end, **writing) as writer,
+            VideoWriter(
+                target, frames.info, options=WriteOptions(**writing), source=Path(source), start=start, end=end
+            ) as writer,
         ):
             work = VideoSwap(self._pipeline, self.options, self._casting(who), clock, observers, pipelined=pipelined)
             for observer in observers:

@@ -10,7 +10,7 @@ from av.video.reformatter import ColorRange, Colorspace
 
 from trtswap.pixels.frames import Layer
 from trtswap.video.reader import VideoReader
-from trtswap.video.writer import VideoWriter
+from trtswap.video.writer import VideoWriter, WriteOptions
 
 COLOUR = (192, 64, 32)
 # Codes of H.273: matrix, primaries and transfer of BT.709 and of BT.601 (525 lines).
@@ -49,10 +49,10 @@ def test_a_pasted_patch_is_seen_in_its_colour(
     source, target = tmp_path / "grey.mkv", tmp_path / "patch.mkv"
     grey_clip(source, matrix, height, full, pixels)
     canvas = (torch.tensor(COLOUR) / 255)[None, :, None, None].expand(1, 3, 40, 40)
-    options = {"qp": "0"}
+    lossless = WriteOptions(codec="libx264", preset="ultrafast", options={"qp": "0"})
     with (
         VideoReader(source) as reader,
-        VideoWriter(target, reader.info, source=source, codec="libx264", preset="ultrafast", options=options) as writer,
+        VideoWriter(target, reader.info, options=lossless, source=source) as writer,
     ):
         assert reader.info.pixel_format.full_range == full
         for frames in reader:
