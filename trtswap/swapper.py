@@ -117,8 +117,8 @@ class Swapper:
         return Identity(average(torch.cat(latents)), names)
 
     def _latent(self, image: Any, name: str, pick: str | int) -> Tensor:
-        rgb = read_image(image) if isinstance(image, str | Path) else torch.as_tensor(image)
-        frames = frames_from_rgb(rgb[None]).to(self.choice.device)
+        rgb = read_image(image) if isinstance(image, str | Path) else image
+        frames = frames_from_rgb([rgb]).to(self.choice.device)
         whole = self.pack.stages["detect"].size
         found = (self._pipeline.detect(frames, size=round(whole * share)) for share in SOURCE_SHARES)
         faces = next((f for f in found if len(f)), Faces.none())

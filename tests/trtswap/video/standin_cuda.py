@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -84,9 +85,37 @@ def on_host(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.as_subclass(torch.Tensor)
 
 
+class CudaArray:
+    """An array of pycuda's: it has ``__cuda_array_interface__`` and nothing else. Its memory is a NumPy array's."""
+
+    def __init__(self, array: np.ndarray, **interface: Any) -> None:
+        self.array = array
+        seen = array.__array_interface__
+        self.__cuda_array_interface__ = {
+            "shape": seen["shape"],
+            "strides": seen["strides"],
+            "data": seen["data"],
+            "typestr": seen["typestr"],
+            "stream": None,
+            "version": 3,
+        } | interface
+
+
+def _as_tensor(data: CudaArray, *, device: str | None = None) -> torch.Tensor:
+    """PyTorch's (``internal_new_from_data`` in csrc/utils/tensor_new.cpp): without a device it copies to the host."""
+    interface = data.__cuda_array_interface__
+    if interface["data"][1]:
+        raise TypeError("the read only flag is not supported, should always be False")
+    pointed_at = SimpleNamespace(
+        __array_interface__={k: v for k, v in interface.items() if k not in ("stream", "mask")}
+    )
+    tensor = torch.from_numpy(np.asarray(pointed_at))
+    return tensor.clone() if device is None else on_device(tensor)
+
+
 def plug_in(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """Give PyTorch this device: its default stream, a role's stream that is current, and what was pinned."""
-    device = SimpleNamespace(default=Stream(), current=Stream(), pinned=[])
+    """Give PyTorch this device: its default stream, a role's stream that is current, a foreign one, what was pinned."""
+    device = SimpleNamespace(default=Stream(), current=Stream(), pinned=[], foreign={1: Stream()})
     empty = torch.empty
 
     def pinned_empty(*shape: Any, pin_memory: bool = False, **kwargs: Any) -> torch.Tensor:
@@ -96,6 +125,7 @@ def plug_in(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         return tensor
 
     monkeypatch.setattr(torch, "empty", pinned_empty)
+    monkeypatch.setattr(torch, "as_tensor", _as_tensor)
     for name, value in {
         "Event": Event,
         "is_available": lambda: True,
@@ -103,6 +133,7 @@ def plug_in(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         "device": lambda device: nullcontext(),
         "default_stream": lambda place=None: device.default,
         "current_stream": lambda place=None: device.current,
+        "ExternalStream": lambda handle, place=None: device.foreign[handle],
     }.items():
         monkeypatch.setattr(torch.cuda, name, value)
     return device
