@@ -61,7 +61,7 @@ def frames_from_rgb(images: Any, *, copy: bool = False) -> Frames:
         InputError: another type, shape or dtype.
     """
     tensor = _stacked(images) if isinstance(images, list | tuple) else _as_tensor(images, "images are")
-    if tensor.dtype != torch.uint8 or tensor.ndim != 4 or tensor.shape[-1] != 3 or 0 in tensor.shape[1:3]:
+    if tensor.dtype != torch.uint8 or tensor.ndim != 4 or tensor.shape[-1] != 3 or 0 in tensor.shape:
         raise InputError(f"images are {tensor.dtype} {tuple(tensor.shape)}, expected uint8 RGB [B, H, W, 3]")
     if copy or _shares_pixels(tensor):
         tensor = tensor.clone(memory_format=torch.contiguous_format)

@@ -214,6 +214,7 @@ WRONG = {
     "two channels": (COLORS[None, ..., :2], "expected uint8 RGB"),
     "four channels": (np.zeros((1, 2, 2, 4), np.uint8), "expected uint8 RGB"),
     "no pixels": (np.zeros((1, 0, 2, 3), np.uint8), "expected uint8 RGB"),
+    "no picture": (BATCH[:0], "images are torch.uint8 .0, 2, 3, 3., expected"),
     "big-endian": (COLORS[None].astype(">u2"), "PyTorch does not take: .*byte order"),
     "objects": (np.array([None]), "ndarray that PyTorch does not take"),
     "letters": (np.array(["a"]), "ndarray that PyTorch does not take"),
