@@ -19,6 +19,7 @@ from trtswap.video.clock import Clock
 from trtswap.video.deinterlace import Deinterlacer
 from trtswap.video.demux import Demuxer
 from trtswap.video.formats import Layout, layout_of, nearest_planar
+from trtswap.video.hdr import hdr_warnings
 from trtswap.video.info import Loss, VideoInfo
 from trtswap.video.planes import convert, planes_from_frames
 from trtswap.video.probe import describe, open_input, origin_of, video_stream
@@ -166,6 +167,7 @@ class VideoReader:
         self._layout = self._choose_layout(first)
         interlaced = self._deinterlacer.deinterlaced > 0
         self.info = self._describe(first, interlaced=interlaced)
+        self.warnings += hdr_warnings(self.info.pixel_format)
 
     def _open_container(self) -> InputContainer:
         return open_input(self.path)
