@@ -5,6 +5,7 @@ SHELL := /bin/bash
 .PHONY: demo test lint bench clean
 
 PYTHON ?= python3
+PIP := pip -q --disable-pip-version-check
 TEST_VENV := .venv/test
 DEMO_VENV := .venv/demo
 SOURCES := $(shell find trtswap export engines calibration -type f ! -name '*.pyc') pyproject.toml README.md LICENSE
@@ -14,26 +15,29 @@ VIDEO ?=
 SOURCE ?=
 
 dist/.built: $(SOURCES)
+	@echo "Building the wheel of trtswap"
 	$(PYTHON) -m venv .venv/build
-	.venv/build/bin/pip install -q --disable-pip-version-check -c constraints.txt build setuptools wheel
+	.venv/build/bin/$(PIP) install -c constraints.txt setuptools wheel
 	rm -rf dist build trtswap.egg-info
-	.venv/build/bin/python -m build -q --wheel --no-isolation
+	.venv/build/bin/$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
 	touch $@
 
 $(TEST_VENV)/.ready: constraints.txt pyproject.toml | dist/.built
+	@echo "Installing trtswap and what its tests need into $(TEST_VENV), about 1.7 GB; once, some minutes"
 	$(PYTHON) -m venv $(TEST_VENV)
-	$(TEST_VENV)/bin/pip install -q --disable-pip-version-check -c constraints.txt pip
-	$(TEST_VENV)/bin/pip install -q -c constraints.txt --group test "$$(ls dist/*.whl)[export,openvino]"
+	$(TEST_VENV)/bin/$(PIP) install -c constraints.txt pip
+	$(TEST_VENV)/bin/$(PIP) install -c constraints.txt --group test "$$(ls dist/*.whl)[export,openvino]"
 	touch $@
 
 $(DEMO_VENV)/.ready: constraints.txt dist/.built
+	@echo "Installing trtswap and PyTorch into $(DEMO_VENV), about 1.5 GB; once, a minute or more"
 	$(PYTHON) -m venv $(DEMO_VENV)
-	$(DEMO_VENV)/bin/pip install -q --disable-pip-version-check -c constraints.txt "$$(ls dist/*.whl)[export,openvino]"
+	$(DEMO_VENV)/bin/$(PIP) install -c constraints.txt "$$(ls dist/*.whl)[export,openvino]"
 	touch $@
 
 test: $(TEST_VENV)/.ready dist/.built
 	@start=$$SECONDS
-	$(TEST_VENV)/bin/pip install -q --disable-pip-version-check --no-deps --force-reinstall dist/*.whl
+	$(TEST_VENV)/bin/$(PIP) install --no-deps --force-reinstall dist/*.whl
 	$(TEST_VENV)/bin/ruff check .
 	$(TEST_VENV)/bin/ruff format --check .
 	# From another folder, so that mypy and pytest see the installed wheel and not this checkout.

@@ -20,7 +20,7 @@ echo "1/2  The swap"
 "$bin/trtswap" swap "$video" -s "$source" -o "$out/swapped.mp4" --report "$out/report.html" --overwrite
 
 echo "2/2  A contact sheet: source | target | result${truth:+ | truth}"
-"$bin/python" bench/contact_sheet.py "$source" "$video" "$out/swapped.mp4" "$out/contact_sheet.jpg" "${truth[@]}"
+"$bin/python" bench/contact_sheet.py "$source" "$video" "$out/swapped.mp4" "$out/contact_sheet.jpg" "${truth[@]}" >/dev/null
 
 cat <<END
 

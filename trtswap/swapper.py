@@ -28,7 +28,7 @@ from trtswap.video.images import frames_from_rgb, read_image
 from trtswap.video.info import VideoInfo
 from trtswap.video.opening import open_reader
 from trtswap.video.reader import Loss, Reader
-from trtswap.video.writer import VideoWriter
+from trtswap.video.writer import VideoWriter, WriteOptions
 
 # Source pictures are often close-ups; a face that fills the picture is found in a smaller copy of it. Shares of the
 # size that the pack's detector searches: engines are built for no more.
@@ -128,8 +128,8 @@ class Swapper:
         return Identity(average(torch.cat(latents)), names)
 
     def _latent(self, image: Any, name: str, pick: str | int) -> Tensor:
-        rgb = read_image(image) if isinstance(image, str | Path) else torch.as_tensor(image)
-        frames = frames_from_rgb(rgb[None]).to(self.choice.device)
+        rgb = read_image(image) if isinstance(image, str | Path) else image
+        frames = frames_from_rgb([rgb]).to(self.choice.device)
         find = detector(self.runtime, self.options)
         found = (find(frames, size=round(find.size * share)) for share in SOURCE_SHARES)
         faces = next((f for f in found if len(f)), Faces.none())
@@ -233,22 +233,23 @@ class Swapper:
             pipelined: see :func:`~trtswap.session.video.run_video`. The frames are the same.
             reader: who decodes, one of :data:`~trtswap.video.opening.READERS`.
             codec, crf, preset, encoder_options, copy_streams, overwrite: see
-                :class:`~trtswap.video.writer.VideoWriter`.
+                :class:`~trtswap.video.writer.WriteOptions`.
 
         Raises:
             ReadError, WriteError: see there. Nothing is left under the target's name after an error.
         """
         device = self.choice.device
         watch = Stopwatch(synchronise=device if profile else None, listeners=[observer.stage for observer in observers])
+        writing = WriteOptions(
+            codec=codec, crf=crf, preset=preset, options=encoder_options or {}, copy_streams=copy_streams,
+            overwrite=overwrite,
+        )  # fmt: skip
         batch = self.runtime.options.batch
         with (
             open_reader(source, reader=reader, batch=batch, start=start, end=end, device=device) as frames,
-            VideoWriter(
-                target, frames.info, source=Path(source), start=start, end=end, codec=codec, crf=crf, preset=preset,
-                options=encoder_options, copy_streams=copy_streams, overwrite=overwrite,
-            ) as writer,
+            VideoWriter(target, frames.info, options=writing, source=Path(source), start=start, end=end) as writer,
             Session(self.runtime, who, options or self.options, observers=observers, stopwatch=watch) as session,
-        ):  # fmt: skip
+        ):
             for observer in observers:
                 observer.begin(frames.info, expected_frames(frames.info, start, end))
             run_video(session, frames, writer, pipelined=pipelined)

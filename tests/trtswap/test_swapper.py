@@ -10,6 +10,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from trtswap import Faces, Frames, Identity, InputError, Observer, RuntimeOptions, SourceError, SwapOptions, Swapper
 from trtswap.faces.largest import largest
@@ -57,6 +58,13 @@ def test_identity_by_path_names_its_picture(swapper: Swapper, data: Path, astron
     identity = swapper.identity(data / "astronaut.png")
     assert identity.names == (str(data / "astronaut.png"),)
     torch.testing.assert_close(identity.latent, swapper.identity(astronaut).latent)
+
+
+def test_identity_takes_arrays_that_lie_in_any_way(swapper: Swapper, data: Path, astronaut: torch.Tensor) -> None:
+    wanted = swapper.identity(astronaut).latent
+    turned = astronaut.numpy()[:, :, ::-1].copy()[:, :, ::-1]
+    for picture in (turned, Image.open(data / "astronaut.png")):
+        assert torch.equal(swapper.identity(picture).latent, wanted)
 
 
 def test_a_close_up_is_found(swapper: Swapper, astronaut: torch.Tensor) -> None:

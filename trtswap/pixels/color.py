@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 Matrix = Literal["rgb", "bt601", "bt709", "bt2020", "fcc", "smpte240m"]
+Transfer = Literal["sdr", "pq", "hlg"]
+Primaries = Literal["bt709", "bt2020", "p3"]
 # K_R and K_B of H.273.
 LUMA_WEIGHTS: dict[str, tuple[float, float]] = {
     "bt601": (0.299, 0.114),
@@ -31,6 +33,9 @@ _MATRICES: dict[int, Matrix] = {
     10: "bt2020",
 }
 _UNTAGGED = (0, 2, 3)
+# TransferCharacteristics and ColourPrimaries of H.273 that mean other light than BT.709's; all of SDR's curves are one.
+_TRANSFERS: dict[int, Transfer] = {16: "pq", 18: "hlg"}
+_PRIMARIES: dict[int, Primaries] = {9: "bt2020", 12: "p3"}
 LIMITED, FULL = 1, 2
 # FFmpeg's names; where the first chroma sample lies within its group of luma samples, 0 = first, 1 = last.
 _CHROMA_SITES: dict[str, tuple[float, float]] = {
@@ -61,6 +66,14 @@ class ColorTags:
     range: int = 0
     chroma_location: str | None = None
 
+    @property
+    def transfer_name(self) -> Transfer:
+        return _TRANSFERS.get(self.transfer, "sdr")
+
+    @property
+    def primaries_name(self) -> Primaries:
+        return _PRIMARIES.get(self.primaries, "bt709")
+
     def matrix_name(self, height: int) -> Matrix | None:
         """The matrix of Y'CbCr planes ``height`` lines high: the tag's, else BT.709 from 720 lines up and BT.601 below.
 
@@ -88,6 +101,8 @@ class PixelFormat:
         full_range: samples use 0..2^bits-1, not 16..235 (luma) and 16..240 (chroma) scaled to the bit depth.
         chroma_offset: where the first chroma sample lies in luma pixels, (x, y): (0, 0.5) is MPEG-2's and
             H.264's default "left", (0.5, 0.5) is JPEG's "center", (0, 0) is "topleft".
+        transfer: what R'G'B' says of light: ``sdr``, or HDR's ``pq`` or ``hlg``.
+        primaries: which red, green and blue.
     """
 
     name: str
@@ -96,6 +111,8 @@ class PixelFormat:
     matrix: Matrix = "rgb"
     full_range: bool = True
     chroma_offset: tuple[float, float] = (0.0, 0.0)
+    transfer: Transfer = "sdr"
+    primaries: Primaries = "bt709"
 
     @property
     def dtype(self) -> torch.dtype:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from trtswap.pixels.color import PixelFormat, planes_from_rgb, rgb_from_planes
 from trtswap.pixels.geometry import compose, identity_transform, invert
+from trtswap.pixels.light import sdr_from_signal, signal_from_sdr
 from trtswap.pixels.warp import bounds, shifted, started, warp
 
 Planes = tuple[Tensor, Tensor, Tensor]
@@ -81,8 +82,9 @@ class Frames:
             size: side of the crop.
 
         Returns:
-            float32 [N, 3, size, size], RGB; 0..1, and beyond where Y'CbCr holds colours that RGB cannot: what is
-            pasted back must be what was taken. Clamp it for a network.
+            float32 [N, 3, size, size], RGB as SDR shows it (:mod:`~trtswap.pixels.light`); 0..1, and beyond where
+            the planes hold colours or light that it cannot: what is pasted back must be what was taken. Clamp it for
+            a network.
         """
         crops = torch.empty(len(frame_index), 3, size, size, device=self.device)
         matrix, _ = rgb_from_planes(self.format, self.device)
@@ -95,7 +97,7 @@ class Frames:
                     torch.mm(matrix[:, channels], values, out=crop)
                 else:
                     crop.addmm_(matrix[:, channels], values)
-        return crops
+        return sdr_from_signal(crops, self.format)
 
     def paste(self, frame_index: Tensor, transforms: Tensor, layers: Sequence[Layer]) -> None:
         """Blend parts of canvases into the planes, in the order given.
@@ -110,7 +112,7 @@ class Frames:
         matrix, offset = planes_from_rgb(self.format, self.device)
         to_canvas, grids = compose(transforms, self.to_display), self._grids()
         for frame, transform, layer in zip(frame_index.tolist(), to_canvas, layers, strict=True):
-            a, picture = layer.alpha, layer.picture
+            a, picture = layer.alpha, signal_from_sdr(layer.picture, self.format)
             # Premultiplied, so that a filtered edge never mixes in colour from where alpha is 0.
             code = torch.addmm(offset[:, None], matrix, picture.flatten(1)).view_as(picture).mul_(a)
             for channels, planes, to_plane in grids:
@@ -137,6 +139,7 @@ class Frames:
         images[:, :, h:] = images[:, :, :, w:] = 0
         for image, values in zip(images, zip(*planes, strict=True), strict=True):
             rgb = torch.addmm(offset[:, None], matrix, torch.stack(values).flatten(1).float()).view(3, *coded)
+            rgb = sdr_from_signal(rgb, self.format)
             torch.clamp(self._upright(rgb, turned), 0, 1, out=image[:, :h, :w])
         sx, sy = w / width, h / height
         return images, torch.tensor([[sx, 0.0, 0.5 * sx - 0.5], [0.0, sy, 0.5 * sy - 0.5]])
@@ -156,7 +159,7 @@ class Frames:
         ]
         matrix, offset = rgb_from_planes(self.format, self.device)
         out = (matrix @ torch.cat(values).flatten(1) + offset[:, None]).view(3, height, width)
-        return out.mul(255).round_().clamp_(0, 255).to(torch.uint8).permute(1, 2, 0)
+        return sdr_from_signal(out, self.format).mul(255).round_().clamp_(0, 255).to(torch.uint8).permute(1, 2, 0)
 
     def to(self, device: torch.device | str) -> "Frames":
         """The same frames with their planes on another device; itself where they are there already.

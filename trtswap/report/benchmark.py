@@ -21,6 +21,7 @@ from trtswap.session.session import Session, detector
 from trtswap.session.stopwatch import Span, Stopwatch
 from trtswap.session.video import run_roles, session_roles
 from trtswap.swapper import Swapper
+from trtswap.video.download import Download
 
 
 @dataclass(frozen=True)
@@ -137,8 +138,8 @@ def _made_up(size: tuple[int, int], count: int, batch: int, device: torch.device
         yield Frames(planes, fmt, identity_transform(), size, pts, (1,) * number, Fraction(1, 25))
 
 
-def _thrown_away(batches: Iterator[Frames], watch: Stopwatch) -> Iterator[None]:
-    for _ in batches:
+def _thrown_away(batches: Iterator[Download], watch: Stopwatch) -> Iterator[None]:
+    for batch in batches:
         with watch.stage("encode"):
-            pass
+            batch.wait()
     yield from ()

@@ -10,6 +10,7 @@ from trtswap.session.flow import Flow, Role, each, run_in_turn
 from trtswap.session.handover import handover_for
 from trtswap.session.session import Batch, Session
 from trtswap.session.stopwatch import Stopwatch
+from trtswap.video.download import Download
 from trtswap.video.reader import Reader
 from trtswap.video.writer import VideoWriter
 
@@ -28,19 +29,19 @@ def run_video(session: Session, reader: Reader, writer: VideoWriter, *, pipeline
         (
             Role("decode", lambda _: _decoded(reader, device, watch)),
             *session_roles(session),
-            Role("encode", lambda frames: _encoded(frames, writer, watch)),
+            Role("encode", lambda batches: _encoded(batches, writer, watch)),
         ),
         pipelined=pipelined,
     )
 
 
 def session_roles(session: Session) -> tuple[Role, ...]:
-    """The session's own part of the work: from frames of the stream to the same frames on the host, swapped."""
+    """The session's own part of the work: from frames of the stream to the same frames, swapped, on their way back."""
     workers = session.runtime.options.workers
     return (
         Role("detect", lambda frames: _followed(frames, session)),
         each("swap", session.make, workers=workers),
-        each("paste", lambda batch: session.paste(batch).to("cpu")),
+        each("paste", lambda batch: Download.of(session.paste(batch))),
     )
 
 
@@ -68,9 +69,9 @@ def _followed(batches: Iterator[Frames], session: Session) -> Iterator[Batch]:
     yield from session.follow_rest()
 
 
-def _encoded(batches: Iterator[Frames], writer: VideoWriter, watch: Stopwatch) -> Iterator[None]:
+def _encoded(batches: Iterator[Download], writer: VideoWriter, watch: Stopwatch) -> Iterator[None]:
     """Gives out nothing."""
-    for frames in batches:
+    for batch in batches:
         with watch.stage("encode"):
-            writer.write(frames)
+            writer.write(batch.wait())
     yield from ()

@@ -1,4 +1,4 @@
-"""Presentation times: every frame gets one, and they only go up."""
+"""A stream's clock: every frame gets a presentation timestamp, and they only go up; nothing is measured here."""
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
@@ -9,7 +9,9 @@ _LONG_GAP = Fraction(1, 2)
 
 
 class Clock:
-    """Stamps frames that come without a pts or with one that does not follow the last.
+    """Stamps frames of a video stream that come without a pts or with one that does not follow the last.
+
+    It ticks in the stream's time base, from the stream's start time on.
 
     Attributes:
         repaired: frames that were given another pts than the file's.

@@ -123,4 +123,6 @@ def pixel_format_of(source: str, layout: Layout, tags: ColorTags, height: int) -
         matrix=matrix,
         full_range=full,
         chroma_offset=(0.0, 0.0) if layout.rgb else tags.chroma_offset(layout.chroma_shift),
+        transfer=tags.transfer_name,
+        primaries=tags.primaries_name,
     )

@@ -8,6 +8,9 @@ from typing import cast
 import av
 from av.sidedata.sidedata import SideDataContainer, Type
 
+from trtswap.pixels.color import PixelFormat
+from trtswap.pixels.light import REFERENCE_WHITE
+
 # FFmpeg's AVMasteringDisplayMetadata: 10 rationals, then two flags.
 _MASTERING = struct.Struct("=20i2i")
 _CONTENT_LIGHT = struct.Struct("=2I")
@@ -47,6 +50,16 @@ class HdrMetadata:
 
     def __bool__(self) -> bool:
         return self.mastering is not None or self.content_light is not None
+
+
+def hdr_warnings(fmt: PixelFormat) -> list[str]:
+    """What a user should know of a swap in HDR; empty for SDR."""
+    if fmt.transfer == "sdr":
+        return []
+    return [
+        f"the video is HDR ({fmt.transfer.upper()}): faces are swapped as SDR and put back, so that a swapped face is "
+        f"no brighter than SDR's white, {REFERENCE_WHITE:g} cd/m2"
+    ]
 
 
 def side_data_of(frame: av.VideoFrame) -> dict[Type, bytes]:

@@ -1,5 +1,6 @@
 """Pictures from files, and arrays of pictures as Frames."""
 
+from collections.abc import Sequence
 from fractions import Fraction
 from os import PathLike
 from typing import Any
@@ -45,35 +46,104 @@ def read_image(path: str | PathLike[str]) -> Tensor:
 def frames_from_rgb(images: Any, *, copy: bool = False) -> Frames:
     """Pictures as frames whose planes are views into them: pasting into the frames changes ``images``.
 
+    That holds for every slice, step and transposition of an array. A copy is made of lists, of
+    NumPy arrays that are read-only or have negative strides, and where pixels share their memory (broadcast arrays).
+
     Args:
-        images: uint8 RGB [B, H, W, 3]: torch, NumPy, or any DLPack or CUDA-array object; stays on its device.
+        images: uint8 RGB [B, H, W, 3]: torch, NumPy, or any DLPack or CUDA-array object (CuPy, pycuda); or a list of
+            pictures of one size, each such an object [H, W, 3] or a PIL image, which is taken as it is meant to be
+            seen. They stay on their device. An object that has nothing but ``__cuda_array_interface__`` must lie in
+            the primary context (``pycuda.autoprimaryctx``) and comes to PyTorch's current CUDA device; work that its
+            interface says is queued is waited for, by the current stream.
         copy: give the frames memory of their own.
 
     Raises:
         InputError: another type, shape or dtype.
     """
-    tensor = _as_tensor(images)
-    if tensor.dtype != torch.uint8 or tensor.ndim != 4 or tensor.shape[-1] != 3:
+    tensor = _stacked(images) if isinstance(images, list | tuple) else _as_tensor(images, "images are")
+    if tensor.dtype != torch.uint8 or tensor.ndim != 4 or tensor.shape[-1] != 3 or 0 in tensor.shape:
         raise InputError(f"images are {tensor.dtype} {tuple(tensor.shape)}, expected uint8 RGB [B, H, W, 3]")
-    if copy:
-        tensor = tensor.clone()
+    if copy or _shares_pixels(tensor):
+        tensor = tensor.clone(memory_format=torch.contiguous_format)
     _, height, width, _ = tensor.shape
     display = display_of(width, height, Fraction(1), None)
     red, green, blue = tensor.unbind(-1)
     return Frames((red, green, blue), RGB24, display.to_tensor(), display.size)
 
 
-def _as_tensor(images: Any) -> Tensor:
-    if isinstance(images, np.ndarray) and not (images.flags.writeable and min(images.strides, default=0) >= 0):
-        images = images.copy()  # torch has neither read-only memory nor negative strides
+def _stacked(pictures: Sequence[Any]) -> Tensor:
+    """A list of pictures [H, W, 3] as one tensor [B, H, W, 3] of its own."""
+    if not pictures:
+        raise InputError("images are an empty list, expected pictures")
+    tensors = []
+    for number, picture in enumerate(pictures):
+        what = f"images[{number}] is"
+        tensor = _from_pil(picture, what) if isinstance(picture, Image.Image) else _as_tensor(picture, what)
+        if tensor.dtype != torch.uint8 or tensor.ndim != 3 or tensor.shape[-1] != 3:
+            raise InputError(
+                f"{what} {tensor.dtype} {tuple(tensor.shape)}, expected uint8 RGB [H, W, 3] in a list of pictures"
+            )
+        tensors.append(tensor)
+    kinds = sorted({f"{tuple(tensor.shape)} on {tensor.device}" for tensor in tensors})
+    if len(kinds) > 1:
+        raise InputError(f"images are a list of {', '.join(kinds)}, expected one size and device")
+    return torch.stack(tensors)
+
+
+def _from_pil(image: Image.Image, what: str) -> Tensor:
     try:
-        if hasattr(images, "__dlpack__") and not isinstance(images, Tensor | np.ndarray):
-            return from_dlpack(images)
-        return torch.as_tensor(images)
-    except (TypeError, ValueError, RuntimeError) as error:
+        return torch.from_numpy(np.array(_to_rgb(ImageOps.exif_transpose(image))))
+    except (OSError, SyntaxError, ValueError) as error:  # files are read when their pixels are asked for
+        raise InputError(f"{what} a PIL image that cannot be read: {error}") from error
+
+
+def _as_tensor(images: Any, what: str) -> Tensor:
+    """The memory of an array of any library, where its layout and its library allow; ``what`` begins the error."""
+    kind = type(images).__name__
+    try:
+        tensor = _shared(images)
+    except (TypeError, ValueError, RuntimeError, BufferError, AttributeError, KeyError, AssertionError) as error:
+        raise InputError(f"{what} a {kind} that PyTorch does not take: {error}") from error
+    if tensor is None:
         raise InputError(
-            f"images are a {type(images).__name__}, expected a tensor, an array, or a DLPack or CUDA-array object"
-        ) from error
+            f"{what} a {kind}, expected a tensor, an array, a DLPack or CUDA-array object, or a list of pictures"
+        )
+    if tensor.layout != torch.strided or tensor.is_meta:
+        raise InputError(f"{what} a tensor of layout {tensor.layout} on {tensor.device}, expected pixels in memory")
+    return tensor
+
+
+def _shared(images: Any) -> Tensor | None:
+    if isinstance(images, Tensor):
+        return images
+    if isinstance(images, np.ma.MaskedArray):
+        raise TypeError("masked pixels have no colour")
+    if isinstance(images, np.ndarray):
+        fits = images.flags.writeable and min(images.strides, default=0) >= 0
+        return torch.from_numpy(images if fits else images.copy())
+    if hasattr(images, "__dlpack__"):
+        return from_dlpack(images)
+    if hasattr(images, "__cuda_array_interface__"):
+        return _of_cuda_array(images)
+    return None
+
+
+def _of_cuda_array(images: Any) -> Tensor:
+    """Numba's CUDA array interface, version 3, as its documentation has it."""
+    interface = images.__cuda_array_interface__
+    if interface.get("mask") is not None:
+        raise TypeError("masked pixels have no colour")
+    if min(interface.get("strides") or (), default=0) < 0:
+        raise ValueError("its strides are negative; copy it first")
+    tensor = torch.as_tensor(images, device="cuda")  # without a device PyTorch would copy it to the host
+    if (stream := interface.get("stream")) is not None:
+        queued = torch.cuda.ExternalStream(stream, tensor.device)  # type: ignore[no-untyped-call]
+        torch.cuda.current_stream(tensor.device).wait_stream(queued)
+    return tensor
+
+
+def _shares_pixels(tensor: Tensor) -> bool:
+    return any(step == 0 and extent > 1 for step, extent in zip(tensor.stride(), tensor.shape, strict=True))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -19,6 +19,7 @@ from trtswap.video.clock import Clock
 from trtswap.video.deinterlace import Deinterlacer
 from trtswap.video.demux import Demuxer
 from trtswap.video.formats import Layout, layout_of, nearest_planar
+from trtswap.video.hdr import hdr_warnings
 from trtswap.video.info import Loss, VideoInfo
 from trtswap.video.planes import convert, planes_from_frames
 from trtswap.video.probe import describe, open_input, origin_of, video_stream
@@ -161,15 +162,19 @@ class VideoReader:
         frames = self._in_range(raw, start_tick, end_tick)
         first = next(frames, None)
         if first is None:
-            span = f" from {start or 0:g} s on" + (f" to {end:g} s" if end else "")
-            raise ReadError(f"{self.path}: no frame of it can be decoded{span}; it is {self._length()} long")
+            raise self._no_frame(start, end)
         self._frames = chain([first], frames)
         self._layout = self._choose_layout(first)
         interlaced = self._deinterlacer.deinterlaced > 0
         self.info = self._describe(first, interlaced=interlaced)
+        self.warnings += hdr_warnings(self.info.pixel_format)
 
     def _open_container(self) -> InputContainer:
         return open_input(self.path)
+
+    def _no_frame(self, start: float | None, end: float | None) -> ReadError:
+        span = f" from {start or 0:g} s on" + (f" to {end:g} s" if end else "")
+        return ReadError(f"{self.path}: no frame of it can be decoded{span}; it is {self._length()} long")
 
     def _describe(self, first: av.VideoFrame, *, interlaced: bool) -> VideoInfo:
         return describe(self._container, self._stream, first, self._layout, self.path, interlaced=interlaced)

@@ -22,6 +22,7 @@ from torch import Tensor
 from trtswap.errors import ReadError
 from trtswap.pixels.color import PixelFormat, planes_from_rgb
 from trtswap.pixels.frames import Frames
+from trtswap.video.hdr import hdr_warnings
 from trtswap.video.info import Loss, VideoInfo
 from trtswap.video.probe import open_input, video_stream
 from trtswap.video.reader import VideoReader
@@ -61,6 +62,7 @@ class RgbReader(ABC):
         with VideoReader(path, batch_size=batch_size, start=start, end=end) as headers:
             self.info: VideoInfo = headers.info
         self.warnings = [f"{self.library} decodes to 8-bit RGB: the whole picture may change by two code values"]
+        self.warnings += hdr_warnings(self.info.pixel_format)
         self._check()
         times = frame_times(self.path)
         self._times = times

@@ -1,6 +1,7 @@
 """Write a video: the encoder gets the planes, everything else comes from the source."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 from os import PathLike
 from pathlib import Path
@@ -22,6 +23,27 @@ from trtswap.video.streams import StreamCopier, TimeWindow
 from trtswap.video.target import Target
 
 
+@dataclass(frozen=True, kw_only=True)
+class WriteOptions:
+    """How a video is encoded, and what becomes of the rest of its file.
+
+    Attributes:
+        codec: FFmpeg's name of an encoder, or ``auto``: one for the format that takes the planes unchanged.
+        crf: quality, 0 (best) to 51, on x264's scale.
+        preset: effort, by x264's names.
+        options: further options of the encoder, such as ``{"tune": "film"}``.
+        copy_streams: carry audio, subtitles and attachments over; chapters and tags are carried over either way.
+        overwrite: replace an existing file.
+    """
+
+    codec: str = "auto"
+    crf: float = 18
+    preset: str = "medium"
+    options: Mapping[str, str] = field(default_factory=dict)
+    copy_streams: bool = True
+    overwrite: bool = False
+
+
 class VideoWriter:
     """Encodes frames into a file that gets its name when it is whole.
 
@@ -32,14 +54,9 @@ class VideoWriter:
     Args:
         path: the file to write; the suffix chooses the format.
         info: what the reader said about the source.
+        options: see :class:`WriteOptions`; its defaults where None.
         source: the file to copy audio, subtitles, chapters and tags from; None for none.
-        codec: FFmpeg's name of an encoder, or ``auto``: one for the format that takes the planes unchanged.
-        crf: quality, 0 (best) to 51, on x264's scale.
-        preset: effort, by x264's names.
-        options: further options of the encoder, such as ``{"tune": "film"}``.
         start, end: the reader's, in seconds from the source's beginning.
-        copy_streams: carry audio, subtitles and attachments over; chapters and tags are carried over either way.
-        overwrite: replace an existing file.
 
     Attributes:
         warnings: what could not be carried over or had to be changed.
@@ -55,26 +72,22 @@ class VideoWriter:
         path: str | PathLike[str],
         info: VideoInfo,
         *,
+        options: WriteOptions | None = None,
         source: str | PathLike[str] | None = None,
-        codec: str = "auto",
-        crf: float = 18,
-        preset: str = "medium",
-        options: Mapping[str, str] | None = None,
         start: float | None = None,
         end: float | None = None,
-        copy_streams: bool = True,
-        overwrite: bool = False,
     ) -> None:
+        options = options or WriteOptions()
         self.path = Path(path)
         self.warnings: list[str] = []
         self._info = info
         self._range = (start, end)
         self._container = container_for(self.path)
-        choice = choose_encoder(codec, self._container, info.pixel_format, (info.width, info.height))
+        choice = choose_encoder(options.codec, self._container, info.pixel_format, (info.width, info.height))
         self.codec = choice.name
         source_path = None if source is None else Path(source)
         self._copier: StreamCopier | None = None
-        self._target = Target(self.path, source=source_path, overwrite=overwrite)
+        self._target = Target(self.path, source=source_path, overwrite=options.overwrite)
         self._begun = self._closed = False
         try:
             self._output = av.open(
@@ -85,10 +98,12 @@ class VideoWriter:
                     info.time_base, [stream.time_base for stream in info.streams if stream.time_base is not None]
                 ),
             )
-            self._encoder = Encoder(self._output, choice, info, crf=crf, preset=preset, options=options or {})
+            self._encoder = Encoder(
+                self._output, choice, info, crf=options.crf, preset=options.preset, options=options.options
+            )
             if source_path is not None:
                 self._copier = StreamCopier(
-                    source_path, self._output, self._container, self.warnings, copy_streams=copy_streams
+                    source_path, self._output, self._container, self.warnings, copy_streams=options.copy_streams
                 )
         except BaseException:
             self._target.discard()  # FFmpeg has not opened it yet

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from trtswap.video.reader import VideoReader
-from trtswap.video.writer import VideoWriter
+from trtswap.video.writer import VideoWriter, WriteOptions
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -40,7 +40,9 @@ def copy(tmp_path: Path) -> Copy:
         frames = 0
         with (
             VideoReader(source, batch_size=5, start=start, end=end) as reader,
-            VideoWriter(target, reader.info, source=source, start=start, end=end, **options) as writer,
+            VideoWriter(
+                target, reader.info, options=WriteOptions(**options), source=source, start=start, end=end
+            ) as writer,
         ):
             for batch in reader:
                 writer.write(batch)

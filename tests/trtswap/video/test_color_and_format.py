@@ -147,7 +147,7 @@ def test_color_tags(tags: ColorTags, kind: tuple[str, str, str], copy: Copy, tmp
         (TAGS[0], 64, PixelFormat("yuv420p", 8, (1, 1), "bt709", False, (0.0, 0.5))),
         (TAGS[1], 64, PixelFormat("yuv420p", 8, (1, 1), "bt601", False, (0.5, 0.5))),
         (TAGS[2], 64, PixelFormat("yuv420p", 8, (1, 1), "bt601", True, (0.0, 0.5))),
-        (TAGS[3], 64, PixelFormat("yuv420p", 8, (1, 1), "bt2020", False, (0.0, 0.0))),
+        (TAGS[3], 64, PixelFormat("yuv420p", 8, (1, 1), "bt2020", False, (0.0, 0.0), "pq", "bt2020")),
         (TAGS[5], 718, PixelFormat("yuv420p", 8, (1, 1), "bt601", False, (0.0, 0.5))),
         (TAGS[5], 720, PixelFormat("yuv420p", 8, (1, 1), "bt709", False, (0.0, 0.5))),
     ],
@@ -182,6 +182,20 @@ def test_hdr10_metadata_without_a_place_is_reported(copy: Copy, tmp_path: Path) 
     clip.options = {**clip.options, "x265-params": f"log-level=none:master-display={HDR_MASTERING}"}
     done = copy(clip.write(tmp_path / "source.mp4"), "target.mkv", codec="ffv1")
     assert "HDR10 metadata is lost: ffv1 has no place for it" in done.writer.warnings
+
+
+@pytest.mark.parametrize(("transfer", "words"), [(16, "HDR (PQ)"), (18, "HDR (HLG)"), (14, None)])
+def test_hdr_is_told(transfer: int, words: str | None, tmp_path: Path) -> None:
+    """14 is SDR in BT.2020: converted as well, but nothing is lost."""
+    clip = _tagged(ColorTags(9, transfer, 9, 1, "topleft"), "libx265", "yuv420p10le")
+    with VideoReader(clip.write(tmp_path / "source.mp4")) as reader:
+        told = [line for line in reader.warnings if "HDR" in line]
+        assert (reader.info.pixel_format.transfer == "sdr") == (words is None)
+        assert reader.info.pixel_format.primaries == "bt2020"
+    assert len(told) == (words is not None)
+    if words:
+        assert f"the video is {words}" in told[0]
+        assert "203 cd/m2" in told[0]
 
 
 def _tagged(tags: ColorTags, codec: str, name: str) -> Clip:

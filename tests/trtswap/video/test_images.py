@@ -8,7 +8,10 @@ import torch
 from PIL import Image
 
 from trtswap.errors import InputError, SourceError
+from trtswap.video.download import Download
 from trtswap.video.images import frames_from_rgb, read_image
+
+from .standin_cuda import CudaArray, on_host, plug_in
 
 COLORS = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[10, 20, 30], [200, 100, 50], [90, 90, 90]]], np.uint8)
 
@@ -89,25 +92,158 @@ def test_frames_are_views_of_the_array() -> None:
     assert array[1, 0, 2, 1] == 77
 
 
-def test_kinds_of_arrays() -> None:
-    class Foreign:
-        """Speaks DLPack and nothing else."""
+class Foreign:
+    """Speaks DLPack and nothing else."""
 
-        def __init__(self, tensor: torch.Tensor) -> None:
-            self.__dlpack__, self.__dlpack_device__ = tensor.__dlpack__, tensor.__dlpack_device__
-
-    read_only = COLORS[None].copy()
-    read_only.flags.writeable = False
-    for images in (
-        read_only,
-        COLORS[None, ::-1][:, ::-1],
-        torch.from_numpy(COLORS[None]),
-        Foreign(torch.from_numpy(COLORS[None])),
-    ):
-        assert np.array_equal(torch.stack(frames_from_rgb(images).planes, -1).numpy(), COLORS[None])
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self.__dlpack__, self.__dlpack_device__ = tensor.__dlpack__, tensor.__dlpack_device__
 
 
-@pytest.mark.parametrize("wrong", [COLORS, COLORS[None].astype(np.float32), COLORS[None, ..., :2], "text", None])
-def test_wrong_arrays(wrong: object) -> None:
-    with pytest.raises(InputError, match="images are"):
-        frames_from_rgb(wrong)
+def read_only(array: np.ndarray) -> np.ndarray:
+    array.flags.writeable = False
+    return array
+
+
+BATCH = np.stack([COLORS, 255 - COLORS])
+# How memory may lie, always with the pixels of BATCH; True where frames are views of it.
+LAYOUTS = {
+    "array": (BATCH.copy, True),
+    "steps": (lambda: BATCH.repeat(2, 2)[:, :, ::2], True),
+    "planes": (lambda: np.ascontiguousarray(BATCH.transpose(3, 0, 1, 2)).transpose(1, 2, 3, 0), True),
+    "columns first": (lambda: np.asfortranarray(BATCH), True),
+    "inside": (lambda: np.pad(BATCH, ((1, 1), (2, 2), (3, 3), (0, 1)))[1:-1, 2:-2, 3:-3, :3], True),
+    "BGR turned": (lambda: BATCH[..., ::-1].copy()[..., ::-1], False),
+    "upside down": (lambda: BATCH[:, ::-1].copy()[:, ::-1], False),
+    "read-only": (lambda: read_only(BATCH.copy()), False),
+    "tensor": (lambda: torch.from_numpy(BATCH.copy()), True),
+    "tensor of planes": (lambda: torch.from_numpy(BATCH.transpose(0, 3, 1, 2).copy()).permute(0, 2, 3, 1), True),
+    "DLPack": (lambda: Foreign(torch.from_numpy(BATCH.copy())), True),
+    "list of arrays": (lambda: list(BATCH), False),
+    "tuple of turned arrays": (lambda: tuple(BATCH[:, ::-1].copy()[:, ::-1]), False),
+    "list of tensors": (lambda: list(torch.from_numpy(BATCH)), False),
+    "list of PIL images": (lambda: [Image.fromarray(picture) for picture in BATCH], False),
+    "mixed list": (lambda: [Image.fromarray(BATCH[0]), torch.from_numpy(BATCH[1])], False),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_memory_that_lies_in_any_way(layout: str) -> None:
+    make, is_view = LAYOUTS[layout]
+    images = make()
+    frames = frames_from_rgb(images)
+    assert np.array_equal(torch.stack(frames.planes, -1).numpy(), BATCH)
+    frames.planes[2][1, 0, 1] = 123  # as pasting does; a copy can be written, too
+    if is_view:
+        seen = torch.from_dlpack(images) if isinstance(images, Foreign) else images
+        assert seen[1, 0, 1, 2] == 123
+
+
+def test_pixels_that_share_memory_are_parted() -> None:
+    for images in (torch.from_numpy(COLORS[:1, :1]).expand(2, 3, 3), np.broadcast_to(COLORS[:1, :1], (2, 3, 3))):
+        frames = frames_from_rgb(images[None])
+        frames.planes[0][0, 0, 0] = 7
+        assert frames.planes[0].unique().tolist() == [7, 255]
+
+
+def test_pil_images_are_seen_upright_and_on_white(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.fromarray(COLORS).save(tmp_path / "turned.png", exif=exif)
+    clear = Image.fromarray(np.zeros((2, 3, 4), np.uint8))
+    frames = frames_from_rgb([Image.open(tmp_path / "turned.png"), clear])
+    assert np.array_equal(torch.stack(frames.planes, -1).numpy()[0], COLORS[::-1, ::-1])
+    assert all(int(plane[1].min()) == 255 for plane in frames.planes)
+
+
+def test_arrays_of_pycuda_stay_on_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = plug_in(monkeypatch)
+    pixels = BATCH.repeat(2, 2)[:, :, ::2]
+    frames = frames_from_rgb(CudaArray(pixels))
+    assert frames.device.type == "cuda"
+    assert np.array_equal(torch.stack([on_host(plane) for plane in frames.planes], -1).numpy(), BATCH)
+    on_host(frames.planes[0])[0, 0, 0] = 99
+    assert pixels[0, 0, 0, 0] == 99, "a copy, not a view"
+    assert not gpu.current.queue, "waits for nobody"
+
+
+def test_what_pycuda_has_queued_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = plug_in(monkeypatch)
+    pixels = np.zeros_like(BATCH)
+    gpu.foreign[1].add(lambda: pixels.__setitem__(..., BATCH))
+    sent = Download.of(frames_from_rgb(CudaArray(pixels, stream=1)))
+    assert np.array_equal(torch.stack(sent.wait().planes, -1).numpy(), BATCH)
+
+
+@pytest.mark.parametrize(
+    ("interface", "words"),
+    [
+        ({"strides": (18, 9, -3, 1)}, "strides are negative"),
+        ({"mask": object()}, "masked pixels"),
+        ({"data": (0, True)}, "read only"),
+        ({"typestr": "<f4", "strides": (72, 36, 12, 4)}, "images are torch.float32"),
+    ],
+)
+def test_wrong_arrays_of_pycuda(interface: dict[str, object], words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    plug_in(monkeypatch)
+    array = np.zeros((2, 2, 3, 3), np.float32)
+    with pytest.raises(InputError, match=words):
+        frames_from_rgb(CudaArray(array, **interface))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs PyTorch without a CUDA device")
+def test_arrays_on_a_gpu_that_pytorch_has_not() -> None:
+    class OnGpu:
+        __dlpack_device__ = staticmethod(lambda: (2, 0))
+        __dlpack__ = staticmethod(lambda **_: BATCH.__dlpack__())
+
+    for images in (OnGpu(), CudaArray(BATCH)):
+        with pytest.raises(InputError, match=r"that PyTorch does not take: .*CUDA"):
+            frames_from_rgb(images)
+
+
+class Refusing:
+    __dlpack_device__ = staticmethod(lambda: (1, 0))
+
+    def __dlpack__(self, **_: object) -> object:
+        raise BufferError("it is lent to somebody else")
+
+
+WRONG = {
+    "one picture": (COLORS, "images are torch.uint8 .2, 3, 3., expected"),
+    "float": (COLORS[None].astype(np.float32), "images are torch.float32"),
+    "two channels": (COLORS[None, ..., :2], "expected uint8 RGB"),
+    "four channels": (np.zeros((1, 2, 2, 4), np.uint8), "expected uint8 RGB"),
+    "no pixels": (np.zeros((1, 0, 2, 3), np.uint8), "expected uint8 RGB"),
+    "no picture": (BATCH[:0], "images are torch.uint8 .0, 2, 3, 3., expected"),
+    "big-endian": (COLORS[None].astype(">u2"), "PyTorch does not take: .*byte order"),
+    "objects": (np.array([None]), "ndarray that PyTorch does not take"),
+    "letters": (np.array(["a"]), "ndarray that PyTorch does not take"),
+    "masked": (np.ma.masked_array(COLORS[None], mask=COLORS[None] > 100), "masked pixels have no colour"),
+    "sparse": (torch.zeros(1, 2, 2, 3, dtype=torch.uint8).to_sparse(), "layout torch.sparse_coo"),
+    "meta": (torch.zeros(1, 2, 2, 3, dtype=torch.uint8, device="meta"), "on meta"),
+    "refusing": (Refusing(), "Refusing that PyTorch does not take: it is lent to somebody else"),
+    "PIL image": (Image.fromarray(COLORS), "images are a Image, expected .* or a list of pictures"),
+    "words": ("text", "images are a str, expected a tensor"),
+    "bytes": (b"text", "images are a bytes, expected a tensor"),
+    "nothing": (None, "images are a NoneType, expected a tensor"),
+    "empty list": ([], "images are an empty list"),
+    "list of numbers": ([1, 2], r"images\[0\] is a int, expected"),
+    "list of lists": ([COLORS.tolist()], r"images\[0\] is a list, expected"),
+    "list of batches": ([COLORS, COLORS[None]], r"images\[1\] is torch.uint8 .1, 2, 3, 3., expected"),
+    "list of sizes": ([COLORS, COLORS[:1]], "a list of .1, 3, 3. on cpu, .2, 3, 3. on cpu, expected one size"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_wrong_arrays(kind: str) -> None:
+    images, words = WRONG[kind]
+    with pytest.raises(InputError, match=words):
+        frames_from_rgb(images)
+
+
+def test_a_cut_off_pil_image_is_an_input_error(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "whole.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:3000])
+    with pytest.raises(InputError, match=r"images\[0\] is a PIL image that cannot be read: .*truncated"):
+        frames_from_rgb([Image.open(tmp_path / "cut.png")])

@@ -11,7 +11,7 @@ import torch
 
 from trtswap.errors import InputError, ReadError
 from trtswap.video.reader import VideoReader
-from trtswap.video.writer import VideoWriter
+from trtswap.video.writer import VideoWriter, WriteOptions
 
 from .clips import FAST, Clip, damaged, frame_times, planes
 from .conftest import Copy
@@ -283,7 +283,9 @@ def test_memory_does_not_grow(tmp_path: Path) -> None:
     sizes = []
     with (
         VideoReader(path, batch_size=4) as reader,
-        VideoWriter(tmp_path / "target.mp4", reader.info, source=path, preset="ultrafast") as writer,
+        VideoWriter(
+            tmp_path / "target.mp4", reader.info, options=WriteOptions(preset="ultrafast"), source=path
+        ) as writer,
     ):
         for number, batch in enumerate(reader):
             writer.write(batch)

@@ -10,7 +10,7 @@ from av.video.reformatter import ColorRange, Colorspace
 
 from trtswap.pixels.frames import Layer
 from trtswap.video.reader import VideoReader
-from trtswap.video.writer import VideoWriter
+from trtswap.video.writer import VideoWriter, WriteOptions
 
 COLOUR = (192, 64, 32)
 # Codes of H.273: matrix, primaries and transfer of BT.709 and of BT.601 (525 lines).
@@ -42,6 +42,14 @@ def grey_clip(path: Path, matrix: str | None, height: int, full: bool, pixels: s
         out.mux(stream.encode())
 
 
+def seen_as(matrix: str | None) -> np.ndarray:
+    """The R'G'B' of COLOUR's light in the file's primaries; by ITU-R BT.2087-0 for BT.2020."""
+    if matrix != "bt2020":
+        return np.array(COLOUR)
+    to_2020 = [[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]]
+    return 255 * (to_2020 @ (np.array(COLOUR) / 255) ** 2.4) ** (1 / 2.4)
+
+
 @pytest.mark.parametrize(("matrix", "height", "full", "pixels"), CASES)
 def test_a_pasted_patch_is_seen_in_its_colour(
     matrix: str | None, height: int, full: bool, pixels: str, tmp_path: Path
@@ -49,10 +57,10 @@ def test_a_pasted_patch_is_seen_in_its_colour(
     source, target = tmp_path / "grey.mkv", tmp_path / "patch.mkv"
     grey_clip(source, matrix, height, full, pixels)
     canvas = (torch.tensor(COLOUR) / 255)[None, :, None, None].expand(1, 3, 40, 40)
-    options = {"qp": "0"}
+    lossless = WriteOptions(codec="libx264", preset="ultrafast", options={"qp": "0"})
     with (
         VideoReader(source) as reader,
-        VideoWriter(target, reader.info, source=source, codec="libx264", preset="ultrafast", options=options) as writer,
+        VideoWriter(target, reader.info, options=lossless, source=source) as writer,
     ):
         assert reader.info.pixel_format.full_range == full
         for frames in reader:
@@ -71,6 +79,6 @@ def test_a_pasted_patch_is_seen_in_its_colour(
             ).to_ndarray()
             * 255
         )
-    assert np.abs(rgb[30:58, 36:64] - COLOUR).max() <= 2
+    assert np.abs(rgb[30:58, 36:64] - seen_as(matrix)).max() <= 2
     assert np.abs(rgb[80:, :20] - rgb[90, 5]).max() <= 1  # the rest is grey still
     assert np.abs(np.diff(rgb[90, 5])).max() <= 1

@@ -4,7 +4,7 @@ import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import pytest
 
 from trtswap.errors import InputError, WriteError
 from trtswap.video.reader import VideoReader
-from trtswap.video.writer import VideoWriter
+from trtswap.video.writer import VideoWriter, WriteOptions
 
 from .clips import Clip, frame_times
 from .conftest import Copy
@@ -77,6 +77,18 @@ def test_unknown_suffix(name: str, source: Path, copy: Copy) -> None:
         copy(source, name)
 
 
+def test_options_are_named_and_stay_as_they_are() -> None:
+    with pytest.raises(TypeError, match="crff"):
+        WriteOptions(crff=18)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="positional"):
+        WriteOptions("libx264")  # type: ignore[misc]
+    with pytest.raises(FrozenInstanceError):
+        WriteOptions().crf = 20  # type: ignore[misc]
+    assert WriteOptions() == WriteOptions(
+        codec="auto", crf=18, preset="medium", options={}, copy_streams=True, overwrite=False
+    )
+
+
 def test_options_reach_the_encoder(source: Path, copy: Copy) -> None:
     done = copy(source, "target.mp4", codec="libx264", crf=30, preset="fast", options={"x264-params": "keyint=3"})
     data = done.path.read_bytes()
@@ -89,7 +101,7 @@ def test_target_is_the_source(source: Path, tmp_path: Path) -> None:
     os.link(source, tmp_path / "same.mp4")
     for target in (source, tmp_path / "link.mp4", tmp_path / "same.mp4", source.parent / ".." / "in" / "source.mp4"):
         with VideoReader(source) as reader, pytest.raises(WriteError, match="is the source video itself"):
-            VideoWriter(target, reader.info, source=source, overwrite=True)
+            VideoWriter(target, reader.info, options=WriteOptions(overwrite=True), source=source)
     assert source.read_bytes() == before
     assert _names(source.parent) == ["source.mp4"]
 
@@ -187,7 +199,7 @@ def test_unwritable_places(source: Path, tmp_path: Path) -> None:
     with VideoReader(source) as reader:
         for target, message in cases.items():
             with pytest.raises(WriteError, match=message):
-                VideoWriter(target, reader.info, source=source, overwrite=True)
+                VideoWriter(target, reader.info, options=WriteOptions(overwrite=True), source=source)
     assert _names(tmp_path) == ["file", "folder.mp4", "in"]
 
 
