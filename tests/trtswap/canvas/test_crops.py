@@ -78,9 +78,10 @@ def test_coverage_is_one_inside_the_swap_crop_and_zero_outside(engine: Opener) -
         swapper = FaceSwapper(stage("swap", 112, graph))
         crops = torch.full((1, 3, 112, 112), 0.25)
         (patch,) = swapper.to_canvas(swapper.swapped(crops, torch.zeros(1, 4)), canvas_to_swap, 256)
-    picture, coverage = torch.zeros(3, 256, 256), torch.zeros(1, 256, 256)
+    picture, coverage = torch.zeros(1, 3, 256, 256), torch.zeros(1, 1, 256, 256)
     patch.of(picture).copy_(patch.picture)
     patch.of(coverage).copy_(patch.coverage)
+    picture, coverage = picture[0], coverage[0]
     # Where each canvas pixel lies in the swap crop, in pixels from the nearest border.
     grid = torch.stack(torch.meshgrid(torch.arange(256.0), torch.arange(256.0), indexing="xy"), -1).view(-1, 2)
     m = canvas_to_swap[0]
@@ -147,9 +148,9 @@ def test_the_restorer_is_mixed_in_by_weight(engine: Opener) -> None:
 
 
 def test_blend_keeps_the_mouth_and_the_surroundings() -> None:
-    mouth, coverage = torch.zeros(1, 1, 6, 6), torch.ones(1, 4, 4)
+    mouth, coverage = torch.zeros(1, 1, 6, 6), torch.ones(1, 1, 4, 4)
     coverage[..., 0], mouth[..., 4] = 0, 1
-    patch = Patch((1, 1, 5, 5), torch.ones(3, 4, 4), coverage)
+    patch = Patch(slice(0, 1), (1, 1, 5, 5), torch.ones(1, 3, 4, 4), coverage)
     for kept, expected in ((mouth, [0, 0, 1, 1, 0, 0]), (None, [0, 0, 1, 1, 1, 0])):
         canvas = torch.zeros(1, 3, 6, 6)
         blend(canvas, [patch], kept)
