@@ -151,7 +151,12 @@ class Frames:
         w, h = max(1, round(width * scale)), max(1, round(height * scale))
         turned = self._is_transposed()
         coded = (w, h) if turned else (h, w)
-        planes = [_shrunk(p, self.format.bits, coded) for p in self.planes]
+        together = _interleaved(self.planes)
+        planes = (
+            [_shrunk(p, self.format.bits, coded) for p in self.planes]
+            if together is None
+            else F.interpolate(together, coded, mode="bilinear", antialias=True).unbind(1)
+        )
         matrix, offset = rgb_from_planes(replace(self.format, bits=8), self.device)
         images = torch.empty(len(self), 3, -(-h // 32) * 32, -(-w // 32) * 32, device=self.device)
         images[:, :, h:] = images[:, :, :, w:] = 0
@@ -236,6 +241,23 @@ def _put(crops: Tensor, rows: list[int], matrix: Tensor, parts: list[tuple[slice
 
 def _stacked(tensors: list[Tensor]) -> Tensor:
     return torch.stack(tensors) if len(tensors) > 1 else tensors[0][None]
+
+
+def _interleaved(planes: Planes) -> Tensor | None:
+    """Three 8-bit planes of the CPU that are R, G, B, R, G, B in memory, as one view [B, 3, H, W].
+
+    torch shrinks these as they lie, to the same values, in a twentieth of the time that it takes plane by plane.
+    """
+    first = planes[0]
+    start, strides = first.storage_offset(), first.stride()
+    beside = all(
+        p.data_ptr() == first.data_ptr() + i and p.stride() == strides and p.shape == first.shape
+        for i, p in enumerate(planes)
+    )
+    if first.device.type != "cpu" or first.dtype != torch.uint8 or strides[2] != len(planes) or not beside:
+        return None
+    batch, height, width = first.shape
+    return first.as_strided((batch, len(planes), height, width), (strides[0], 1, *strides[1:]), start)
 
 
 # torch shrinks 8-bit pictures of this many channels as fast as those of one.

@@ -173,18 +173,23 @@ def _spread(boxes: list[Region], device: torch.device) -> tuple[Tensor, Tensor]:
 
     A box that is smaller has its last column and row several times, so that what is written to it twice is the same.
     """
-    ends = on_device(torch.tensor([(x1 - x0 - 1, y1 - y0 - 1) for x0, y0, x1, y1 in boxes]).float(), device)
-    columns, rows = places(max(x1 - x0 for x0, _, x1, _ in boxes), max(y1 - y0 for _, y0, _, y1 in boxes), device)
-    return torch.minimum(columns, ends[:, :1]), torch.minimum(rows, ends[:, 1:])
+    columns, rows = _pixels(boxes)
+    return on_device((columns - columns[:, :1]).float(), device), on_device((rows - rows[:, :1]).float(), device)
 
 
 def _index(
     frames: list[int], boxes: list[Region], shape: Sequence[int], device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Of planes [B, H, W] the pixels [N, h, w] of boxes: beyond a box, and beyond the plane, the last one again."""
-    values = torch.tensor([(f, x0, y0, x1 - 1, y1 - 1) for f, (x0, y0, x1, y1) in zip(frames, boxes, strict=True)])
-    frame, x0, y0, x1, y1 = on_device(values, device).T[..., None]
-    w, h = max(x1 - x0 for x0, _, x1, _ in boxes), max(y1 - y0 for _, y0, _, y1 in boxes)
-    columns = torch.minimum(torch.arange(w, device=device) + x0, x1.clamp(max=shape[2] - 1))
-    rows = torch.minimum(torch.arange(h, device=device) + y0, y1.clamp(max=shape[1] - 1))
-    return frame[..., None], rows[:, :, None], columns[:, None, :]
+    columns, rows = _pixels(boxes)
+    columns.clamp_(max=shape[2] - 1)
+    rows.clamp_(max=shape[1] - 1)
+    frame, columns, rows = (on_device(t, device) for t in (torch.tensor(frames), columns, rows))
+    return frame[:, None, None], rows[:, :, None], columns[:, None, :]
+
+
+def _pixels(boxes: list[Region]) -> tuple[Tensor, Tensor]:
+    """Columns [N, w] and rows [N, h] of boxes, on the host, w and h being the largest; the last of a box again."""
+    x0, y0, x1, y1 = torch.tensor(boxes).T[..., None]
+    columns, rows = (torch.arange(int((end - start).max())) for start, end in ((x0, x1), (y0, y1)))
+    return torch.minimum(columns + x0, x1 - 1), torch.minimum(rows + y0, y1 - 1)

@@ -226,12 +226,12 @@ def read(
     if not filters[0].spacing:
         return _read(cells, _grid(terms, *at), padding)
     spacing = _each([f.spacing for f in filters], cells.device)
-    columns, rows = ([p + step * spacing for step in _STEPS] for p in at)
-    parts = (_read(cells, _grid(terms, xs, ys), padding) for ys in rows for xs in columns)
-    total = next(parts)
-    for part in parts:
+    xs = torch.cat([at[0] + step * spacing for step in _STEPS], 1)
+    total, *others = (_read(cells, _grid(terms, xs, at[1] + step * spacing), padding) for step in _STEPS)
+    for part in others:
         total.add_(part)
-    return total.mul_(1.0 / _TAPS**2)
+    left, *others = total.split(at[0].shape[1], 3)
+    return sum(others, left).mul_(1.0 / _TAPS**2)
 
 
 def _read(cells: Tensor, grid: Tensor, padding: str) -> Tensor:
@@ -308,8 +308,10 @@ def _around(
     points = corners.to(transform) @ transform[:, :2].T + transform[:, 2]
     sides = []
     for low, high, step, n in zip(points.amin(0).tolist(), points.amax(0).tolist(), cell, within[::-1], strict=True):
-        first = min(max(math.floor(low) - margin * step, 0), n - 1) // step * step
-        last = max(math.ceil(high) + margin * step + 1, first + 1)
+        # Of what lies outside the edge is seen, and with it all that the edge is blurred with.
+        inner = min(margin * step + 1, n)
+        first = min(max(math.floor(low) - margin * step, 0), n - inner) // step * step
+        last = max(math.ceil(high) + margin * step + 1, inner)
         sides.append((first, min(-(-last // step) * step, n)))
     (x0, x1), (y0, y1) = sides
     return x0, y0, x1, y1
