@@ -230,8 +230,10 @@ def read(
     total, *others = (_read(cells, _grid(terms, xs, at[1] + step * spacing), padding) for step in _STEPS)
     for part in others:
         total.add_(part)
-    left, *others = total.split(at[0].shape[1], 3)
-    return sum(others, left).mul_(1.0 / _TAPS**2)
+    left, *others = torch.split(total, at[0].shape[1], 3)
+    for part in others:
+        left = left + part
+    return left.mul_(1.0 / _TAPS**2)
 
 
 def _read(cells: Tensor, grid: Tensor, padding: str) -> Tensor:

@@ -94,6 +94,36 @@ def test_coverage_is_one_inside_the_swap_crop_and_zero_outside(engine: Opener) -
     assert patch.coverage.numel() < 256 * 256
 
 
+@pytest.mark.parametrize(("crop", "canvas"), [(32, 128), (96, 64), (112, 24)])
+def test_faces_together_are_laid_as_one_after_the_other(engine: Opener, crop: int, canvas: int) -> None:
+    """Crops smaller and larger than their place in the canvas; of turned faces, and one that the template misses."""
+    points, angle = TEMPLATES["ffhq_512"].scaled(1) - 0.5, torch.tensor([0.0, 0.4, -1.2, 3.0])
+    turn = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], 1).view(-1, 2, 2)
+    landmarks = points @ turn.mT * torch.tensor([300.0, 80, 200, 900])[:, None, None] + 400
+    landmarks[3, 0] += 300
+    to_swap, to_canvas = align(landmarks, ("arcface_112_v1",), crop), align(landmarks, ("ffhq_512",), canvas)
+    canvas_to_swap, g = compose(to_swap, invert(to_canvas)), torch.Generator().manual_seed(0)
+    swapped, originals = torch.rand(4, 3, crop, crop, generator=g), torch.rand(4, 3, canvas, canvas, generator=g)
+    face, mouth = torch.rand(2, 4, 1, canvas, canvas, generator=g)
+    done = []
+    with engine(IDENTITY.format(s=crop)) as graph:
+        swapper = FaceSwapper(stage("swap", crop, graph))
+        for together in (False, True):
+            blended, seen = originals.clone(), torch.zeros(4, 4, canvas, canvas)
+            patches = swapper.to_canvas(swapped, canvas_to_swap, canvas, together=together)
+            blend(blended, patches, mouth)
+            for whole, layer in zip(seen, layers(blended, face, patches), strict=True):
+                x0, y0, x1, y1 = layer.box
+                whole[:, y0:y1, x0:x1] = torch.cat([layer.picture * (layer.alpha > 0), layer.alpha])
+            done.append((len(patches), blended, seen))
+    (singly, blended, seen), (at_once, blended_at_once, seen_at_once) = done
+    assert (singly, at_once) == (4, 1)
+    torch.testing.assert_close(blended_at_once, blended, atol=2e-4, rtol=0)
+    torch.testing.assert_close(seen_at_once[:, 3], seen[:, 3], atol=2e-4, rtol=0)
+    shown = (seen[:, 3:] > 1e-3).expand(4, 4, canvas, canvas)
+    torch.testing.assert_close(seen_at_once[shown], seen[shown], atol=2e-4, rtol=0)
+
+
 def test_masks_follow_the_labels(engine: Opener) -> None:
     """Labels: left half skin, right half background, a mouth block in the skin."""
     size = 256
