@@ -116,6 +116,12 @@ def test_faces_together_are_laid_as_one_after_the_other(engine: Opener, crop: in
                 x0, y0, x1, y1 = layer.box
                 whole[:, y0:y1, x0:x1] = torch.cat([layer.picture * (layer.alpha > 0), layer.alpha])
             done.append((len(patches), blended, seen))
+        # Without values, as if they were on a GPU still to come: nothing waits for one, and all are laid together.
+        swapper._ramp = swapper._ramp.to("meta")
+        patches = swapper.to_canvas(swapped.to("meta"), canvas_to_swap, canvas)
+    blend(originals.to("meta"), patches, mouth.to("meta"))
+    assert len(patches) == 1
+    assert len(layers(originals.to("meta"), face.to("meta"), patches)) == 4
     (singly, blended, seen), (at_once, blended_at_once, seen_at_once) = done
     assert (singly, at_once) == (4, 1)
     torch.testing.assert_close(blended_at_once, blended, atol=2e-4, rtol=0)
