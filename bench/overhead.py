@@ -2,17 +2,19 @@
 
     python bench/overhead.py [--repeats N] [--write]
 
-The pack `paste` (swap crops of 224, canvas of 512) is run on one face, so that the stages are the real ones; the time
-inside its graphs is not counted. The face's size and the frame's size are varied one at a time: the cost follows the
-face (and the canvas), not the frame.
+The pack `paste` is run on one face, so that the stages are the real ones; the time inside its graphs is not counted.
+It has the full-size networks' crops (224 for the swap, a canvas of 512) and then those of the pack `avatar` (128, 256).
+The face and the frame are varied one at a time: the cost follows the canvas and, where the face is larger than that,
+the pixels of the face that are read and written; not the frame.
 """
 
 import argparse
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
-from measure import interleaved, result, table, write
+from measure import case, interleaved, result, table, write
 
 from trtswap.backends.runtime import Runtime
 from trtswap.canvas.pipeline import Opened, Pipeline
@@ -28,6 +30,10 @@ from trtswap.session.stopwatch import Stopwatch
 
 BATCH = 4
 OURS = ("align", "blend", "paste")
+FACES = (8, 20, 50, 100, 200, 300, 450, 600, 1000, 1500, 2000)
+USUAL = 200
+# Sides of the swap crop and of the canvas, and what the rows of a result add to their names.
+CROPS = {(224, 512): "", (128, 256): ", canvas 256"}
 SIZES = {"720p": (1280, 720), "1080p": (1920, 1080), "2160p": (3840, 2160)}
 
 
@@ -64,25 +70,34 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write bench/results/overhead.json")
     args = parser.parse_args()
     torch.set_num_threads(1)  # as the command line does, which leaves the cores to encoder and networks
+    cases = []
     with tempfile.TemporaryDirectory() as folder:
-        pack = export_pack(paste(), Path(folder) / "paste", Weights(None, seed=0))
-        data = result(
-            "overhead", measure(pack, args.repeats), canvas=pack.canvas_size, batch=BATCH, threads=1, stages=list(OURS)
-        )
+        for (swap, canvas), suffix in CROPS.items():
+            pack = export_pack(paste(size=swap, canvas=canvas), Path(folder) / f"paste{canvas}", Weights(None, seed=0))
+            cases += measure(pack, args.repeats, suffix)
+    data = result("overhead", cases, crops=list(CROPS), batch=BATCH, threads=1, stages=list(OURS))
     print(table(data))
     if args.write:
         print(write(data))
 
 
-def measure(pack: Pack, repeats: int) -> list[dict[str, object]]:
-    cases = [("1080p", face) for face in (100, 200, 300, 450)] + [("720p", 200), ("2160p", 200)]
+def measure(pack: Pack, repeats: int, suffix: str) -> list[dict[str, Any]]:
+    """Milliseconds for each face and frame, and each face's against the usual one's in the same round."""
+    sizes = [("2160p", face) for face in FACES] + [("720p", USUAL), ("1080p", USUAL)]
     with torch.inference_mode(), Runtime(pack, backend="onnxruntime", device="cpu") as runtime:
         latent = torch.zeros(BATCH, pack.stages["swap"].latent)
         sides = {}
-        for size, face in cases:
+        for size, face in sizes:
             frames, faces = yuv420(*SIZES[size]), one_face_each(face, *SIZES[size])
-            sides[f"{size}, face {face} px"] = lambda f=frames, a=faces: work(runtime, f, a, latent)
-        return interleaved(sides, repeats=repeats)
+            sides[f"{size}, face {face} px{suffix}"] = lambda f=frames, a=faces: work(runtime, f, a, latent)
+        cases = interleaved(sides, repeats=repeats)
+    usual = next(c["values"] for c in cases if c["name"] == f"2160p, face {USUAL} px{suffix}")
+    ratios = [
+        case(f"face {face} px / face {USUAL} px{suffix}", "x", [a / b for a, b in zip(c["values"], usual, strict=True)])
+        for c, (size, face) in zip(cases, sizes, strict=True)
+        if size == "2160p" and face != USUAL
+    ]
+    return cases + ratios
 
 
 if __name__ == "__main__":

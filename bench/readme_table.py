@@ -43,6 +43,12 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("memory", "last tenth / second tenth", "peak memory, end of a long video against its beginning", "<= 1.05"),
     ("overhead", "1080p, face 200 px", "trtswap's own work on a face of 200 px, one thread", ""),
     ("overhead", "2160p, face 200 px", "the same in a 2160p frame", ""),
+    ("overhead", "face 8 px / face 200 px", "a face of 8 px against that", "<= 3"),
+    ("overhead", "face 600 px / face 200 px", "a face of 600 px", "<= 3"),
+    ("overhead", "face 1500 px / face 200 px", "a face of 1,500 px, which has 56 times the pixels", "<= 3"),
+    ("overhead", "face 8 px / face 200 px, canvas 256", "a face of 8 px, at the avatar pack's sizes", "<= 3"),
+    ("overhead", "face 600 px / face 200 px, canvas 256", "a face of 600 px", "<= 3"),
+    ("overhead", "face 1500 px / face 200 px, canvas 256", "a face of 1,500 px", "<= 3"),
     ("gpu_check", "1080p, 1 face", "GPU, full-size networks, 1080p, one face, compute side", ">= 150"),
     ("gpu_check", "1080p, 1 face: device busy", "of which the device is busy", ">= 0.9"),
 )  # fmt: skip

@@ -45,9 +45,9 @@ def blend(canvas: Tensor, patches: Sequence[Patch], mouth: Tensor | None) -> Non
         patches: N swapped faces.
         mouth: float32 [N, 1, C, C], where the original's mouth is kept; None keeps none of it.
     """
-    for i, patch in enumerate(patches):
-        shown = patch.coverage if mouth is None else patch.coverage * (1 - patch.of(mouth[i]))
-        original = patch.of(canvas[i])
+    for patch in patches:
+        shown = patch.coverage if mouth is None else patch.coverage * (1 - patch.of(mouth))
+        original = patch.of(canvas)
         torch.lerp(original, patch.picture, shown, out=original)
 
 
@@ -59,23 +59,24 @@ def layers(canvas: Tensor, face: Tensor, patches: Sequence[Patch]) -> list[Layer
         face: float32 [N, 1, C, C], soft masks of the faces' area.
         patches: where the swap reaches.
     """
-    return [_layer(*parts) for parts in zip(canvas, face, patches, strict=True)]
+    return [layer for patch in patches for layer in _layers(canvas, face, patch)]
 
 
-def _layer(canvas: Tensor, face: Tensor, patch: Patch) -> Layer:
+def _layers(canvas: Tensor, face: Tensor, patch: Patch) -> list[Layer]:
     alpha = patch.of(face) * patch.coverage
     (x0, y0, _, _), (left, top, right, bottom) = patch.box, _seen(alpha)
     box = (x0 + left, y0 + top, x0 + right, y0 + bottom)
-    picture = canvas[:, box[1] : box[3], box[0] : box[2]]
-    return Layer(box, picture.contiguous(), alpha[:, top:bottom, left:right].contiguous())
+    picture = canvas[patch.rows, :, box[1] : box[3], box[0] : box[2]].contiguous()
+    alpha = alpha[:, :, top:bottom, left:right].contiguous()
+    return [Layer(box, *parts) for parts in zip(picture, alpha, strict=True)]
 
 
 def _seen(alpha: Tensor) -> Box:
-    """The part of a mask [1, h, w] that is not 0; all of it on a GPU, which would have to be waited for."""
-    _, height, width = alpha.shape
-    if alpha.device.type != "cpu":
+    """The part of a mask [1, 1, h, w] that is not 0; all of several, or on a GPU, which would have to be waited for."""
+    count, _, height, width = alpha.shape
+    if count > 1 or alpha.device.type != "cpu":
         return 0, 0, width, height
-    columns, rows = (alpha[0].amax(dim).nonzero().flatten() for dim in (0, 1))
+    columns, rows = (alpha[0, 0].amax(dim).nonzero().flatten() for dim in (0, 1))
     if not len(rows):
         return 0, 0, 1, 1
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

@@ -9,7 +9,7 @@ from torch import Tensor
 from trtswap.backends.runtime import Stage
 from trtswap.pixels.frames import Box
 from trtswap.pixels.geometry import invert, transform_points
-from trtswap.pixels.warp import started, warp
+from trtswap.pixels.warp import started, warp, warp_all
 
 if TYPE_CHECKING:
     from trtswap.canvas.batch import FaceBatch
@@ -21,22 +21,24 @@ BORDER = 0.06
 
 @dataclass(frozen=True)
 class Patch:
-    """A swapped crop as it lies in its canvas.
+    """Swapped crops as they lie in their canvases: of one face, or of several that have the same box.
 
     Attributes:
+        rows: which of the canvases.
         box: x0, y0, x1, y1 in canvas pixels, half open; outside of it nothing of the swap is seen.
-        picture: float32 [3, h, w], RGB 0..1.
-        coverage: float32 [1, h, w]: 1 inside the swap crop, 0 outside, with a soft border.
+        picture: float32 [n, 3, h, w], RGB 0..1.
+        coverage: float32 [n, 1, h, w]: 1 inside the swap crop, 0 outside, with a soft border.
     """
 
+    rows: slice
     box: Box
     picture: Tensor
     coverage: Tensor
 
-    def of(self, canvas: Tensor) -> Tensor:
-        """The same box of a canvas [C, H, W]; a view."""
+    def of(self, canvases: Tensor) -> Tensor:
+        """The same box of these rows of canvases [N, C, H, W]; a view."""
         x0, y0, x1, y1 = self.box
-        return canvas[:, y0:y1, x0:x1]
+        return canvases[self.rows, :, y0:y1, x0:x1]
 
 
 class FaceSwapper:
@@ -57,23 +59,30 @@ class FaceSwapper:
         """Swapped crops: float32 [N, 3, S, S] from crops of the same shape and latents [N, D]."""
         return self.stage.rows(faces=crops.clamp(0, 1), latents=latents)
 
-    def to_canvas(self, swapped: Tensor, to_swap: Tensor, size: int) -> list[Patch]:
+    def to_canvas(self, swapped: Tensor, to_swap: Tensor, size: int, *, together: bool | None = None) -> list[Patch]:
         """Carry swapped crops over into their canvases, each with one composed transform.
 
         Args:
             swapped: float32 [N, 3, S, S].
             to_swap: float32 [N, 2, 3] on the host, canvas to swap crop.
             size: side C of the canvas.
+            together: make one patch of the whole canvas for all, with one launch of each kernel, rather than a small
+                one for each; by default where the crops are not on a CPU.
         """
+        if together if together is not None else swapped.device.type != "cpu":
+            return [self._whole(swapped, to_swap, size)]
         patches = []
-        for crop, transform, box in zip(
-            swapped, to_swap, patch_boxes(to_swap, self.stage.spec.size, size), strict=True
-        ):
+        for i, box in enumerate(patch_boxes(to_swap, self.stage.spec.size, size)):
             x0, y0, x1, y1 = box
-            layers = torch.cat([crop, self._ramp])
-            layers = warp(layers, started(transform, x0, y0), y1 - y0, x1 - x0, padding="zeros")
-            patches.append(Patch(box, layers[:3], layers[3:]))
+            layers = torch.cat([swapped[i], self._ramp])
+            layers = warp(layers, started(to_swap[i], x0, y0), y1 - y0, x1 - x0, padding="zeros")[None]
+            patches.append(Patch(slice(i, i + 1), box, layers[:, :3], layers[:, 3:]))
         return patches
+
+    def _whole(self, swapped: Tensor, to_swap: Tensor, size: int) -> Patch:
+        layers = torch.cat([swapped, self._ramp.expand(len(swapped), -1, -1, -1)], 1)
+        layers = warp_all(layers, to_swap, size, size, padding="zeros")
+        return Patch(slice(None), (0, 0, size, size), layers[:, :3], layers[:, 3:])
 
 
 def patch_boxes(to_swap: Tensor, swap_size: int, canvas_size: int) -> list[Box]:

@@ -78,9 +78,10 @@ def test_coverage_is_one_inside_the_swap_crop_and_zero_outside(engine: Opener) -
         swapper = FaceSwapper(stage("swap", 112, graph))
         crops = torch.full((1, 3, 112, 112), 0.25)
         (patch,) = swapper.to_canvas(swapper.swapped(crops, torch.zeros(1, 4)), canvas_to_swap, 256)
-    picture, coverage = torch.zeros(3, 256, 256), torch.zeros(1, 256, 256)
+    picture, coverage = torch.zeros(1, 3, 256, 256), torch.zeros(1, 1, 256, 256)
     patch.of(picture).copy_(patch.picture)
     patch.of(coverage).copy_(patch.coverage)
+    picture, coverage = picture[0], coverage[0]
     # Where each canvas pixel lies in the swap crop, in pixels from the nearest border.
     grid = torch.stack(torch.meshgrid(torch.arange(256.0), torch.arange(256.0), indexing="xy"), -1).view(-1, 2)
     m = canvas_to_swap[0]
@@ -91,6 +92,42 @@ def test_coverage_is_one_inside_the_swap_crop_and_zero_outside(engine: Opener) -
     assert (depth[coverage[0] == 0] < 1.5).all()
     torch.testing.assert_close(picture[:, depth > 1], torch.full_like(picture[:, depth > 1], 0.25))
     assert patch.coverage.numel() < 256 * 256
+
+
+@pytest.mark.parametrize(("crop", "canvas"), [(32, 128), (96, 64), (112, 24)])
+def test_faces_together_are_laid_as_one_after_the_other(engine: Opener, crop: int, canvas: int) -> None:
+    """Crops smaller and larger than their place in the canvas; of turned faces, and one that the template misses."""
+    points, angle = TEMPLATES["ffhq_512"].scaled(1) - 0.5, torch.tensor([0.0, 0.4, -1.2, 3.0])
+    turn = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], 1).view(-1, 2, 2)
+    landmarks = points @ turn.mT * torch.tensor([300.0, 80, 200, 900])[:, None, None] + 400
+    landmarks[3, 0] += 300
+    to_swap, to_canvas = align(landmarks, ("arcface_112_v1",), crop), align(landmarks, ("ffhq_512",), canvas)
+    canvas_to_swap, g = compose(to_swap, invert(to_canvas)), torch.Generator().manual_seed(0)
+    swapped, originals = torch.rand(4, 3, crop, crop, generator=g), torch.rand(4, 3, canvas, canvas, generator=g)
+    face, mouth = torch.rand(2, 4, 1, canvas, canvas, generator=g)
+    done = []
+    with engine(IDENTITY.format(s=crop)) as graph:
+        swapper = FaceSwapper(stage("swap", crop, graph))
+        for together in (False, True):
+            blended, seen = originals.clone(), torch.zeros(4, 4, canvas, canvas)
+            patches = swapper.to_canvas(swapped, canvas_to_swap, canvas, together=together)
+            blend(blended, patches, mouth)
+            for whole, layer in zip(seen, layers(blended, face, patches), strict=True):
+                x0, y0, x1, y1 = layer.box
+                whole[:, y0:y1, x0:x1] = torch.cat([layer.picture * (layer.alpha > 0), layer.alpha])
+            done.append((len(patches), blended, seen))
+        # Without values, as if they were on a GPU still to come: nothing waits for one, and all are laid together.
+        swapper._ramp = swapper._ramp.to("meta")
+        patches = swapper.to_canvas(swapped.to("meta"), canvas_to_swap, canvas)
+    blend(originals.to("meta"), patches, mouth.to("meta"))
+    assert len(patches) == 1
+    assert len(layers(originals.to("meta"), face.to("meta"), patches)) == 4
+    (singly, blended, seen), (at_once, blended_at_once, seen_at_once) = done
+    assert (singly, at_once) == (4, 1)
+    torch.testing.assert_close(blended_at_once, blended, atol=2e-4, rtol=0)
+    torch.testing.assert_close(seen_at_once[:, 3], seen[:, 3], atol=2e-4, rtol=0)
+    shown = (seen[:, 3:] > 1e-3).expand(4, 4, canvas, canvas)
+    torch.testing.assert_close(seen_at_once[shown], seen[shown], atol=2e-4, rtol=0)
 
 
 def test_masks_follow_the_labels(engine: Opener) -> None:
@@ -147,9 +184,9 @@ def test_the_restorer_is_mixed_in_by_weight(engine: Opener) -> None:
 
 
 def test_blend_keeps_the_mouth_and_the_surroundings() -> None:
-    mouth, coverage = torch.zeros(1, 1, 6, 6), torch.ones(1, 4, 4)
+    mouth, coverage = torch.zeros(1, 1, 6, 6), torch.ones(1, 1, 4, 4)
     coverage[..., 0], mouth[..., 4] = 0, 1
-    patch = Patch((1, 1, 5, 5), torch.ones(3, 4, 4), coverage)
+    patch = Patch(slice(0, 1), (1, 1, 5, 5), torch.ones(1, 3, 4, 4), coverage)
     for kept, expected in ((mouth, [0, 0, 1, 1, 0, 0]), (None, [0, 0, 1, 1, 1, 0])):
         canvas = torch.zeros(1, 3, 6, 6)
         blend(canvas, [patch], kept)
