@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -22,9 +22,10 @@ from trtswap.errors import ExportError, InputError
 from trtswap.export.build import example_inputs, strictest
 from trtswap.export.compare import LABEL_AGREEMENT
 from trtswap.export.graph import OPSET, checked, value_info
-from trtswap.export.recipes import spec
+from trtswap.export.recipes import SIMILARITY, spec
 from trtswap.export.writer import PackWriter
 from trtswap.model.pack import Pack, StageSpec, sha256_of
+from trtswap.model.self_contained import outside_files
 from trtswap.model.stages import STAGES
 
 WRAPPABLE = tuple(kind.name for kind in STAGES.values() if not kind.searches)
@@ -32,7 +33,9 @@ COLOURS = ("rgb", "bgr")
 ROW_TOLERANCE = {"fp32": 1e-4, "fp16": 2e-2}  # of the largest value: a row alone against the same row in a batch
 _ORT_ERRORS = (ort.Fail, ort.InvalidArgument, ort.InvalidGraph, ort.NotImplemented, ort.RuntimeException)
 _NUMBERS = ("mean", "std", "range", "out_mean", "out_std", "out_range", "classes")
-_TOML_TYPES: Mapping[str, Any] = {"size": int, "template": str | list} | dict.fromkeys(_NUMBERS, list)
+_TOML_TYPES: Mapping[str, Any] = {"size": int, "template": str | list, "threshold": float | int | str} | dict.fromkeys(
+    _NUMBERS, list
+)
 Triple = tuple[float, float, float]
 
 
@@ -53,6 +56,8 @@ class Wrapping:
         mean, std, range, colour: of the picture it takes, channels in the order of ``colour``.
         out_mean, out_std, out_range, out_colour: of the picture it gives.
         classes: for parse, CelebAMask-HQ's label for each class of the model; empty where they are the same.
+        threshold: for identify, lowest cosine that counts as the same person, above 0 to 1; ``none`` where the model
+            cannot tell people apart. It has to be said; ``recipes.SIMILARITY`` has what is published.
         licence, url: of the model, for pack.toml.
     """
 
@@ -72,6 +77,7 @@ class Wrapping:
     out_range: tuple[float, float] = (0, 1)
     out_colour: str = "rgb"
     classes: tuple[int, ...] = ()
+    threshold: float | Literal["none"] | None = None
     licence: str = "not stated"
     url: str = ""
 
@@ -89,6 +95,23 @@ class Wrapping:
             raise InputError(f"std is {self.std}, out_std {self.out_std}; zero cannot be divided by.")
         if not all(0 <= label < 19 for label in self.classes):
             raise InputError(f"classes are {self.classes}, expected labels 0..18 of CelebAMask-HQ.")
+        self._check_threshold()
+
+    def _check_threshold(self) -> None:
+        if self.stage != "identify":
+            if self.threshold is not None:
+                raise InputError(
+                    f"threshold is {self.threshold}, but a {self.stage} model has none; only identify has."
+                )
+        elif self.threshold is None:
+            known = ", ".join(f"{cosine} for {name}" for name, cosine in SIMILARITY.items())
+            raise InputError(
+                "stage identify: no threshold. Say with --threshold from which cosine on two faces count as the same "
+                f"person ({known}; for another model what its authors publish, or what you measure on pairs of "
+                "pictures), or --threshold none if the model cannot tell people apart."
+            )
+        elif self.threshold != "none" and (isinstance(self.threshold, str) or not 0 < self.threshold <= 1):
+            raise InputError(f"threshold is {self.threshold}, expected a cosine above 0, at most 1, or none.")
 
     @staticmethod
     def parse(stage: str, table: Mapping[str, Any], folder: Path) -> "Wrapping":
@@ -129,7 +152,7 @@ def wrap_pack(
         overwrite: replace a pack that is there.
 
     Raises:
-        ExportError: a model cannot be wrapped as declared.
+        ExportError: a model cannot be wrapped as declared. It may keep weights in files beside it; the pack does not.
         PackError: the base is no valid pack, or the new stages do not fit the others.
     """
     pack = Pack.load(base)
@@ -141,8 +164,8 @@ def wrap_pack(
                 writer.copy(stage)
         for wrapping in new.values():
             writer.add(*wrap(wrapping))
-            found = {"sha256": sha256_of(wrapping.model), "url": wrapping.url, "licence": wrapping.licence}
-            weights[wrapping.model.stem] = found
+            for key, file in _files(wrapping.model).items():
+                weights[key] = {"sha256": sha256_of(file), "url": wrapping.url, "licence": wrapping.licence}
         changed = ", ".join(f"{stage} by {w.model.name}" for stage, w in new.items())
         return writer.finish(
             name=name or target.name,
@@ -151,6 +174,11 @@ def wrap_pack(
             description=f"{pack.name} with {changed}.",
             weights=weights,
         )
+
+
+def _files(model: Path) -> dict[str, Path]:
+    """A model and the files that it keeps weights in, by the name under which pack.toml has their hashes."""
+    return {model.stem: model} | {name: model.parent / name for name in outside_files(model)}
 
 
 def wrap(wrapping: Wrapping) -> tuple[StageSpec, ModelProto]:
@@ -166,6 +194,7 @@ def wrap(wrapping: Wrapping) -> tuple[StageSpec, ModelProto]:
     stage = replace(
         spec(wrapping.stage, size=wrapping.size, templates=wrapping.template),
         latent=0 if latent is None else math.prod(_dims(latent)[1:]),
+        threshold=wrapping.threshold if isinstance(wrapping.threshold, float | int) else 0.0,
         precision=_precision(model),
     )
     _free_batch(model.graph)
@@ -180,7 +209,7 @@ def _load(path: Path) -> ModelProto:
     """The model in opset ``OPSET``, its names free for what is put around it."""
     try:
         model = onnx.load(path)
-    except (OSError, DecodeError) as e:
+    except (OSError, DecodeError, ValueError, onnx.checker.ValidationError) as e:
         raise ExportError(f"{path} cannot be read as an ONNX model: {e}.") from e
     if foreign := sorted({entry.domain for entry in model.opset_import} - {"", "ai.onnx"}):
         raise ExportError(f"{path} needs operators of {', '.join(foreign)}; only ONNX's own can go into a pack.")
