@@ -265,7 +265,9 @@ def _shown(value: ValueInfoProto) -> str:
 
 
 def _precision(model: ModelProto) -> str:
-    return "fp16" if any(t.data_type == TensorProto.FLOAT16 for t in model.graph.initializer) else "fp32"
+    constants = [a.t for node in model.graph.node if node.op_type == "Constant" for a in node.attribute]
+    tensors = (*model.graph.initializer, *constants)
+    return "fp16" if any(t.data_type == TensorProto.FLOAT16 for t in tensors) else "fp32"
 
 
 def _free_batch(graph: GraphProto) -> None:

@@ -75,6 +75,9 @@ def test_a_pack_becomes_fp16(seeing: Pack, data: Path, tmp_path: Path, record_pr
     assert [s.sha256 for s in again.stages.values()] == [s.sha256 for s in made.stages.values()]
     with pytest.raises(CalibrationError, match="Measure it again"):
         to_half(made, table, tmp_path / "twice")
+    none = r"no graph of pack seeing-fp16 .* is in FP32, all are fp16: nothing is left to measure or convert"
+    with pytest.raises(CalibrationError, match=none):
+        calibrate(made, clip, frames=2, threads=1)
 
 
 def test_a_pack_becomes_int8(seeing: Pack, data: Path, tmp_path: Path) -> None:
@@ -101,8 +104,12 @@ def test_other_packs_and_tables_are_refused(small: Pack, tmp_path: Path, data: P
     with pytest.raises(CalibrationError, match="Measure it again"):
         to_half(small, CalibrationTable("0" * 64, table.clip, (), 0, table.stages), tmp_path / "half")
     swap = replace(small.stages["swap"], precision="fp16")
-    with pytest.raises(CalibrationError, match="expected a graph in FP32"):
+    with pytest.raises(CalibrationError, match=r"swap\.onnx is in fp16; expected a graph in FP32"):
         prepared(swap)
+    half = half_graph(prepared(small.stages["swap"]), Islands({}, {}))
+    onnx.save(half, tmp_path / "swap.onnx")
+    with pytest.raises(CalibrationError, match=r"swap\.onnx is in FP16, in part; .*say the graph's precision"):
+        prepared(replace(small.stages["swap"], path=tmp_path / "swap.onnx"))
     (tmp_path / "there").mkdir()
     with pytest.raises(ExportError, match="exists"):
         to_half(small, table, tmp_path / "there")

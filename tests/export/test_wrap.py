@@ -151,6 +151,16 @@ def test_half_precision_models_take_and_give_float32(tmp_path: Path) -> None:
     assert stage.precision == "fp16"
 
 
+def test_weights_in_nodes_count_for_the_precision(tmp_path: Path) -> None:
+    model = onnx.load(save(tmp_path / "swap.onnx", SWAP, "float16"))
+    constants = [onnx.helper.make_node("Constant", [], [t.name], value=t) for t in model.graph.initializer]
+    nodes = [*constants, *model.graph.node]
+    del model.graph.initializer[:], model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.save(model, tmp_path / "nodes.onnx")
+    assert wrap(Wrapping("swap", tmp_path / "nodes.onnx", SIZE, ("arcface_112_v1",)))[0].precision == "fp16"
+
+
 ROW = RESTORE.replace("y = Tanh(c)", "k = Concat<axis=1>(c, row) y = Slice(k, first, three, end)")
 GELU = RESTORE.replace("Tanh(c)", "com.microsoft.Gelu(c)").replace('"" : 11', '"" : 11, "com.microsoft" : 1')
 

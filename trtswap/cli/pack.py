@@ -48,7 +48,9 @@ def check(
 
 @app.command()
 def convert(
-    pack: Annotated[str, typer.Argument(metavar="PACK", help="Folder of an FP32 pack, or name of an installed one.")],
+    pack: Annotated[
+        str, typer.Argument(metavar="PACK", help="Folder of a pack with FP32 graphs, or name of an installed one.")
+    ],
     *,
     precision: Annotated[Literal["fp16", "int8"], typer.Option(help="What the graphs become.")],
     output: Annotated[
@@ -97,10 +99,10 @@ def convert(
     size = sum(s.path.stat().st_size for s in made.stages.values())
     share = size / sum(s.path.stat().st_size for s in loaded.stages.values())
     if as_json:
-        figures = {name: dict(stage.figures[precision]) for name, stage in made.stages.items()}
+        figures = {name: dict(stage.figures.get(precision, {})) for name, stage in made.stages.items()}
         print_json({"pack": str(made.path), "name": made.name, "size_share": round(share, 4), "stages": figures})
     else:
-        say(stdout(), f"{made.path}\n{made.description}\n{size / 1e6:.1f} MB, {share:.0%} of the FP32 pack.")
+        say(stdout(), f"{made.path}\n{made.description}\n{size / 1e6:.1f} MB, {share:.0%} of the pack it is made from.")
 
 
 def _numbers(text: str | None) -> list[float] | None:
