@@ -121,8 +121,8 @@ def int8_stage(stage: StageSpec, ranges: Mapping[str, TensorRange]) -> ModelProt
 def ruled_share(stage: StageSpec) -> float:
     """Share of a stage's multiply-adds, 0..1, that the rules leave in FP32 in an FP16 graph, before any calibration.
 
-    What is measured adds nothing to it where the weights of convolutions and products are constants, as they are in all
-    graphs that are exported here: their ranges only scale them.
+    What is measured adds nothing to it where weights and biases of convolutions and products are constants, as they are
+    in all graphs that are exported here: their ranges only scale them.
 
     Raises:
         CalibrationError, ExportError: the graph is not in FP32, or has tensors of unknown shape.

@@ -32,13 +32,24 @@ def test_multiply_adds_are_those_that_pytorch_counts(small: Pack) -> None:
         assert 2 * counted / 1e9 == pytest.approx(stage.figures["gflop"], abs=6e-4)
 
 
+def cut(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same graph with weights that FP16 can hold."""
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    for tensor in made.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            values = np.clip(onnx.numpy_helper.to_array(tensor), -65504, 65504)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+    return made
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_where_plain_fp16_overflows_the_islands_hold(small: Pack, name: str, record_property: Record) -> None:
     stage = small.stages[name]
     model, rows = loud(stage), [*generated(stage), *adversarial(stage, seed=1).values()]
     ranges = ranges_of(model, stage)
     made = half_graph(model, find_islands(model, ranges, name))
-    plain = half_graph(model, Islands({}, {}))
+    plain = half_graph(cut(model), Islands({}, {}))
     wanted, found, overflowed = (run(m, rows) for m in (model, rounding_graph(made), rounding_graph(plain)))
     record_property(f"{name}: largest feature", f"{max(r.bound for r in ranges.values()):.3g}")
     assert full_precision_share(inferred(made), sizes_of(stage)) <= 0.02
