@@ -103,7 +103,7 @@ def export_pack(
 
 def _export_stage(stage: StageRecipe, weights: Weights, made: _Provenance, writer: PackWriter) -> StageSpec:
     network = _network(stage, weights, made)
-    if stage.spec.name == "identify" and "identify" in made.random:
+    if stage.spec.kind.gives == "latents" and stage.spec.name in made.random:
         stage = replace(stage, spec=replace(stage.spec, threshold=0.0))  # latents of random weights know nobody
     module = stage.graph(network).eval()
     model = export_graph(module, *stage.spec.contract, name=stage.spec.name)

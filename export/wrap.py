@@ -107,7 +107,7 @@ class Wrapping:
         elif self.threshold is None:
             known = ", ".join(f"{cosine} for {name}" for name, cosine in SIMILARITY.items())
             raise InputError(
-                f"stage {self.stage}: no threshold. Say with --threshold from which cosine on two faces count as the same "
+                f"stage {self.stage}: no threshold. Say with --threshold from which cosine on two faces are the same "
                 f"person ({known}; for another model what its authors publish, or what you measure on pairs of "
                 "pictures), or --threshold none if the model cannot tell people apart."
             )

@@ -273,7 +273,7 @@ def _stage(toml: Path, name: str, table: Any) -> StageSpec:
         figures=MappingProxyType(_get(where, table, "figures", dict, {})),
     )
     _check_values(where, spec)
-    if name == "identify" and "threshold" in table and not spec.threshold > 0:
+    if spec.kind.gives == "latents" and "threshold" in table and not spec.threshold > 0:
         raise PackError(
             f"{where}: threshold is {spec.threshold:g}, with which strangers count as the same person. Expected the "
             "lowest cosine of two pictures of one person, above 0 (0.34 for SimSwap's ArcFace), or no threshold where "
