@@ -14,7 +14,7 @@ from trtswap.calibration.clip import Still, choose_stills
 from trtswap.calibration.gate import answers_of, compare_frames, not_finite, refuse
 from trtswap.calibration.half import half_graph
 from trtswap.calibration.islands import FloatGraph, find_islands, ruled
-from trtswap.calibration.prepared import prepared
+from trtswap.calibration.prepared import full_precision, prepared
 from trtswap.calibration.quantise import quantised_graph
 from trtswap.calibration.rounding import rounding_graph
 from trtswap.calibration.samples import PICTURES, Seen, adversarial, generated, opened, watch
@@ -71,19 +71,20 @@ class Settings(TypedDict, total=False):
 
 
 def to_half(pack: Pack, table: CalibrationTable, folder: Path, **settings: Unpack[Settings]) -> Pack:
-    """A pack whose graphs are FP16 with FP32 islands; TensorRT builds engines of just that precision from them.
+    """A pack whose FP32 graphs are FP16 with FP32 islands; TensorRT builds engines of just that precision from them.
 
-    Which nodes stay in FP32: :mod:`trtswap.calibration.islands`. Inputs and outputs stay as the pack contract has them.
+    Graphs of the pack that are in another precision already are taken over as they are. Which nodes stay in FP32:
+    :mod:`trtswap.calibration.islands`. Inputs and outputs stay as the pack contract has them.
     Every graph is compared with the original before the pack is written, in FP16's own rounding.
 
     Args:
-        pack: an FP32 pack.
+        pack: with at least one graph in FP32.
         table: measured on it.
         folder: of the new pack.
         settings: see :class:`Settings`.
 
     Raises:
-        CalibrationError: the table is of another pack, or the pack is not FP32.
+        CalibrationError: the table is of another pack, or no graph is in FP32.
         PrecisionError: a graph or a finished frame misses the pack's tolerance; has the figures.
         ExportError: the folder cannot be written, or a graph would not become an engine.
     """
@@ -120,8 +121,8 @@ def int8_stage(stage: StageSpec, ranges: Mapping[str, TensorRange]) -> ModelProt
 def ruled_share(stage: StageSpec) -> float:
     """Share of a stage's multiply-adds, 0..1, that the rules leave in FP32 in an FP16 graph, before any calibration.
 
-    What is measured adds nothing to it where the weights of convolutions and products are constants, as they are in all
-    graphs that are exported here: their ranges only scale them.
+    What is measured adds nothing to it where weights and biases of convolutions and products are constants, as they are
+    in all graphs that are exported here: their ranges only scale them.
 
     Raises:
         CalibrationError, ExportError: the graph is not in FP32, or has tensors of unknown shape.
@@ -147,13 +148,18 @@ def _convert(
     report: Report = lambda line: None,
 ) -> Pack:
     table.check(pack)
+    convertible = full_precision(pack)
     tolerance = Tolerance.of(pack, precision)
     with PackWriter(folder, overwrite=overwrite) as writer, tempfile.TemporaryDirectory() as scratch:
         held = _held(pack, table, held_out, frames=frames, adversaries=adversaries, threads=threads)
         judge = _Judge(precision, tolerance, held, threads)
-        twins = {}
+        twins = dict(pack.stages)
         for stage in pack.stages.values():
-            model = convert(stage, table.stages[stage.name])
+            if stage.name not in convertible:
+                writer.copy(stage)
+                report(f"{stage.name}: stays in {stage.precision}")
+                continue
+            model = convert(stage, table.stages.get(stage.name, {}))
             twins[stage.name] = replace(stage, path=Path(scratch) / f"{stage.name}.onnx")
             onnx.save(rounding_graph(model), twins[stage.name].path)
             figures = judge.graph(stage, twins[stage.name].path)

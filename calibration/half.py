@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from trtswap.calibration.islands import Islands, Scale
+from trtswap.calibration.islands import LARGEST, Islands, Scale
 from trtswap.calibration.prepared import rebuilt
+from trtswap.errors import CalibrationError
 from trtswap.export.arithmetic import element_types
 
 FULL, HALF = int(TensorProto.FLOAT), int(TensorProto.FLOAT16)
@@ -28,6 +29,9 @@ def half_graph(model: ModelProto, islands: Islands) -> ModelProto:
     Args:
         model: a prepared graph.
         islands: what stays in FP32, and what is scaled.
+
+    Raises:
+        CalibrationError: a constant would become FP16 and does not fit into it.
     """
     return _Conversion(model, islands).run()
 
@@ -82,7 +86,8 @@ class _Conversion:
         made.input[0] = self._get(x, HALF) if not scale.input else self._scaled_input(x, scale.input)
         made.input[1] = self._constant(weight, HALF, scale.weight)
         if bias and bias[0]:
-            made.input[2] = self._constant(bias[0], HALF, scale.output)
+            constant = bias[0] in self.arrays
+            made.input[2] = self._constant(bias[0], HALF, scale.output) if constant else self._get(bias[0], HALF)
         if not scale.output:
             made.output[0] = self._give(name, HALF)
             self.nodes.append(made)
@@ -142,7 +147,7 @@ class _Conversion:
         name = f"{tensor}/half" + (f"/times/2^{exponent}" if exponent else "")
         if name not in self.constants:
             values = numpy_helper.to_array(self.arrays[tensor]).astype(np.float64) * 2.0**exponent
-            self.constants[name] = numpy_helper.from_array(_rounded(values, kind), name)
+            self.constants[name] = numpy_helper.from_array(_rounded(values, kind, name), name)
         return name
 
     def _number(self, value: float) -> str:
@@ -151,9 +156,18 @@ class _Conversion:
         return name
 
 
-def _rounded(values: NDArray[Any], kind: int) -> NDArray[Any]:
-    """To nearest; infinities stay, and no finite number becomes one."""
-    if kind == HALF:
-        finite = np.isfinite(values)
-        values = np.where(finite, np.clip(values, -65504.0, 65504.0), values)
-    return values.astype(_DTYPES[kind])
+def _rounded(values: NDArray[Any], kind: int, name: str) -> NDArray[Any]:
+    """To nearest; infinities stay.
+
+    Raises:
+        CalibrationError: a finite number is too large.
+    """
+    with np.errstate(over="ignore"):
+        rounded = values.astype(_DTYPES[kind])
+    if (np.isfinite(values) & ~np.isfinite(rounded)).any():
+        largest = float(np.abs(values[np.isfinite(values)]).max())
+        raise CalibrationError(
+            f"{name} reaches {largest:.4g}, FP16 holds no more than {LARGEST:g}: the node that takes it has to stay in "
+            "FP32 or be scaled."
+        )
+    return rounded

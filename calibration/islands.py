@@ -5,9 +5,9 @@ reciprocals and the squares that go into them (instance-norm statistics, demodul
 of a detector behind its convolutions (decoding, scores, top-K, suppression). *Measured* ones come from the calibration
 table: a tensor that is, with headroom, too large for FP16, or so small that FP16 has few bits left for it.
 
-Convolutions and matrix products with constant weights never stay in FP32 for their range: they are most of the
-arithmetic. Where a range does not fit, input and weights are multiplied by powers of two, which costs no bit, and the
-result is multiplied back in FP32.
+Convolutions and matrix products with constant weights and biases never stay in FP32 for their range: they are most of
+the arithmetic. Where a range does not fit, input and weights are multiplied by powers of two, which costs no bit, and
+the result is multiplied back in FP32.
 """
 
 from collections.abc import Iterator, Mapping
@@ -28,6 +28,8 @@ HEADROOM = 8.0
 """By how much another clip may exceed the largest value that was measured."""
 SMALL = 2.0**-12
 """FP16 has steps of 2^-24 near zero: a tensor whose largest value is below this has fewer than 12 bits."""
+EXPONENTS = 126
+"""Powers of two from 2 ** -126 to 2 ** 126 are ordinary numbers of FP32, and so are their reciprocals."""
 WEIGHTS = (2.0**-8, 2.0**12)
 """Within which the largest weight of a convolution is left as it is."""
 
@@ -98,7 +100,9 @@ def find_islands(model: ModelProto, ranges: Mapping[str, TensorRange], stage: st
         name = node.output[0]
         if graph.is_linear(node) and name not in full:
             scale = _scale(node, graph)
-            if scale != Scale():
+            if scale.output and len(node.input) > 2 and node.input[2] not in {"", *graph.constants}:
+                full[name] = f"{node.input[2]} is added, which is computed and cannot be scaled along"
+            elif scale != Scale():
                 scales[name] = scale
         elif name not in full and (why := _does_not_fit(node, graph)):
             full[name] = why
@@ -243,16 +247,29 @@ def _scale(node: NodeProto, graph: FloatGraph) -> Scale:
     x, y = graph.bound(node.input[0]), graph.bound(node.output[0])
     w = graph.bound(node.input[1])
     bias = graph.bound(node.input[2]) if len(node.input) > 2 and node.input[2] in graph.constants else 0.0
-    of_input = 0
+    of_input = of_weight = 0
     if x * HEADROOM > LARGEST or 0 < x < SMALL:
-        of_input = floor(log2(LARGEST / 4 / HEADROOM / x))
-    of_weight = -ceil(log2(w)) if w and not WEIGHTS[0] <= w <= WEIGHTS[1] else 0
+        of_input = min(EXPONENTS, floor(log2(LARGEST / 4 / HEADROOM / x)))
+    if w and not WEIGHTS[0] <= w <= WEIGHTS[1]:
+        of_weight = min(EXPONENTS - max(0, of_input), -ceil(log2(w)))
     reach = max(y * HEADROOM, bias) * 2.0 ** (of_input + of_weight)
     if reach > LARGEST:
         shift = floor(log2(LARGEST / reach))
-        weight = max(shift, min(0, ceil(log2(WEIGHTS[0] / w)) - of_weight))
+        weight = max(shift, min(0, ceil(log2(WEIGHTS[0] / w)) - of_weight)) if w else shift
         of_weight += weight
         of_input += shift - weight
     elif 0 < reach < SMALL * HEADROOM:
-        of_weight += floor(log2(1.0 / reach))
+        shift = min(floor(log2(1.0 / reach)), EXPONENTS - of_input - of_weight)
+        weight = min(shift, _room(w, of_weight))
+        of_weight += weight
+        of_input += min(shift - weight, _room(x * HEADROOM, of_input))
     return Scale(of_input, of_weight)
+
+
+def _room(bound: float, exponent: int) -> int:
+    """By how many powers of two what is below ``bound * 2 ** exponent`` can grow and stay within FP16.
+
+    A result that is still small then is a difference of large numbers, and so much smaller than they are that FP32
+    would not have a bit of it right.
+    """
+    return max(0, floor(log2(LARGEST / bound)) - exponent) if bound else EXPONENTS

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from trtswap.calibration.clip import choose_stills, clip_hash
-from trtswap.calibration.prepared import prepared
+from trtswap.calibration.prepared import full_precision, prepared
 from trtswap.calibration.ranges import Extent, extents
 from trtswap.calibration.samples import PICTURES, Row, adversarial, generated, opened, watch
 from trtswap.calibration.table import CalibrationTable, TensorRange, pack_hash
@@ -30,14 +30,14 @@ def calibrate(
     threads: int | None = None,
     report: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> CalibrationTable:
-    """Measure the range of every tensor of a pack's graphs on the faces of a clip.
+    """Measure the range of every tensor of a pack's FP32 graphs on the faces of a clip.
 
     Frames that are spread over the clip and differ from each other go through the whole pipeline in FP32, on the CPU;
     what each graph is given there, its tensors are measured on. Beside it, for safety, on pictures and latents that no
     clip has.
 
     Args:
-        pack: an FP32 pack.
+        pack: with at least one graph in FP32.
         source: a video, or uint8 RGB frames [B, H, W, 3].
         frames: how many frames to take.
         adversaries: how many pictures that no clip has, at most 5.
@@ -45,7 +45,7 @@ def calibrate(
         report: called as things go on: ``frames`` or the stage, how much of it is done, of how much.
 
     Raises:
-        CalibrationError: no face was found, or a graph cannot be measured.
+        CalibrationError: no face was found, no graph is in FP32, or one cannot be measured.
         InputError: ``frames`` or ``adversaries`` is out of range.
         ReadError: the video cannot be read.
     """
@@ -53,12 +53,13 @@ def calibrate(
         raise InputError(
             f"frames is {frames}, adversaries {adversaries}; expected 1 or more, and 0 to {len(PICTURES)}."
         )
+    measured = full_precision(pack)
     with torch.inference_mode(), opened(pack, threads) as runtime:
         find = detector(runtime, SwapOptions())
         stills = choose_stills(source, find, frames, looked=partial(report, "frames"))
         rows = watch(runtime, stills).rows
     stages = {}
-    for name, stage in pack.stages.items():
+    for name, stage in measured.items():
         rare = [*adversarial(stage, seed=RANGE_SEED, count=adversaries).values(), *generated(stage)]
         stages[name] = _ranges(stage, rows[name], rare if adversaries else [], threads, partial(report, name))
     return CalibrationTable(

@@ -1,6 +1,6 @@
 """A graph with as few kinds of nodes as precision has to care about."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import onnx
@@ -8,7 +8,23 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape
 
 from trtswap.errors import CalibrationError
 from trtswap.export.graph import OPSET
-from trtswap.model.pack import StageSpec
+from trtswap.model.pack import Pack, StageSpec
+
+
+def full_precision(pack: Pack) -> Mapping[str, StageSpec]:
+    """The graphs of a pack that can be measured and converted, by stage: those in FP32. Others stay as they are.
+
+    Raises:
+        CalibrationError: there are none.
+    """
+    found = {name: stage for name, stage in pack.stages.items() if stage.precision == "fp32"}
+    if not found:
+        has = ", ".join(sorted({stage.precision for stage in pack.stages.values()}))
+        raise CalibrationError(
+            f"no graph of pack {pack.name} at {pack.path} is in FP32, all are {has}: nothing is left to measure or "
+            "convert. Take the pack that it was made from."
+        )
+    return found
 
 
 def prepared(stage: StageSpec) -> ModelProto:
@@ -24,14 +40,15 @@ def prepared(stage: StageSpec) -> ModelProto:
     opsets = {entry.domain: entry.version for entry in model.opset_import}
     if opsets != {"": OPSET}:
         raise CalibrationError(f"{stage.path} needs the operator sets {opsets}, expected ONNX opset {OPSET} alone.")
-    if stage.precision != "fp32" or any(t.data_type == TensorProto.FLOAT16 for t in model.graph.initializer):
-        raise CalibrationError(
-            f"{stage.path} is in {stage.precision}; expected a graph in FP32. Take the original pack."
-        )
     nodes = [made for node in model.graph.node for made in _simplified(node, model)]
     del model.graph.node[:], model.graph.value_info[:]
     model.graph.node.extend(nodes)
     _drop_unused_constants(model)
+    if stage.precision != "fp32" or any(t.data_type == TensorProto.FLOAT16 for t in model.graph.initializer):
+        raise CalibrationError(
+            f"{stage.path} is in {stage.precision if stage.precision != 'fp32' else 'FP16, in part'}; expected a graph "
+            "in FP32. Take the original pack, or say the graph's precision in its pack.toml: then it stays as it is."
+        )
     return shape_inference.infer_shapes(model, data_prop=True)
 
 

@@ -103,11 +103,13 @@ def export_pack(
 
 def _export_stage(stage: StageRecipe, weights: Weights, made: _Provenance, writer: PackWriter) -> StageSpec:
     network = _network(stage, weights, made)
+    if stage.spec.kind.gives == "latents" and stage.spec.name in made.random:
+        stage = replace(stage, spec=replace(stage.spec, threshold=0.0))  # latents of random weights know nobody
     module = stage.graph(network).eval()
     model = export_graph(module, *stage.spec.contract, name=stage.spec.name)
     found = compare(model, module, lambda batch: example_inputs(stage.spec, batch))
     parameters = sum(p.numel() for p in network.parameters())
-    spec = replace(stage.spec, figures={"parameters": parameters} | found.figures())
+    spec = replace(stage.spec, figures=dict(stage.spec.figures) | {"parameters": parameters} | found.figures())
     writer.add(spec, model)
     return spec
 

@@ -4,7 +4,6 @@ Functions take a checkpoint by its name in the manifest ``weights.toml``, or as 
 A file that has not the size and hash of its checkpoint is never loaded and never gets its final name.
 """
 
-import hashlib
 import os
 import pickle
 import tomllib
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 
 from trtswap.errors import CheckpointError
 from trtswap.export.unpickle import UNREADABLE, load_module_state
+from trtswap.model.pack import sha256_of
 
 SHOWN_NAMES = 5  # of keys in an error message
 
@@ -96,12 +96,6 @@ def default_folder() -> Path:
         return Path(chosen)
     base = os.environ.get("XDG_DATA_HOME")
     return (Path(base) if base else Path.home() / ".local" / "share") / "trtswap" / "weights"
-
-
-def sha256_of(path: Path) -> str:
-    """Lower-case hex digest of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def search(checkpoint: str | Checkpoint, folder: Path) -> Path | None:

@@ -1,4 +1,9 @@
-"""The proof that a graph computes what its PyTorch module does."""
+"""The proof that a graph computes what its PyTorch module does.
+
+Why not Polygraphy's Comparator: it takes as long (1.5 s for the avatar's restorer at three batch sizes) and compares
+element by element, where this wants the error against the largest value, the share of equal labels and each row alone.
+All that it would replace is the dozen lines that run the graph.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from trtswap.errors import CheckpointError
-from trtswap.export.checkpoints import Archive, Checkpoint, description, resolve, search, sha256_of
+from trtswap.export.checkpoints import Archive, Checkpoint, description, resolve, search
 from trtswap.export.download import DownloadError, Progress, download
+from trtswap.model.pack import sha256_of
 
 
 def pull(

@@ -7,14 +7,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
+import onnx_graphsurgeon as gs
 import onnxruntime
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from numpy.typing import NDArray
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, compose, helper, numpy_helper
+from onnx import ModelProto, TensorProto, compose, helper
 from onnx import version_converter as versions
 from onnxruntime.capi import onnxruntime_pybind11_state as ort
 
@@ -22,17 +23,20 @@ from trtswap.errors import ExportError, InputError
 from trtswap.export.build import example_inputs, strictest
 from trtswap.export.compare import LABEL_AGREEMENT
 from trtswap.export.graph import OPSET, checked, value_info
-from trtswap.export.recipes import spec
+from trtswap.export.recipes import SIMILARITY, spec
 from trtswap.export.writer import PackWriter
 from trtswap.model.pack import Pack, StageSpec, sha256_of
-from trtswap.model.stages import STAGES
+from trtswap.model.self_contained import outside_files
+from trtswap.model.stages import STAGES, StageKind
 
 WRAPPABLE = tuple(kind.name for kind in STAGES.values() if not kind.searches)
 COLOURS = ("rgb", "bgr")
 ROW_TOLERANCE = {"fp32": 1e-4, "fp16": 2e-2}  # of the largest value: a row alone against the same row in a batch
 _ORT_ERRORS = (ort.Fail, ort.InvalidArgument, ort.InvalidGraph, ort.NotImplemented, ort.RuntimeException)
 _NUMBERS = ("mean", "std", "range", "out_mean", "out_std", "out_range", "classes")
-_TOML_TYPES: Mapping[str, Any] = {"size": int, "template": str | list} | dict.fromkeys(_NUMBERS, list)
+_TOML_TYPES: Mapping[str, Any] = {"size": int, "template": str | list, "threshold": float | int | str} | dict.fromkeys(
+    _NUMBERS, list
+)
 Triple = tuple[float, float, float]
 
 
@@ -53,6 +57,8 @@ class Wrapping:
         mean, std, range, colour: of the picture it takes, channels in the order of ``colour``.
         out_mean, out_std, out_range, out_colour: of the picture it gives.
         classes: for parse, CelebAMask-HQ's label for each class of the model; empty where they are the same.
+        threshold: for identify, lowest cosine that counts as the same person, above 0 to 1; ``none`` where the model
+            cannot tell people apart. It has to be said; ``recipes.SIMILARITY`` has what is published.
         licence, url: of the model, for pack.toml.
     """
 
@@ -72,6 +78,7 @@ class Wrapping:
     out_range: tuple[float, float] = (0, 1)
     out_colour: str = "rgb"
     classes: tuple[int, ...] = ()
+    threshold: float | Literal["none"] | None = None
     licence: str = "not stated"
     url: str = ""
 
@@ -89,6 +96,28 @@ class Wrapping:
             raise InputError(f"std is {self.std}, out_std {self.out_std}; zero cannot be divided by.")
         if not all(0 <= label < 19 for label in self.classes):
             raise InputError(f"classes are {self.classes}, expected labels 0..18 of CelebAMask-HQ.")
+        self._check_threshold()
+
+    def _check_threshold(self) -> None:
+        if self.kind.gives != "latents":
+            if self.threshold is not None:
+                raise InputError(
+                    f"threshold is {self.threshold}, but a {self.stage} model has none; only identify has."
+                )
+        elif self.threshold is None:
+            known = ", ".join(f"{cosine} for {name}" for name, cosine in SIMILARITY.items())
+            raise InputError(
+                f"stage {self.stage}: no threshold. Say with --threshold from which cosine on two faces are the same "
+                f"person ({known}; for another model what its authors publish, or what you measure on pairs of "
+                "pictures), or --threshold none if the model cannot tell people apart."
+            )
+        elif self.threshold != "none" and (isinstance(self.threshold, str) or not 0 < self.threshold <= 1):
+            raise InputError(f"threshold is {self.threshold}, expected a cosine above 0, at most 1, or none.")
+
+    @property
+    def kind(self) -> StageKind:
+        """What is true of every graph of the stage."""
+        return STAGES[self.stage]
 
     @staticmethod
     def parse(stage: str, table: Mapping[str, Any], folder: Path) -> "Wrapping":
@@ -129,7 +158,7 @@ def wrap_pack(
         overwrite: replace a pack that is there.
 
     Raises:
-        ExportError: a model cannot be wrapped as declared.
+        ExportError: a model cannot be wrapped as declared. It may keep weights in files beside it; the pack does not.
         PackError: the base is no valid pack, or the new stages do not fit the others.
     """
     pack = Pack.load(base)
@@ -141,8 +170,8 @@ def wrap_pack(
                 writer.copy(stage)
         for wrapping in new.values():
             writer.add(*wrap(wrapping))
-            found = {"sha256": sha256_of(wrapping.model), "url": wrapping.url, "licence": wrapping.licence}
-            weights[wrapping.model.stem] = found
+            for key, file in _files(wrapping.model).items():
+                weights[key] = {"sha256": sha256_of(file), "url": wrapping.url, "licence": wrapping.licence}
         changed = ", ".join(f"{stage} by {w.model.name}" for stage, w in new.items())
         return writer.finish(
             name=name or target.name,
@@ -153,6 +182,11 @@ def wrap_pack(
         )
 
 
+def _files(model: Path) -> dict[str, Path]:
+    """A model and the files that it keeps weights in, by the name under which pack.toml has their hashes."""
+    return {model.stem: model} | {name: model.parent / name for name in outside_files(model)}
+
+
 def wrap(wrapping: Wrapping) -> tuple[StageSpec, ModelProto]:
     """A foreign model as a graph that keeps the contract.
 
@@ -160,27 +194,28 @@ def wrap(wrapping: Wrapping) -> tuple[StageSpec, ModelProto]:
         ExportError: the model is not what was declared, has no operator set that trtswap exports, or gives other
             results in a batch than alone.
     """
-    model = _load(wrapping.model)
-    faces, latents, output = _tensors(model.graph, wrapping)
-    latent = latents if latents is not None else output if STAGES[wrapping.stage].gives == "latents" else None
+    graph = _load(wrapping.model)
+    faces, latents, output = _tensors(graph, wrapping)
+    latent = latents if latents is not None else output if wrapping.kind.gives == "latents" else None
     stage = replace(
         spec(wrapping.stage, size=wrapping.size, templates=wrapping.template),
         latent=0 if latent is None else math.prod(_dims(latent)[1:]),
-        precision=_precision(model),
+        threshold=wrapping.threshold if isinstance(wrapping.threshold, float | int) else 0.0,
+        precision=_precision(graph),
     )
-    _free_batch(model.graph)
-    (result,) = stage.contract[1]
-    joined = _spliced(model, stage, _front(wrapping, faces, latents), _behind(wrapping, output, result.name))
-    joined = checked(joined, f"{wrapping.stage} of {wrapping.model}")
+    _free_batch(graph)
+    _front(graph, wrapping, faces, latents)
+    _behind(graph, wrapping, output)
+    joined = checked(_finished(graph, stage), f"{wrapping.stage} of {wrapping.model}")
     _check_rows(joined, stage, wrapping.model)
     return stage, joined
 
 
-def _load(path: Path) -> ModelProto:
+def _load(path: Path) -> gs.Graph:
     """The model in opset ``OPSET``, its names free for what is put around it."""
     try:
         model = onnx.load(path)
-    except (OSError, DecodeError) as e:
+    except (OSError, DecodeError, ValueError, onnx.checker.ValidationError) as e:
         raise ExportError(f"{path} cannot be read as an ONNX model: {e}.") from e
     if foreign := sorted({entry.domain for entry in model.opset_import} - {"", "ai.onnx"}):
         raise ExportError(f"{path} needs operators of {', '.join(foreign)}; only ONNX's own can go into a pack.")
@@ -190,23 +225,18 @@ def _load(path: Path) -> ModelProto:
             model = versions.convert_version(model, OPSET)
         except (RuntimeError, versions.ConvertError) as e:
             raise ExportError(f"{path} is opset {version} and cannot be converted to {OPSET}: {e}") from e
-    weights = {t.name for t in model.graph.initializer}
-    inputs = [v for v in model.graph.input if v.name not in weights]  # old exporters list weights as inputs, too
-    del model.graph.input[:], model.graph.value_info[:]
-    model.graph.input.extend(inputs)
-    model.doc_string = model.graph.doc_string = ""
-    for node in model.graph.node:
-        node.doc_string = ""
-    return compose.add_prefix(model, "model/")
+    graph = gs.import_onnx(compose.add_prefix(model, "model/"))
+    # Old exporters list weights as inputs, too.
+    graph.inputs = [tensor for tensor in graph.inputs if isinstance(tensor, gs.Variable)]
+    return graph
 
 
-def _tensors(graph: GraphProto, w: Wrapping) -> tuple[ValueInfoProto, ValueInfoProto | None, ValueInfoProto]:
+def _tensors(graph: gs.Graph, w: Wrapping) -> tuple[gs.Variable, gs.Variable | None, gs.Variable]:
     """The model's picture input, identity input (swap only) and output."""
-    faces = _pick(w, "input", graph.input, w.faces, 4)
-    latents = _pick(w, "latent", graph.input, w.latents, 2) if STAGES[w.stage].takes_latents else None
-    output = _pick(w, "result", graph.output, w.output, None if STAGES[w.stage].gives == "latents" else 4)
-    named = [faces] if latents is None else [faces, latents]
-    if extra := [v.name.removeprefix("model/") for v in graph.input if v not in named]:
+    faces = _pick(w, "input", graph.inputs, w.faces, 4)
+    latents = _pick(w, "latent", graph.inputs, w.latents, 2) if w.kind.takes_latents else None
+    output = _pick(w, "result", graph.outputs, w.output, None if w.kind.gives == "latents" else 4)
+    if extra := [v.name.removeprefix("model/") for v in graph.inputs if v is not faces and v is not latents]:
         raise ExportError(f"{w.model} has the inputs {', '.join(extra)}, which a {w.stage} model is not given.")
     side = _dims(faces)[2:]
     if _dims(faces)[1] not in (0, 3) or any(d not in (0, w.size) for d in side):
@@ -214,9 +244,7 @@ def _tensors(graph: GraphProto, w: Wrapping) -> tuple[ValueInfoProto, ValueInfoP
     return faces, latents, output
 
 
-def _pick(
-    w: Wrapping, option: str, values: Sequence[ValueInfoProto], name: str | None, rank: int | None
-) -> ValueInfoProto:
+def _pick(w: Wrapping, option: str, values: Sequence[gs.Variable], name: str | None, rank: int | None) -> gs.Variable:
     fitting = [v for v in values if rank is None or len(_dims(v)) == rank]
     if name is not None:
         fitting = [v for v in fitting if v.name == f"model/{name}"]
@@ -226,59 +254,39 @@ def _pick(
     raise ExportError(f"{w.model}: no single tensor that --{option} {name or ''} can mean; the model has {have}.")
 
 
-def _dims(value: ValueInfoProto) -> tuple[int, ...]:
+def _dims(value: gs.Variable) -> tuple[int, ...]:
     """Dimensions; 0 for dynamic ones."""
-    return tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
+    return tuple(d if isinstance(d, int) else 0 for d in value.shape or ())
 
 
-def _shown(value: ValueInfoProto) -> str:
+def _shown(value: gs.Variable) -> str:
     return f"{value.name.removeprefix('model/')} [{','.join(str(d or '?') for d in _dims(value))}]"
 
 
-def _precision(model: ModelProto) -> str:
-    return "fp16" if any(t.data_type == TensorProto.FLOAT16 for t in model.graph.initializer) else "fp32"
+def _precision(graph: gs.Graph) -> str:
+    constants = [tensor for tensor in graph.tensors().values() if isinstance(tensor, gs.Constant)]
+    constants += [node.attrs["value"] for node in graph.nodes if node.op == "Constant" and "value" in node.attrs]
+    return "fp16" if any(constant.dtype == np.float16 for constant in constants) else "fp32"
 
 
-def _free_batch(graph: GraphProto) -> None:
-    """Make the first dimension dynamic, also in the constants that Reshape nodes take for a batch of one.
+def _free_batch(graph: gs.Graph) -> None:
+    """Reshape nodes that take a constant for a batch of one take any batch.
 
     Whether that was all that fixed the batch is seen when the graph runs at two batch sizes.
     """
-    for value in (*graph.input, *graph.output):
-        value.type.tensor_type.shape.dim[0].dim_param = "N"
-    constants = {t.name: t for t in graph.initializer}
-    constants |= {n.output[0]: n.attribute[0].t for n in graph.node if n.op_type == "Constant"}
-    for node in graph.node:
-        if node.op_type == "Reshape" and node.input[1] in constants:
-            shape = numpy_helper.to_array(constants[node.input[1]]).copy()
+    for node in graph.nodes:
+        if node.op == "Reshape" and (values := _constant(node.inputs[1])) is not None:
+            shape = values.copy()
             if len(shape) > 1 and shape[0] == 1:
                 shape[0] = 0 if -1 in shape else -1  # 0 takes the dimension over from the input
-                name = f"{node.output[0]}/shape"
-                graph.initializer.append(numpy_helper.from_array(shape, name))
-                node.input[1] = name
+                node.inputs[1] = gs.Constant(f"{node.outputs[0].name}/shape", shape)
 
 
-class _Nodes:
-    """A graph under construction; ``add`` appends a node, whose output is then ``last``."""
-
-    def __init__(self, prefix: str) -> None:
-        self.prefix, self.last = prefix, ""
-        self.nodes: list[NodeProto] = []
-        self.constants: list[TensorProto] = []
-
-    def add(self, operator: str, *inputs: str | NDArray[Any], **attributes: Any) -> None:
-        self.last = f"{self.prefix}/{operator}_{len(self.nodes)}"
-        names = [i if isinstance(i, str) else self._constant(i) for i in inputs]
-        self.nodes.append(helper.make_node(operator, names, [self.last], name=self.last, **attributes))
-
-    def finish(self, name: str) -> None:
-        """Give the last output its name in the whole graph."""
-        self.nodes[-1].output[0] = self.last = name
-
-    def _constant(self, value: NDArray[Any]) -> str:
-        name = f"{self.prefix}/constant_{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(value, name))
-        return name
+def _constant(tensor: gs.Tensor) -> NDArray[Any] | None:
+    """What a tensor always is: a weight, or what a Constant node gives."""
+    if not isinstance(tensor, gs.Constant) and tensor.inputs and tensor.inputs[0].op == "Constant":
+        tensor = tensor.inputs[0].attrs.get("value")
+    return tensor.values if isinstance(tensor, gs.Constant) else None
 
 
 def _affine(mean: Triple, std: Triple, value_range: tuple[float, float]) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -291,64 +299,72 @@ def _affine(mean: Triple, std: Triple, value_range: tuple[float, float]) -> tupl
 _REVERSED = np.array([2, 1, 0], np.int64)
 
 
-def _front(w: Wrapping, faces: ValueInfoProto, latents: ValueInfoProto | None) -> _Nodes:
+def _front(graph: gs.Graph, w: Wrapping, faces: gs.Variable, latents: gs.Variable | None) -> None:
     """From the contract's inputs to the model's."""
-    nodes = _Nodes("front")
+    x = picture = gs.Variable("faces")
+    if w.colour == "bgr":
+        x = _node(graph, "Gather", x, _REVERSED, axis=1)
     scale, shift = _affine(w.mean, w.std, w.range)
-    nodes.add("Gather", "faces", _REVERSED, axis=1) if w.colour == "bgr" else nodes.add("Identity", "faces")
-    nodes.add("Mul", nodes.last, scale)
-    nodes.add("Add", nodes.last, shift)
-    nodes.add("Cast", nodes.last, to=faces.type.tensor_type.elem_type)
-    nodes.finish(faces.name)
+    x = _node(graph, "Add", _node(graph, "Mul", x, scale), shift)
+    _node(graph, "Cast", x, to=_number(faces), gives=faces)
+    graph.inputs = [picture]
     if latents is not None:
-        nodes.add("Cast", "latents", to=latents.type.tensor_type.elem_type)
-        nodes.finish(latents.name)
-    return nodes
+        graph.inputs.append(gs.Variable("latents"))
+        _node(graph, "Cast", graph.inputs[1], to=_number(latents), gives=latents)
 
 
-def _behind(w: Wrapping, output: ValueInfoProto, name: str) -> _Nodes:
-    """From the model's output to the contract's, called ``name``."""
-    nodes = _Nodes("behind")
-    nodes.add("Cast", output.name, to=TensorProto.FLOAT)
-    if STAGES[w.stage].gives == "latents":
-        _unit_length(nodes)
-    elif STAGES[w.stage].gives == "labels":
-        nodes.add("ArgMax", nodes.last, axis=1, keepdims=0)
+def _behind(graph: gs.Graph, w: Wrapping, output: gs.Variable) -> None:
+    """From the model's output to the contract's."""
+    x = _node(graph, "Cast", output, to=TensorProto.FLOAT)
+    if w.kind.gives == "latents":
+        x = _unit_length(graph, x)
+    elif w.kind.gives == "labels":
+        x = _node(graph, "ArgMax", x, axis=1, keepdims=0)
         if w.classes:
-            nodes.add("Gather", np.array(w.classes, np.int64), nodes.last)
-        nodes.add("Cast", nodes.last, to=TensorProto.UINT8)
+            x = _node(graph, "Gather", np.array(w.classes, np.int64), x)
+        x = _node(graph, "Cast", x, to=TensorProto.UINT8)
     else:
         scale, shift = _affine(w.out_mean, w.out_std, w.out_range)
         # p = (value std + mean - low) / (high - low), which undoes what _affine describes.
-        nodes.add("Sub", nodes.last, shift)
-        nodes.add("Div", nodes.last, scale)
+        x = _node(graph, "Div", _node(graph, "Sub", x, shift), scale)
         if w.out_colour == "bgr":
-            nodes.add("Gather", nodes.last, _REVERSED, axis=1)
-        nodes.add("Clip", nodes.last, np.array(0, np.float32), np.array(1, np.float32))
-    nodes.finish(name)
-    return nodes
+            x = _node(graph, "Gather", x, _REVERSED, axis=1)
+        x = _node(graph, "Clip", x, np.array(0, np.float32), np.array(1, np.float32))
+    graph.outputs = [x]
 
 
-def _unit_length(nodes: _Nodes) -> None:
-    nodes.add("Flatten", nodes.last, axis=1)
-    flat = nodes.last
-    nodes.add("ReduceL2", flat, np.array([1], np.int64), keepdims=1)
-    nodes.add("Max", nodes.last, np.array(1e-12, np.float32))
-    nodes.add("Div", flat, nodes.last)
+def _unit_length(graph: gs.Graph, x: gs.Variable) -> gs.Variable:
+    flat = _node(graph, "Flatten", x, axis=1)
+    length = _node(graph, "ReduceL2", flat, np.array([1], np.int64), keepdims=1)
+    return _node(graph, "Div", flat, _node(graph, "Max", length, np.array(1e-12, np.float32)))
 
 
-def _spliced(model: ModelProto, stage: StageSpec, front: _Nodes, behind: _Nodes) -> ModelProto:
-    """One graph with the contract's inputs and outputs."""
-    inputs, outputs = ([value_info(s) for s in specs] for specs in stage.contract)
-    graph = helper.make_graph(
-        [*front.nodes, *model.graph.node, *behind.nodes],
-        stage.name,
-        inputs,
-        outputs,
-        [*front.constants, *model.graph.initializer, *behind.constants],
-    )
-    opset = helper.make_opsetid("", OPSET)
-    return helper.make_model(graph, producer_name="trtswap", opset_imports=[opset], ir_version=model.ir_version)
+def _node(
+    graph: gs.Graph,
+    operator: str,
+    *inputs: gs.Tensor | NDArray[Any],
+    gives: gs.Variable | str = "around/",
+    **attributes: Any,
+) -> gs.Variable:
+    """A new node of a graph, and what it gives: a tensor that is there, or a new one."""
+    name = f"around/{operator}_{len(graph.nodes)}"
+    made: gs.Variable = graph.layer(op=operator, name=name, inputs=inputs, outputs=[gives], attrs=attributes)[0]
+    return made
+
+
+def _number(tensor: gs.Variable) -> int:
+    return helper.np_dtype_to_tensor_dtype(np.dtype(tensor.dtype))
+
+
+def _finished(graph: gs.Graph, stage: StageSpec) -> ModelProto:
+    """The graph with the contract's inputs and outputs, without what leads to none of them."""
+    inputs, outputs = stage.contract
+    for tensor, declared in zip((*graph.inputs, *graph.outputs), (*inputs, *outputs), strict=True):
+        tensor.name, tensor.shape = declared.name, declared.shape
+        tensor.dtype = helper.tensor_dtype_to_np_dtype(value_info(declared).type.tensor_type.elem_type)
+    graph.name, graph.doc_string, graph.producer_name, graph.producer_version = stage.name, "", "trtswap", ""
+    made: ModelProto = gs.export_onnx(graph.cleanup(remove_unused_graph_inputs=False).toposort())
+    return made
 
 
 def _check_rows(model: ModelProto, stage: StageSpec, path: Path) -> None:

@@ -133,4 +133,5 @@ def stage_table(stage: StageSpec) -> dict[str, Any]:
         **{name: getattr(stage, name) for name in sorted(stage.kind.defaults)},
         "figures": dict(stage.figures),
     }
-    return {key: value for key, value in table.items() if value or key in stage.kind.defaults}
+    # A weight of 0 is a weight; a threshold of 0 is none, and a key that is missing says so.
+    return {key: value for key, value in table.items() if value or key == "weight"}

@@ -125,7 +125,8 @@ class Swapper:
             raise InputError("identity() was given no picture; expected one or more paths or arrays.")
         names = tuple(str(i) if isinstance(i, str | Path) else f"picture {n}" for n, i in enumerate(images, 1))
         latents = [self._latent(image, name, pick) for image, name in zip(images, names, strict=True)]
-        return Identity(average(torch.cat(latents)), names)
+        graph = self.pack.stages["identify"].sha256
+        return Identity(average(torch.cat(latents)), names, self.pack.name, graph)
 
     def _latent(self, image: Any, name: str, pick: str | int) -> Tensor:
         rgb = read_image(image) if isinstance(image, str | Path) else image

@@ -32,13 +32,24 @@ def test_multiply_adds_are_those_that_pytorch_counts(small: Pack) -> None:
         assert 2 * counted / 1e9 == pytest.approx(stage.figures["gflop"], abs=6e-4)
 
 
+def cut(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same graph with weights that FP16 can hold."""
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    for tensor in made.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            values = np.clip(onnx.numpy_helper.to_array(tensor), -65504, 65504)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+    return made
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_where_plain_fp16_overflows_the_islands_hold(small: Pack, name: str, record_property: Record) -> None:
     stage = small.stages[name]
     model, rows = loud(stage), [*generated(stage), *adversarial(stage, seed=1).values()]
     ranges = ranges_of(model, stage)
     made = half_graph(model, find_islands(model, ranges, name))
-    plain = half_graph(model, Islands({}, {}))
+    plain = half_graph(cut(model), Islands({}, {}))
     wanted, found, overflowed = (run(m, rows) for m in (model, rounding_graph(made), rounding_graph(plain)))
     record_property(f"{name}: largest feature", f"{max(r.bound for r in ranges.values()):.3g}")
     assert full_precision_share(inferred(made), sizes_of(stage)) <= 0.02
@@ -75,6 +86,9 @@ def test_a_pack_becomes_fp16(seeing: Pack, data: Path, tmp_path: Path, record_pr
     assert [s.sha256 for s in again.stages.values()] == [s.sha256 for s in made.stages.values()]
     with pytest.raises(CalibrationError, match="Measure it again"):
         to_half(made, table, tmp_path / "twice")
+    none = r"no graph of pack seeing-fp16 .* is in FP32, all are fp16: nothing is left to measure or convert"
+    with pytest.raises(CalibrationError, match=none):
+        calibrate(made, clip, frames=2, threads=1)
 
 
 def test_a_pack_becomes_int8(seeing: Pack, data: Path, tmp_path: Path) -> None:
@@ -101,8 +115,12 @@ def test_other_packs_and_tables_are_refused(small: Pack, tmp_path: Path, data: P
     with pytest.raises(CalibrationError, match="Measure it again"):
         to_half(small, CalibrationTable("0" * 64, table.clip, (), 0, table.stages), tmp_path / "half")
     swap = replace(small.stages["swap"], precision="fp16")
-    with pytest.raises(CalibrationError, match="expected a graph in FP32"):
+    with pytest.raises(CalibrationError, match=r"swap\.onnx is in fp16; expected a graph in FP32"):
         prepared(swap)
+    half = half_graph(prepared(small.stages["swap"]), Islands({}, {}))
+    onnx.save(half, tmp_path / "swap.onnx")
+    with pytest.raises(CalibrationError, match=r"swap\.onnx is in FP16, in part; .*say the graph's precision"):
+        prepared(replace(small.stages["swap"], path=tmp_path / "swap.onnx"))
     (tmp_path / "there").mkdir()
     with pytest.raises(ExportError, match="exists"):
         to_half(small, table, tmp_path / "there")

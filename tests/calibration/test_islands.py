@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from onnx import ModelProto
+from onnx import ModelProto, numpy_helper
 
 from trtswap.calibration.half import half_graph
 from trtswap.calibration.islands import HEADROOM, LARGEST, Islands, Scale, find_islands
@@ -103,6 +103,62 @@ def test_products_of_any_size_are_computed_in_fp16(operator: str, weight_gain: f
     assert element_types(inferred(made))[product.input[0]] == 10
     wanted, found = run(model, X), run(rounding_graph(made), X)
     assert max(float(abs(a - b).max() / abs(a).max()) for a, b in zip(wanted, found, strict=True)) < 3e-3
+
+
+def small_results(*, scale: float = 1.0) -> tuple[ModelProto, Rows]:
+    """A convolution with a large weight for a channel that is always dark, so that its results are small."""
+    weights = np.float32([1e3, 1e-6]).reshape(1, 2, 1, 1) * np.float32(scale)
+    model = graph("g (float[N,2,6,6] x) => (float[N,1,6,6] y) { c = Conv(x, w) y = Neg(c) }", w=weights)
+    pictures = RNG.uniform(0.5, 1, (3, 1, 2, 6, 6)).astype(np.float32)
+    pictures[:, :, 0] = 0
+    return model, [{"x": picture} for picture in pictures]
+
+
+def test_a_weight_that_the_clip_does_not_use_is_not_cut() -> None:
+    """Small results were scaled up by the weights alone, up to 6.5e7, of which FP16 holds 65,504."""
+    model, rows = small_results()
+    made = half_graph(model, find_islands(model, measured(model, rows), "swap"))
+    brighter = [{"x": row["x"] + np.float32([5e-9, 0]).reshape(1, 2, 1, 1)} for row in rows]
+    wanted, found = run(model, brighter), run(rounding_graph(made), brighter)
+    assert max(float(abs(a / b - 1).max()) for a, b in zip(found, wanted, strict=True)) < 3e-3
+
+
+@pytest.mark.parametrize("gain", [1e-4, 1e-30, 1e-38])
+def test_nothing_is_scaled_beyond_what_numbers_can_hold(gain: float) -> None:
+    model, rows = small_results(scale=gain)
+    rows = [{"x": row["x"] * np.float32(gain)} for row in rows]
+    made = half_graph(model, find_islands(model, measured(model, rows), "swap"))
+    for tensor in made.graph.initializer:
+        assert np.isfinite(numpy_helper.to_array(tensor)).all()
+    assert all(np.isfinite(values).all() for values in run(rounding_graph(made), rows))
+
+
+def test_weights_of_zero_leave_the_bias() -> None:
+    text = "g (float[N,4,6,6] x) => (float[N,1,6,6] y) { c = Conv(x, w, b) y = Mul(c, k) }"
+    model = graph(text, w=np.zeros((1, 4, 1, 1), np.float32), b=np.float32([1e7]), k=np.float32([1e-7]))
+    made = half_graph(model, find_islands(model, measured(model, X), "swap"))
+    np.testing.assert_allclose(run(rounding_graph(made), X[:1])[0], 1, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("gain", "stays"), [(1, False), (1e6, True)])
+def test_what_is_computed_and_added_is_not_scaled_along(gain: float, stays: bool) -> None:
+    text = """g (float[N,4,6,6] x) => (float[N,5] y) { f = Flatten(x) a = Gemm<transB = 1>(f, w) b = Relu(a)
+        c = Gemm<transB = 1>(f, v, b) y = Mul(c, k) }"""
+    w, v = (np.float32(RNG.normal(size=(5, 144)) / 12) for _ in range(2))
+    model = graph(text, w=w * np.float32(gain), v=v * np.float32(gain), k=np.float32([1 / gain]))
+    islands = find_islands(model, measured(model, X), "swap")
+    assert ("c" in islands.full) == stays
+    wanted, found = run(model, X), run(rounding_graph(half_graph(model, islands)), X)
+    assert max(float(abs(a - b).max() / abs(a).max()) for a, b in zip(wanted, found, strict=True)) < 3e-3
+
+
+def test_constants_that_do_not_fit_are_refused_not_cut() -> None:
+    model = graph("g (float[N,2] x) => (float[N,2] y) { a = Mul(x, k) y = Relu(a) }", k=np.float32([65520, -1e9]))
+    with pytest.raises(CalibrationError, match=r"k/half reaches 1e\+09, FP16 holds no more than 65504"):
+        half_graph(model, Islands({}, {}))
+    fits = graph("g (float[N,2] x) => (float[N,2] y) { y = Max(x, k) }", k=np.float32([65519, -np.inf]))
+    (tensor,) = half_graph(fits, Islands({}, {})).graph.initializer
+    np.testing.assert_array_equal(numpy_helper.to_array(tensor), np.float16([65504, -np.inf]))
 
 
 def test_scales_are_exact() -> None:

@@ -112,6 +112,32 @@ def test_a_pack_that_is_in_half_precision_already_is_compiled_as_it_is(
     assert all(p.record.source_sha256 == p.record.graph_sha256 for p in stored_plans())
 
 
+def test_of_a_pack_that_mixes_precisions_what_is_left_in_full_is_measured_and_converted(
+    hand: Pack, table: Path, emulator: Machine, frames: Any, tmp_path: Path, conversions: list[str]
+) -> None:
+    from trtswap.export.writer import PackWriter
+
+    half = calibration.to_half(hand, calibration.CalibrationTable.load(table), tmp_path / "half")
+    with PackWriter(tmp_path / "mixed", overwrite=False) as writer:
+        for stage in ({**hand.stages} | {"swap": half.stages["swap"]}).values():
+            writer.copy(stage)
+        mixed = writer.finish(name="mixed", version="1", licence="none", description="", weights={})
+    conversions.clear()
+    own, lines = calibration.calibrate(mixed, frames, frames=2), list[str]()
+    assert set(own.stages) == {"detect", "identify", "parse"}
+    made = calibration.to_half(mixed, own, tmp_path / "all", report=lines.append)
+    assert {stage.precision for stage in made.stages.values()} == {"fp16"}
+    assert made.stages["swap"].sha256 == half.stages["swap"].sha256
+    assert "swap: stays in fp16" in lines
+    own.save(mixed.path / "calibration.json")
+    assert set(build(mixed).values()) == {"not built yet"}
+    assert conversions == ["mixed", "mixed"]
+    records = {p.record.stage: p.record for p in stored_plans()}
+    assert {record.precision for record in records.values()} == {"fp16"}
+    as_it_was = {name for name, record in records.items() if record.source_sha256 == record.graph_sha256}
+    assert as_it_was == {"swap"}
+
+
 def test_a_clip_takes_the_place_of_a_table(
     hand: Pack, emulator: Machine, frames: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,6 +56,7 @@ def test_figures_of_the_comparison_are_in_the_pack(small_pack: Path) -> None:
 
 def test_graphs_keep_the_contract(small_pack: Path) -> None:
     stages = Pack.load(small_pack).stages
+    assert stages["identify"].threshold == 0  # latents of random weights know nobody
     latents = run(stages["identify"], 3)["latents"]
     torch.testing.assert_close(latents.norm(dim=1), torch.ones(3))
     for name in ("swap", "restore"):

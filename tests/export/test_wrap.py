@@ -12,7 +12,7 @@ from onnx import numpy_helper
 
 from trtswap.errors import ExportError, InputError, PackError
 from trtswap.export.wrap import Wrapping, wrap, wrap_pack
-from trtswap.model.pack import Pack, StageSpec
+from trtswap.model.pack import Pack, StageSpec, sha256_of
 
 SIZE, LATENT = 16, 8
 Array = NDArray[Any]
@@ -125,7 +125,9 @@ def test_parse_labels_are_the_best_class_renumbered(tmp_path: Path) -> None:
     wrapping = Wrapping(
         "parse", path, SIZE, ("ffhq_512",), output="output", mean=MEAN, std=STD, classes=(0, 1, 17, 10, 11)
     )
-    found = run(wrap(wrapping)[1].SerializeToString(), {"faces": faces()})[0]
+    model = wrap(wrapping)[1]
+    assert "Neg" not in {node.op_type for node in model.graph.node}  # leads to an output that nobody wants
+    found = run(model.SerializeToString(), {"faces": faces()})[0]
     scores = one_by_one(path, input=(faces() - channels(MEAN)) / channels(STD))
     assert found.dtype == np.uint8
     np.testing.assert_array_equal(found, np.array([0, 1, 17, 10, 11])[scores.argmax(1)])
@@ -133,11 +135,11 @@ def test_parse_labels_are_the_best_class_renumbered(tmp_path: Path) -> None:
 
 def test_identities_get_unit_length(tmp_path: Path) -> None:
     path = save(tmp_path / "arcface.onnx", IDENTIFY)
-    stage, model = wrap(Wrapping("identify", path, 112, ("arcface_112_v2",), range=(-1, 1)))
+    stage, model = wrap(Wrapping("identify", path, 112, ("arcface_112_v2",), range=(-1, 1), threshold=0.41))
     found = run(model.SerializeToString(), {"faces": faces(112)})[0]
     wanted = one_by_one(path, data=faces(112) * 2 - 1)
     np.testing.assert_allclose(found, wanted / np.linalg.norm(wanted, axis=1, keepdims=True), atol=1e-6)
-    assert stage.latent == LATENT
+    assert (stage.latent, stage.threshold) == (LATENT, 0.41)
 
 
 def test_half_precision_models_take_and_give_float32(tmp_path: Path) -> None:
@@ -149,6 +151,16 @@ def test_half_precision_models_take_and_give_float32(tmp_path: Path) -> None:
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, wanted, atol=2e-3)
     assert stage.precision == "fp16"
+
+
+def test_weights_in_nodes_count_for_the_precision(tmp_path: Path) -> None:
+    model = onnx.load(save(tmp_path / "swap.onnx", SWAP, "float16"))
+    constants = [onnx.helper.make_node("Constant", [], [t.name], value=t) for t in model.graph.initializer]
+    nodes = [*constants, *model.graph.node]
+    del model.graph.initializer[:], model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.save(model, tmp_path / "nodes.onnx")
+    assert wrap(Wrapping("swap", tmp_path / "nodes.onnx", SIZE, ("arcface_112_v1",)))[0].precision == "fp16"
 
 
 ROW = RESTORE.replace("y = Tanh(c)", "k = Concat<axis=1>(c, row) y = Slice(k, first, three, end)")
@@ -176,6 +188,43 @@ def test_models_that_do_not_fit_are_refused(tmp_path: Path, text: str, changes: 
     options: dict[str, Any] = {"stage": "restore", "model": path, "size": SIZE, "template": ("ffhq_512",)} | changes
     with pytest.raises(ExportError, match=message):
         wrap(Wrapping(**options))
+
+
+@pytest.mark.parametrize(
+    ("stage", "threshold", "message"),
+    [
+        ("identify", None, r"stage identify: no threshold\. .*--threshold .*0\.41 for w600k_r50.*--threshold none"),
+        ("identify", 0, r"threshold is 0, expected a cosine above 0, at most 1, or none"),
+        ("identify", "half", r"threshold is half, expected a cosine"),
+        ("swap", 0.4, r"threshold is 0\.4, but a swap model has none; only identify has"),
+    ],
+)
+def test_who_wraps_an_identity_model_says_who_is_the_same_person(stage: str, threshold: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Wrapping(stage, Path("m.onnx"), SIZE, ("arcface_112_v2",), threshold=threshold)
+
+
+def test_weights_beside_a_model_become_part_of_the_graph(identity_pack: Path, tmp_path: Path) -> None:
+    inside, beside = save(tmp_path / "inside.onnx", RESTORE), tmp_path / "beside.onnx"
+    onnx.save(onnx.load(inside), beside, save_as_external_data=True, size_threshold=0, location="beside.bin")
+    options: Any = {"stage": "restore", "size": SIZE, "template": ("ffhq_512",)}
+    one, other = (wrap(Wrapping(model=path, **options))[1].SerializeToString() for path in (inside, beside))
+    assert one == other
+    parse = Wrapping("parse", save(tmp_path / "parse.onnx", PARSE), SIZE, ("ffhq_512",), output="output")
+    made = wrap_pack(identity_pack, [parse, Wrapping(model=beside, **options)], tmp_path / "mine")
+    assert made.weights["beside.bin"]["sha256"] == sha256_of(tmp_path / "beside.bin")
+
+
+def test_weights_elsewhere_on_the_disk_are_refused(tmp_path: Path) -> None:
+    model = onnx.load(save(tmp_path / "model.onnx", RESTORE))
+    (tmp_path / "secret").write_bytes(bytes(400))
+    (tensor,) = model.graph.initializer
+    onnx.external_data_helper.set_external_data(tensor, "../secret")
+    tensor.ClearField("raw_data")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "model.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ExportError, match=r"cannot be read as an ONNX model: .*outside the directory"):
+        wrap(Wrapping("restore", tmp_path / "sub" / "model.onnx", SIZE, ("ffhq_512",)))
 
 
 def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
@@ -207,7 +256,7 @@ def test_a_wrapped_pack_keeps_the_other_stages(identity_pack: Path, tmp_path: Pa
     made = wrap_pack(
         identity_pack,
         [
-            Wrapping("identify", arcface, 112, ("arcface_112_v2",)),
+            Wrapping("identify", arcface, 112, ("arcface_112_v2",), threshold="none"),
             Wrapping(
                 "swap", swap, SIZE, ("arcface_112_v2",), licence="CC BY-NC 4.0", url="https://example.org/swapper"
             ),
@@ -218,6 +267,7 @@ def test_a_wrapped_pack_keeps_the_other_stages(identity_pack: Path, tmp_path: Pa
     for name in ("detect", "parse", "restore"):
         assert _same(made.stages[name], base.stages[name])
     assert made.name == "mine"
+    assert not made.tells_people_apart
     assert made.licence.startswith("Non-commercial use only, because of: CC BY-NC 4.0 (swapper.onnx)")
     assert made.weights["swapper"]["url"] == "https://example.org/swapper"
     assert "identity with identify by arcface.onnx, swap by swapper.onnx" in made.description

@@ -42,6 +42,23 @@ def test_samples(folder: Path) -> None:
         assert 6 <= float(info.duration or 0) <= 10
 
 
+def test_its_people_are_told_apart(folder: Path, record_property: Callable[[str, object], None]) -> None:
+    """The samples' three people, and the two of the clip, of whom one shows in every frame and one passes by."""
+    with Swapper("avatar", backend="onnxruntime", device="cpu") as swapper:
+        samples = torch.stack([swapper.identity(path).latent for path in sample_sources("avatar")])
+        frames = frames_of(folder / "samples" / "clip.mp4", (20, 70, 150))
+        stays = torch.stack([swapper.identity(frame, pick="largest").latent for frame in frames])
+        passes = swapper.identity(frames[1], pick=0).latent
+        threshold = swapper.pack.similarity()
+    strangers = torch.cat([(samples @ samples.T)[torch.triu_indices(3, 3, 1).unbind()], stays @ passes])
+    same = (stays @ stays.T)[torch.triu_indices(3, 3, 1).unbind()]
+    random = torch.randn(1000, samples.shape[1], generator=torch.Generator().manual_seed(0))
+    unrelated = torch.nn.functional.normalize(random) @ samples.T
+    record_property("cosines", f"one person {float(same.min()):.2f}, two at most {float(strangers.max()):.2f}")
+    assert float(strangers.max()) < threshold <= float(same.min())
+    assert not bool((unrelated >= threshold).any())
+
+
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
 def test_a_swap_comes_nearer_to_the_source_and_to_the_truth(
     backend: str, folder: Path, record_property: Callable[[str, object], None]

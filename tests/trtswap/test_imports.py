@@ -13,11 +13,11 @@ import trtswap
 ROOT = Path(trtswap.__file__).parent
 TOOLS = ("trtswap.export", "trtswap.engines", "trtswap.calibration")
 EXTRAS = (
-    "onnx", "onnx_graphsurgeon", "onnxscript", "polygraphy", "modelopt", "safetensors", "tensorrt", "tensorrt_bindings",
+    "onnx", "onnx_graphsurgeon", "onnxscript", "polygraphy", "modelopt", "tensorrt", "tensorrt_bindings",
     "torch_tensorrt", "openvino", "decord", "nvidia.dali", "PyNvVideoCodec",
 )  # fmt: skip
-ON_USE = ("onnxruntime",)
-"""Of the runtime's own dependencies, those that a backend imports when it is used."""
+ON_USE = ("onnxruntime", "safetensors")
+"""Of the runtime's own dependencies, those that are imported when they are used."""
 
 # Modules that exist to use a library; they are imported when an engine is opened.
 ALLOWED = {

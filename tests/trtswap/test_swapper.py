@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -129,8 +130,17 @@ def test_swap_refuses_other_arrays(swapper: Swapper, astronaut: torch.Tensor, ba
         swapper.swap(bad, swapper.identity(astronaut))
 
 
-def test_references_decide_who_is_swapped(swapper: Swapper, both: torch.Tensor, astronaut: torch.Tensor) -> None:
+@pytest.fixture(scope="module")
+def choosing(paste_pack: Path) -> Iterator[Swapper]:
+    with Swapper(
+        paste_pack, backend="onnxruntime", device="cpu", options=SwapOptions(similarity=0.9)
+    ) as opened:  # thumbnails of one picture are equal
+        yield opened
+
+
+def test_references_decide_who_is_swapped(choosing: Swapper, both: torch.Tensor, astronaut: torch.Tensor) -> None:
     """Only the right one of the two is changed when it is the reference; with two pairs each gets its own."""
+    swapper = choosing
     left, right = swapper.identity(both, pick=0), swapper.identity(both, pick=1)
     source = swapper.identity(astronaut.flip(1))
     out = swapper.swap(both[None], [(right, source)])[0]
@@ -140,6 +150,12 @@ def test_references_decide_who_is_swapped(swapper: Swapper, both: torch.Tensor, 
     assert not torch.equal(exchanged[:, :512], both[:, :512])
     one_way = swapper.swap(both[None], [(right, left)])[0]
     assert (exchanged[:, 512:].int() - one_way[:, 512:].int()).abs().max() <= 1
+
+
+def test_a_pack_that_cannot_tell_people_apart_takes_no_references(swapper: Swapper, both: torch.Tensor) -> None:
+    left, right = swapper.identity(both, pick=0), swapper.identity(both, pick=1)
+    with pytest.raises(InputError, match=r"pack paste cannot tell people apart"):
+        swapper.swap(both[None], [(right, left)])
 
 
 def test_similarity_threshold_is_kept(paste_pack: Path, both: torch.Tensor) -> None:
@@ -167,6 +183,12 @@ def test_largest_is_taken_per_frame() -> None:
 def test_an_identity_of_another_pack_is_refused(swapper: Swapper, presenter: torch.Tensor) -> None:
     with pytest.raises(InputError, match=r"latent of 512 numbers.*37632"):
         swapper.swap(presenter[None], Identity(torch.zeros(512)))
+    own = swapper.identity(presenter)
+    assert (own.pack, own.graph) == ("paste", swapper.pack.stages["identify"].sha256)
+    other = replace(own, pack="simswap-224", graph="0" * 64)
+    for who in (other, [(own, other)], [(other, own)]):
+        with pytest.raises(InputError, match=r"picture 1 was made by .* pack simswap-224 \(0{12}…\), pack paste has"):
+            swapper.swap(presenter[None], who)
 
 
 def test_options_are_checked() -> None:

@@ -99,6 +99,7 @@ def open_engine(
     Raises:
         InputError: an argument has a value that nothing here takes.
         BackendError: the backend is not available, or cannot load the file.
+        PackError: a file that is of no pack keeps weights in other files, which a TensorRT plan would not know.
         PlanError: there is no TensorRT engine of the graph, or it is stale or damaged.
     """
     choice = choose(backend, device, graphs=() if isinstance(graph, str | Path) else (graph,))
@@ -130,10 +131,12 @@ def open_engine(
 def _open_tensorrt(file: Path, graph: "Path | str | StageSpec", device: torch.device, beside: Engine | None) -> Engine:
     from trtswap.backends.trt.engine import TensorRtEngine  # noqa: PLC0415 - imports tensorrt
     from trtswap.model.pack import sha256_of  # noqa: PLC0415 - imports this package
+    from trtswap.model.self_contained import check_self_contained  # noqa: PLC0415 - as the line before
 
     if isinstance(graph, str | Path):
         if not file.is_file():
             raise BackendError(f"{file} cannot be loaded: there is no such file.")
+        check_self_contained(file)
         sha256 = sha256_of(file)
     else:
         sha256 = graph.sha256

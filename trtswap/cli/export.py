@@ -12,7 +12,7 @@ from trtswap.packs import user_folder
 
 # Named here, because the recipes themselves need the export extra; a test holds the two against each other.
 PACKS = ("simswap-224", "simswap-256", "simswap-512-unofficial", "simswap-512-beta", "paste", "identity")
-NEEDED = ("onnx", "onnxscript", "tomli_w")
+NEEDED = ("onnx", "onnxscript", "onnx_graphsurgeon", "tomli_w")
 
 
 def export(

@@ -19,6 +19,7 @@ from trtswap.backends import device as gpu_module
 from trtswap.backends.sizing import cores
 from trtswap.backends.trt.plans import stored_plans
 from trtswap.cli.engines import here_for_plans, plan_row
+from trtswap.cli.pack_check import references
 from trtswap.errors import BackendError, PackError
 from trtswap.model.pack import Pack, StageSpec
 from trtswap.packs import installed_packs, user_folder
@@ -115,11 +116,12 @@ def _pack(name: str, folder: Path) -> dict[str, Any]:
     try:
         pack = Pack.load(folder)
     except PackError as error:
-        known = {"name": name, "folder": str(folder), "version": None, "licence": None}
+        known = {"name": name, "folder": str(folder), "version": None, "licence": None, "similarity": None}
         return known | {"problem": str(error), "auto": None}
     auto = automatic_choice(tuple(pack.stages.values()))
     known = {"name": name, "folder": str(folder), "version": pack.version, "licence": pack.licence}
-    return known | {"problem": None, "auto": auto}
+    similarity = pack.stages["identify"].threshold or None
+    return known | {"similarity": similarity, "references": references(pack), "problem": None, "auto": auto}
 
 
 def engines() -> list[dict[str, Any]]:
@@ -204,4 +206,6 @@ def in_words(facts: dict[str, Any]) -> dict[str, list[str]]:
 def _pack_in_words(pack: dict[str, Any]) -> list[str]:
     """The pack, and what would run it."""
     first = f"{pack['name']} {pack['problem'] or pack['version']} ({pack['folder']})"
-    return [first] if pack["auto"] is None else [first, f"  with it: {pack['auto']['reason']}"]
+    if pack["auto"] is None:
+        return [first]
+    return [first, f"  with it: {pack['auto']['reason']}", f"  references: {pack['references']}"]

@@ -27,14 +27,14 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Check files, hashes and graphs of a pack, and run each graph at two batch sizes on the CPU."""
-    from trtswap.cli.pack_check import check_stage  # noqa: PLC0415 - heavy, imported on use
+    from trtswap.cli.pack_check import check_stage, references  # noqa: PLC0415 - heavy, imported on use
     from trtswap.model.pack import Pack  # noqa: PLC0415 - heavy, imported on use
 
     loaded = Pack.load(find_pack(pack))
     rows = [check_stage(stage) for stage in loaded.stages.values()]
     if as_json:
         head = {"pack": str(loaded.path), "name": loaded.name, "version": loaded.version, "licence": loaded.licence}
-        print_json(head | {"stages": rows})
+        print_json(head | {"similarity": loaded.stages["identify"].threshold or None, "stages": rows})
         return
     table = Table(
         "stage", "inputs", "outputs", "size", "precision", "template", title=f"{loaded.name} {loaded.version}"
@@ -42,12 +42,15 @@ def check(
     for row in rows:
         table.add_row(*("\n".join(v) if isinstance(v, list) else str(v) for k, v in row.items() if k != "batches"))
     stdout().print(table)
-    say(stdout(), f"{loaded.description}\nLicence: {loaded.licence}\nEvery graph keeps the contract.")
+    say(stdout(), f"{loaded.description}\nLicence: {loaded.licence}\nReferences: {references(loaded)}.")
+    say(stdout(), "Every graph keeps the contract.")
 
 
 @app.command()
 def convert(
-    pack: Annotated[str, typer.Argument(metavar="PACK", help="Folder of an FP32 pack, or name of an installed one.")],
+    pack: Annotated[
+        str, typer.Argument(metavar="PACK", help="Folder of a pack with FP32 graphs, or name of an installed one.")
+    ],
     *,
     precision: Annotated[Literal["fp16", "int8"], typer.Option(help="What the graphs become.")],
     output: Annotated[
@@ -96,10 +99,10 @@ def convert(
     size = sum(s.path.stat().st_size for s in made.stages.values())
     share = size / sum(s.path.stat().st_size for s in loaded.stages.values())
     if as_json:
-        figures = {name: dict(stage.figures[precision]) for name, stage in made.stages.items()}
+        figures = {name: dict(stage.figures.get(precision, {})) for name, stage in made.stages.items()}
         print_json({"pack": str(made.path), "name": made.name, "size_share": round(share, 4), "stages": figures})
     else:
-        say(stdout(), f"{made.path}\n{made.description}\n{size / 1e6:.1f} MB, {share:.0%} of the FP32 pack.")
+        say(stdout(), f"{made.path}\n{made.description}\n{size / 1e6:.1f} MB, {share:.0%} of the pack it is made from.")
 
 
 def _numbers(text: str | None) -> list[float] | None:
@@ -109,6 +112,15 @@ def _numbers(text: str | None) -> list[float] | None:
         return [float(number) for number in text.split(",")]
     except ValueError as error:
         raise typer.BadParameter(f"{text!r}: expected numbers with commas between them.") from error
+
+
+def _threshold(text: str | None) -> float | str | None:
+    if text is None or text == "none":
+        return text
+    try:
+        return float(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r}: expected a number or none.") from error
 
 
 @app.command()
@@ -146,6 +158,13 @@ def wrap(
     classes: Annotated[
         str | None, typer.Option(help="For parse: CelebAMask-HQ's label of each class of the model, with commas.")
     ] = None,
+    threshold: Annotated[
+        str | None,
+        typer.Option(
+            help="For identify, required: lowest cosine that counts as the same person (0.41 for InsightFace's "
+            "w600k_r50), or none for a model that cannot tell people apart."
+        ),
+    ] = None,
     licence: Annotated[str | None, typer.Option(help="Of the model; goes into the pack.")] = None,
     url: Annotated[str | None, typer.Option(help="Where the model is from; goes into the pack.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a pack that is there.")] = False,
@@ -167,6 +186,7 @@ def wrap(
         **{"colour": colour, "out_mean": _numbers(out_mean), "out_std": _numbers(out_std)},
         **{"out_range": _numbers(out_range), "out_colour": out_colour, "licence": licence, "url": url},
         "classes": [int(number) for number in _numbers(classes) or []] or None,
+        "threshold": _threshold(threshold),
     }
     flags = {key: value for key, value in given.items() if value is not None}
     with as_usage_error():

@@ -8,7 +8,7 @@ from torch import Tensor
 from trtswap.backends import open_engine
 from trtswap.backends.engine import Engine, TensorSpec
 from trtswap.errors import PackError
-from trtswap.model.pack import StageSpec, check_engine
+from trtswap.model.pack import Pack, StageSpec, check_engine
 
 CHECKED_BATCHES = (1, 3)
 CHECKED_SIDE = 320  # pixels, of the pictures that a detect graph is tried on
@@ -34,6 +34,13 @@ def check_stage(stage: StageSpec) -> dict[str, Any]:
             "template": list(stage.templates),
             "batches": list(CHECKED_BATCHES),
         }
+
+
+def references(pack: Pack) -> str:
+    """Whether faces can be chosen by a reference with this pack, in words."""
+    if not pack.tells_people_apart:
+        return "none, it cannot tell people apart (no --map, no --reference)"
+    return f"a cosine of {pack.similarity():g} counts as the same person"
 
 
 def check_run(stage: StageSpec, engine: Engine, batch: int) -> None:

@@ -1,15 +1,23 @@
 """Stage 3: who a face is."""
 
-from dataclasses import dataclass
+import json
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from trtswap.backends.runtime import Stage
+from trtswap.errors import InputError, SourceError, WriteError
 from trtswap.faces import Faces
+from trtswap.model.pack import Pack
 from trtswap.pixels.frames import Frames
 from trtswap.pixels.geometry import align
+
+FORMAT = "trtswap identity 1"
+"""What a saved identity says of itself."""
 
 
 class Identifier:
@@ -47,7 +55,81 @@ class Identity:
     Attributes:
         latent: float32 [D], L2-normalised.
         names: the pictures it was made from, for messages and reports.
+        pack: name of the pack whose identify graph made it, for messages.
+        graph: SHA-256 of that graph. Empty for a latent of one's own making, of which only the length can be checked.
     """
 
     latent: Tensor
     names: tuple[str, ...] = ()
+    pack: str = ""
+    graph: str = ""
+
+    def check(self, pack: Pack) -> None:
+        """Refuse an identity that a pack's swap graph would take for somebody else.
+
+        Raises:
+            InputError: another identify graph made it, or its latent has another length; names both packs.
+        """
+        stage = pack.stages["identify"]
+        who = f"the identity of {', '.join(self.names)}" if self.names else "an identity"
+        if self.graph and self.graph != stage.sha256:
+            raise InputError(
+                f"{who} was made by the identify graph of pack {self.pack} ({self.graph[:12]}…), pack {pack.name} has "
+                f"another ({stage.sha256[:12]}…), to which it is somebody else. Make it again from the pictures with "
+                f"pack {pack.name}."
+            )
+        if self.latent.numel() != stage.latent:
+            raise InputError(
+                f"{who} has a latent of {self.latent.numel()} numbers; pack {pack.name} works with {stage.latent}. "
+                "Make it with identity() of a Swapper of this pack."
+            )
+
+    def to(self, device: torch.device) -> "Identity":
+        """The same identity on another device."""
+        return replace(self, latent=self.latent.to(device))
+
+    def save(self, path: Path | str) -> None:
+        """Write it as a safetensors file, which replaces one that is there only once it is whole.
+
+        The tensor ``latent`` and, as text, the names, the pack's name and the graph's hash: nothing of the pictures.
+
+        Raises:
+            WriteError: the file cannot be written.
+        """
+        from safetensors.torch import save  # noqa: PLC0415 - needed here alone
+
+        metadata = {"format": FORMAT, "names": json.dumps(self.names), "pack": self.pack, "graph": self.graph}
+        path = Path(path)
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            part.write_bytes(save({"latent": self.latent.float().cpu().contiguous()}, metadata))
+            part.replace(path)
+        except OSError as e:
+            raise WriteError(f"{path} cannot be written: {e.strerror}.") from e
+        finally:
+            part.unlink(missing_ok=True)
+
+    @staticmethod
+    def load(path: Path | str) -> "Identity":
+        """Read what :meth:`save` wrote, onto the CPU; nothing in the file is executed.
+
+        Raises:
+            SourceError: there is no such file, or it is none of these.
+        """
+        from safetensors import SafetensorError, safe_open  # noqa: PLC0415 - needed here alone
+
+        try:
+            with safe_open(path, "pt") as file:
+                found = file.metadata() or {}
+                latent = file.get_tensor("latent")
+            names = json.loads(found.get("names", "[]"))
+        except (OSError, SafetensorError, json.JSONDecodeError) as e:
+            raise SourceError(f"{path} cannot be read as an identity: {e}. Expected a file of Identity.save.") from e
+        if found.get("format") != FORMAT or latent.dtype != torch.float32 or latent.ndim != 1:
+            raise SourceError(
+                f"{path} holds no identity: its format is {found.get('format')!r}, its latent {latent.dtype} "
+                f"{list(latent.shape)}; expected {FORMAT!r} and one row of torch.float32."
+            )
+        if not latent.isfinite().all() or not isinstance(names, list):
+            raise SourceError(f"{path} holds a damaged identity: numbers that are not finite, or no names.")
+        return Identity(latent, tuple(map(str, names)), found.get("pack", ""), found.get("graph", ""))

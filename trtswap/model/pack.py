@@ -13,7 +13,8 @@ from types import MappingProxyType
 from typing import Any
 
 from trtswap.backends.engine import Engine, TensorSpec
-from trtswap.errors import PackError
+from trtswap.errors import InputError, PackError
+from trtswap.model.self_contained import check_self_contained
 from trtswap.model.stages import SETTINGS, STAGES, StageKind
 from trtswap.pixels.geometry import TEMPLATES
 
@@ -37,8 +38,8 @@ class StageSpec:
             one means that each face takes the one that fits best. Empty for detect; parse has the canvas's.
         latent: length of an identity latent (identify, swap), else 0.
         max_faces: rows of the detect graph's outputs, else 0.
-        threshold: lowest score that counts as a face (detect), lowest cosine that counts as the same person
-            (identify), else 0.
+        threshold: lowest score that counts as a face (detect); lowest cosine that counts as the same person (identify),
+            0 where pack.toml gives none, because the graph cannot tell people apart; else 0.
         weight: default share of the restored picture, 0..1 (restore), else 1.
         figures: what was measured at export, for people.
     """
@@ -90,12 +91,37 @@ class Pack:
         stage = self.stages.get("restore", self.stages["parse"])
         return stage.templates[0]
 
+    @property
+    def tells_people_apart(self) -> bool:
+        """Whether latents say who somebody is, so that faces can be chosen by a reference."""
+        return self.stages["identify"].threshold > 0
+
+    def similarity(self, asked: float | None = None) -> float:
+        """Lowest cosine of a face to a reference that counts as the same person, -1..1.
+
+        Args:
+            asked: the user's own; the pack's where None.
+
+        Raises:
+            InputError: the pack cannot tell people apart, and nothing was asked for.
+        """
+        if asked is not None:
+            return asked
+        if not self.tells_people_apart:
+            raise InputError(
+                f"pack {self.name} cannot tell people apart: [stages.identify] of its pack.toml has no threshold, so "
+                "references (--map, --reference) would choose strangers. Swap everybody or the largest face, take "
+                "another pack, or say yourself with --similarity from which cosine on two faces are the same person."
+            )
+        return self.stages["identify"].threshold
+
     @staticmethod
     def load(path: Path | str) -> "Pack":
         """Read and validate a pack's folder.
 
         Raises:
-            PackError: the folder, a file or a key is missing, a value is out of range, a hash differs.
+            PackError: the folder, a file or a key is missing, a value is out of range, a hash differs, or a graph keeps
+            weights in other files.
         """
         path = Path(path)
         toml = path / "pack.toml"
@@ -232,6 +258,7 @@ def _stage(toml: Path, name: str, table: Any) -> StageSpec:
         raise PackError(
             f"{path}: graph {name} has sha256 {found}, pack.toml says {sha256}. The file was changed or is damaged."
         )
+    check_self_contained(path)
     spec = StageSpec(
         name=name,
         path=path,
@@ -246,6 +273,12 @@ def _stage(toml: Path, name: str, table: Any) -> StageSpec:
         figures=MappingProxyType(_get(where, table, "figures", dict, {})),
     )
     _check_values(where, spec)
+    if spec.kind.gives == "latents" and "threshold" in table and not spec.threshold > 0:
+        raise PackError(
+            f"{where}: threshold is {spec.threshold:g}, with which strangers count as the same person. Expected the "
+            "lowest cosine of two pictures of one person, above 0 (0.34 for SimSwap's ArcFace), or no threshold where "
+            "the graph cannot tell people apart: then nobody is chosen by a reference."
+        )
     return spec
 
 

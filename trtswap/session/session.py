@@ -194,16 +194,13 @@ def _casting(runtime: Runtime, who: Who | None, options: SwapOptions, watchers: 
     """Check identities against the pack, and say how they are given to faces."""
     if who is None:
         return Nobody()
-    spec = runtime.pack.stages["identify"]
     for identity in [who] if isinstance(who, Identity) else [i for pair in who for i in pair]:
-        if identity.latent.numel() != spec.latent:
-            raise InputError(
-                f"an identity has a latent of {identity.latent.numel()} numbers; pack {runtime.pack.name} works with "
-                f"{spec.latent}. Make it with identity() of this Swapper."
-            )
+        identity.check(runtime.pack)
+    device = runtime.device
     if isinstance(who, Identity):
-        return OneForAll(who)
+        return OneForAll(who.to(device))
     if not who:
         raise InputError("who is an empty list; expected an Identity or pairs of (reference, source).")
-    threshold = spec.threshold if options.similarity is None else options.similarity
-    return ByReference(Identifier(runtime.stage("identify", watchers)), who, threshold)
+    pairs = [(reference.to(device), source.to(device)) for reference, source in who]
+    threshold = runtime.pack.similarity(options.similarity)
+    return ByReference(Identifier(runtime.stage("identify", watchers)), pairs, threshold)

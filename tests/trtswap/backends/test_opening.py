@@ -5,11 +5,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 
 from trtswap.backends import choose, open_engine
-from trtswap.errors import BackendError, InputError
+from trtswap.errors import BackendError, InputError, PackError
 from trtswap.model.pack import StageSpec, sha256_of
 
 from ...trt_emulator.machine import Machine
@@ -110,6 +111,17 @@ def test_auto_takes_tensorrt_where_every_graph_has_an_engine(emulator: Machine, 
         assert engine.backend == "tensorrt"
     emulator.tensorrt = "10.9.0.34"
     assert "TensorRT: TensorRT 10.9.0.34 is installed, expected 10.13 or newer" in choose(graphs=stages).reason
+
+
+def test_a_plan_of_a_file_covers_all_of_its_weights(
+    emulator: Machine, graph: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """A graph of no pack, too: its plan is found by the hash of the one file."""
+    onnx.save(
+        onnx.load(graph("adain")), tmp_path / "g.onnx", save_as_external_data=True, size_threshold=0, location="w.bin"
+    )
+    with pytest.raises(PackError, match=r"g\.onnx keeps weights in other files \('w\.bin'\)"):
+        open_engine(tmp_path / "g.onnx", backend="tensorrt")
 
 
 @pytest.mark.usefixtures("gpu")

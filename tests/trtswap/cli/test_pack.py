@@ -37,6 +37,7 @@ def test_a_good_pack_passes(run: Run, pack: Path) -> None:
     ran = run("pack", "check", pack)
     assert (ran.code, ran.err) == (0, "")
     assert "Every graph keeps the contract." in ran.out
+    assert "References: none, it cannot tell people apart (no --map, no --reference)." in ran.out
     assert "Licence: Apache-2.0 (trtswap)" in ran.out
 
 
@@ -46,6 +47,11 @@ def test_check_as_json(run: Run, pack: Path) -> None:
     assert ran.code == 0
     assert [s["stage"] for s in report["stages"]] == ["detect", "identify", "swap", "parse", "restore"]
     assert report["stages"][3]["outputs"] == ["labels [N,32,32] uint8"]
+
+
+def test_check_says_who_counts_as_the_same_person(run: Run) -> None:
+    assert "References: a cosine of 0.7 counts as the same person." in run("pack", "check", "avatar").out
+    assert json.loads(run("pack", "check", "avatar", "--json").out)["similarity"] == 0.7
 
 
 def test_packs_are_found_by_name(run: Run, pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,6 +122,8 @@ def test_wrap_with_a_file(run: Run, pack: Path, restorer: Path, tmp_path: Path) 
         (("--size", "32"), "--stage is missing"),
         (("--stage", "restore", "--size", "32", "--template", "ffhq_512", "--mean", "a,b,c"), "expected numbers"),
         (("--stage", "detect", "--size", "32", "--template", "ffhq_512"), "stage is 'detect', expected one of"),
+        (("--stage", "identify", "--size", "32", "--template", "ffhq_512"), "stage identify: no threshold."),
+        (("--stage", "identify", "--size", "32", "--threshold", "much"), "'much': expected a number or none"),
     ],
 )
 def test_wrong_options_are_wrong_usage(

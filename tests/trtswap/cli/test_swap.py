@@ -136,6 +136,15 @@ class TestWho:
             assert swap(clips / "one.mp4", *given, "-o", tmp_path / name, "--codec", "ffv1", "--end", "0.1").code == 0
         assert np.abs(planes(tmp_path / "one.mkv") - planes(tmp_path / "two.mkv")).max() > 20
 
+    def test_a_pack_that_cannot_tell_people_apart_takes_no_references(
+        self, swap: Run, clips: Path, face: Path, speaker: Path, tmp_path: Path
+    ) -> None:
+        for who in (("--map", f"{speaker}={face}"), ("-s", face, "--reference", speaker)):
+            ran = swap(clips / "one.mp4", *who, "-o", tmp_path / "out.mp4")
+            assert ran.code == 1
+            assert "pack paste cannot tell people apart" in ran.said
+            assert not (tmp_path / "out.mp4").exists()
+
     def test_contradictions(self, run: Run, clips: Path, face: Path) -> None:
         assert run("swap", clips / "one.mp4", "-s", face, "--map", f"{face}={face}").code == 2
         assert run("swap", clips / "one.mp4", "--reference", face).code == 2

@@ -4,13 +4,14 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 import tomli_w
 import torch
 
 from trtswap.backends import open_engine
-from trtswap.errors import PackError
+from trtswap.errors import InputError, PackError
 from trtswap.model.pack import Pack, check_engine, sha256_of
 
 DETECT = """(float[B,3,H,W] images) => (float[B,4,4] boxes, float[B,4,5,2] landmarks, float[B,4] scores)
@@ -106,6 +107,27 @@ def test_restorer_is_optional(written: HandWritten) -> None:
     written.save()
     pack = Pack.load(str(written.path))
     assert (pack.canvas_size, pack.canvas_template) == (32, "ffhq_512")
+
+
+def test_who_is_the_same_person_is_said_by_the_pack_or_asked_for(written: HandWritten) -> None:
+    pack = Pack.load(written.path)
+    assert not pack.tells_people_apart
+    assert pack.similarity(0.5) == 0.5
+    with pytest.raises(InputError, match=r"pack hand cannot tell people apart: .*no threshold.*--similarity"):
+        pack.similarity()
+    written.change("identify", threshold=0.4)
+    pack = Pack.load(written.path)
+    assert pack.tells_people_apart
+    assert (pack.similarity(), pack.similarity(-0.1)) == (0.4, -0.1)
+
+
+def test_weights_outside_of_a_graph_are_refused(written: HandWritten) -> None:
+    model = onnx.load(written.path / "swap.onnx")
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.arange(6.0), "w"))
+    onnx.save(model, written.path / "swap.onnx", save_as_external_data=True, size_threshold=0, location="swap.bin")
+    written.change("swap", sha256=sha256_of(written.path / "swap.onnx"))
+    with pytest.raises(PackError, match=r"swap\.onnx keeps weights in other files \('swap\.bin'\).*Expected one file"):
+        Pack.load(written.path)
 
 
 def test_sizes_may_be_left_open_by_a_graph(written: HandWritten) -> None:
@@ -221,6 +243,8 @@ def test_changed_graph(written: HandWritten) -> None:
         ("restore", {"weight": True}, r"weight is True, expected a number"),
         ("identify", {"latent": -3}, r"latent is -3, expected a positive number"),
         ("identify", {"latent": "3"}, r"latent is '3', expected int"),
+        ("identify", {"threshold": 0}, r"threshold is 0, with which strangers count as the same person\..* above 0"),
+        ("identify", {"threshold": -0.2}, r"threshold is -0\.2, expected 0\.\.1"),
         ("swap", {"template": None}, r"no template; expected one of arcface_112_v1"),
         ("swap", {"template": "ffhq_513"}, r"template is 'ffhq_513', known: arcface_112_v1"),
         ("swap", {"template": [1]}, r"template is \[1\], expected a name or a list of names"),
