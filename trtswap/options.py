@@ -24,6 +24,8 @@ class RuntimeOptions:
             on a CPU alone; 1 elsewhere. The frames are the same, but for OpenVINO's last bit, which depends on the
             threads of a call.
         threads: CPU threads of the networks, all workers' together; the backend's default where None.
+        keep_compiled: keep what OpenVINO compiles in a folder of the user's, so that opening the pack again costs a
+            third; as large as the graphs, see :func:`trtswap.backends.compiled.compiled_folder`.
         cuda_graphs: on a GPU, record each network's work when it is opened and play it back, which spares launches.
     """
 
@@ -32,6 +34,7 @@ class RuntimeOptions:
     face_batch: int | None = None
     workers: int = 1
     threads: int | None = None
+    keep_compiled: bool = True
     cuda_graphs: bool = True
 
     def __post_init__(self) -> None:

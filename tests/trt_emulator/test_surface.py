@@ -127,7 +127,7 @@ def typed(surface: Surface, tmp_path_factory: pytest.TempPathFactory) -> Path:
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_text(path.read_text("utf-8"), "utf-8")
     # Other libraries are checked by the project's own run of mypy; here they would only cost time.
-    others = "torch kornia numpy onnx onnxruntime av rich typer torch_tensorrt filelock PIL cuda decord nvidia openvino"
+    others = "torch numpy onnx onnxruntime av rich typer torch_tensorrt filelock PIL cuda decord nvidia openvino"
     skipped = "".join(
         f"[mypy-{name}.*]\nfollow_imports = skip\nignore_missing_imports = True\n" for name in others.split()
     )

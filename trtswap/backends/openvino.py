@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from trtswap.backends import onnx_file
+from trtswap.backends.compiled import compile_once, entry_of
 from trtswap.backends.engine import TensorSpec
 from trtswap.backends.graph_engine import GraphEngine, check_threads, known_shape
 from trtswap.backends.options import OpenVinoOptions
@@ -61,7 +62,7 @@ class OpenVinoEngine(GraphEngine):
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = calls * threads
         with _backend_errors(f"{file} cannot be loaded by OpenVINO {openvino.__version__}"):
-            self._compiled = openvino.Core().compile_model(file, "CPU", settings)
+            self._compiled = _compiled(file, settings, options.kept_as)
             self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
             for _ in range(calls):
                 self._idle.put(self._compiled.create_infer_request())
@@ -114,6 +115,21 @@ class OpenVinoEngine(GraphEngine):
 
     def _release(self) -> None:
         del self._idle, self._compiled, self._ports
+
+
+def _compiled(file: Path, settings: Mapping[str, Any], sha256: str | None) -> Any:
+    """The graph compiled, or what was compiled of it before."""
+    core = openvino.Core()
+    if sha256 is None:
+        return core.compile_model(file, "CPU", settings)
+    processor = [core.get_property("CPU", name) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
+    made_by = {"openvino": openvino.__version__, "settings": settings, "processor": processor}
+
+    def compile_(folder: Path | None) -> Any:
+        kept = {} if folder is None else {"CACHE_DIR": str(folder)}
+        return core.compile_model(file, "CPU", {**settings, **kept})
+
+    return compile_once(entry_of(sha256, made_by), compile_)
 
 
 def _shared(tensor: Tensor) -> Any:

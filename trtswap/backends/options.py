@@ -26,10 +26,13 @@ class OpenVinoOptions:
     Attributes:
         threads: CPU threads of one call; where None, all calls together have every core.
         calls: how many calls run at the same time; further ones wait for one of them.
+        kept_as: hash of the graph's file, under which what is compiled is kept (:mod:`~trtswap.backends.compiled`);
+            None keeps nothing.
     """
 
     threads: int | None = None
     calls: int = 1
+    kept_as: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,13 +63,14 @@ def has_bfloat16(device: torch.device) -> bool:
 BackendOptions = OnnxRuntimeOptions | OpenVinoOptions | TorchOptions
 
 
-def on_cores(backend: str, threads: int | None, *, calls: int = 1) -> BackendOptions | None:
+def on_cores(backend: str, threads: int | None, *, calls: int = 1, kept_as: str | None = None) -> BackendOptions | None:
     """How a backend uses the CPU's cores; None where it uses none.
 
     Args:
         backend: that runs; not ``auto``.
         threads: of one call; the backend's default where None.
         calls: how many run at the same time.
+        kept_as: see :class:`OpenVinoOptions`; means nothing to the others.
 
     Raises:
         InputError: ``threads`` of the torch backend, which has none of its own.
@@ -74,7 +78,7 @@ def on_cores(backend: str, threads: int | None, *, calls: int = 1) -> BackendOpt
     if backend == "onnxruntime":
         return OnnxRuntimeOptions(threads=threads)
     if backend == "openvino":
-        return OpenVinoOptions(threads=threads, calls=calls)
+        return OpenVinoOptions(threads=threads, calls=calls, kept_as=kept_as)
     if backend == "torch" and threads is not None:
         raise InputError(
             f"threads is {threads}, but the torch backend shares the thread pool of the process; "

@@ -154,7 +154,8 @@ class Runtime:
         may overflow in float16 (GFPGAN does), and only a calibrated pack says where not. Boxes and identities keep the
         graph's precision.
         """
-        options = on_cores(self.choice.backend, self._threads, calls=self.options.workers)
+        kept_as = spec.sha256 if self.options.keep_compiled else None
+        options = on_cores(self.choice.backend, self._threads, calls=self.options.workers, kept_as=kept_as)
         if self.choice.backend != "torch":
             return options
         halves = spec.precision == "fp32" and spec.kind.half and has_bfloat16(self.device)

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from kornia.filters import gaussian_blur2d
 from torch import Tensor
 
 from trtswap.backends.runtime import Stage
@@ -101,8 +100,14 @@ def _area(picture: Tensor, size: int) -> Tensor:
 
 
 def _blurred(masks: Tensor, sigma: float) -> Tensor:
+    """Masks [N, C, h, w] after a Gaussian of that standard deviation, along one axis after the other."""
     if sigma <= 0:
         return masks
-    kernel = 2 * int(3 * sigma + 0.5) + 1
-    blurred: Tensor = gaussian_blur2d(masks, (kernel, kernel), (sigma, sigma), border_type="replicate")
-    return blurred
+    radius = int(3 * sigma + 0.5)
+    places = torch.arange(-radius, radius + 1, dtype=torch.float32, device=masks.device)
+    taps = torch.exp(-places.square() / (2 * sigma**2))
+    taps = taps / taps.sum()
+    flat = masks.flatten(0, 1)[:, None]
+    flat = F.conv2d(F.pad(flat, (radius, radius, 0, 0), mode="replicate"), taps.view(1, 1, 1, -1))
+    flat = F.conv2d(F.pad(flat, (0, 0, radius, radius), mode="replicate"), taps.view(1, 1, -1, 1))
+    return flat.view_as(masks)

@@ -28,7 +28,7 @@ from trtswap.video.fflog import captured_log
 
 PACKAGES = (
     "trtswap", "torch", "onnxruntime", "onnxruntime-gpu", "openvino", "onnx", "tensorrt-cu13", "torch-tensorrt",
-    "cuda-bindings", "av", "kornia", "numpy",
+    "cuda-bindings", "av", "numpy",
 )  # fmt: skip
 ENCODERS = (
     "libx264", "libx265", "libsvtav1", "libvpx-vp9", "ffv1", "prores_ks", "h264_nvenc", "hevc_nvenc", "av1_nvenc"

@@ -20,7 +20,7 @@ import torch
 from trtswap.backends.sizing import cores
 
 MATRIX_FEATURES = ("avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8")
-LIBRARIES = ("torch", "onnxruntime", "openvino", "av", "kornia", "numpy")
+LIBRARIES = ("torch", "onnxruntime", "openvino", "av", "numpy")
 CASE_KEYS = {"name", "unit", "values", "median", "quartiles"}
 RESULT_KEYS = {"benchmark", "trtswap", "date", "machine", "settings", "cases"}
 

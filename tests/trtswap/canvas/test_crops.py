@@ -13,7 +13,7 @@ from trtswap.backends import open_engine
 from trtswap.backends.engine import Engine
 from trtswap.backends.runtime import Stage
 from trtswap.canvas.composite import blend, layers
-from trtswap.canvas.parse import CLASSES, FACE, MOUTH, Parser
+from trtswap.canvas.parse import CLASSES, FACE, MOUTH, Parser, _blurred
 from trtswap.canvas.restore import Restorer
 from trtswap.canvas.swap import FaceSwapper, Patch
 from trtswap.model.pack import StageSpec
@@ -147,6 +147,15 @@ def test_masks_follow_the_labels(engine: Opener) -> None:
     assert (mouth[102:138, 42:88] > 0.9).all()  # the mouth is kept whole
     assert (mouth[:, 120:] == 0).all()
     assert 0.2 < float(mouth[120, 92]) < 0.98  # and fades outside of it
+
+
+@pytest.mark.parametrize("sigma", [0.3, 1.28, 3.9])
+def test_masks_are_blurred_as_kornia_does(sigma: float) -> None:
+    from kornia.filters import gaussian_blur2d
+
+    masks, side = torch.rand(3, 2, 96, 96), 2 * int(3 * sigma + 0.5) + 1
+    expected = gaussian_blur2d(masks, (side, side), (sigma, sigma), border_type="replicate")
+    torch.testing.assert_close(_blurred(masks, sigma), expected, atol=1e-6, rtol=0)
 
 
 def test_mask_edges_are_sized_in_crop_pixels(engine: Opener) -> None:

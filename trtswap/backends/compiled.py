@@ -1,0 +1,94 @@
+"""Graphs that a runtime has compiled, kept on disk: opening one again costs a third.
+
+A runtime reads what it has written without looking whether it was damaged since; so each entry has the hash of its
+files beside it, and what does not have its hash is compiled again. Entries are made under another name and moved into
+place whole. They may be deleted at any time.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+LOG = logging.getLogger("trtswap.compiled")
+SEAL = "sha256"
+
+T = TypeVar("T")
+
+
+def compiled_folder() -> Path:
+    """Where compiled graphs are kept: ``$TRTSWAP_COMPILED``, else ``$XDG_CACHE_HOME/trtswap/compiled``."""
+    if folder := os.environ.get("TRTSWAP_COMPILED"):
+        return Path(folder)
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "trtswap" / "compiled"
+
+
+def entry_of(graph_sha256: str, made_by: Mapping[str, Any], folder: Path | None = None) -> Path:
+    """Where the compiled form of a graph is, or will be.
+
+    Args:
+        graph_sha256: hash of the graph's file.
+        made_by: everything else that decides what is compiled: the library, its version, its settings, the processor.
+        folder: :func:`compiled_folder` where None.
+    """
+    text = json.dumps({"graph": graph_sha256, **made_by}, sort_keys=True, default=str)
+    return (folder or compiled_folder()) / hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def compile_once(entry: Path, compile_: Callable[[Path | None], T]) -> T:
+    """Compile a graph, or have the runtime read what it has compiled before.
+
+    Args:
+        entry: see :func:`entry_of`.
+        compile_: gets the folder in which the runtime finds or leaves its files; None where none can be written.
+    """
+    if is_intact(entry):
+        return compile_(entry)
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f".{entry.name}-", dir=entry.parent))
+    except OSError as e:
+        LOG.warning("compiled graphs are not kept: %s cannot be written to: %s", entry.parent, e.strerror)
+        return compile_(None)
+    try:
+        made = compile_(fresh)
+        _put(fresh, entry)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return made
+
+
+def is_intact(entry: Path) -> bool:
+    """Whether an entry is there with the files that it was made with."""
+    try:
+        return (entry / SEAL).read_text("ascii") == _hash(entry)
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _put(fresh: Path, entry: Path) -> None:
+    """Give a folder its place; one that is there meanwhile, and whole, stays. A full disk leaves none."""
+    try:
+        (fresh / SEAL).write_text(_hash(fresh), "ascii")
+        if entry.exists() and not is_intact(entry):
+            shutil.rmtree(entry)
+        fresh.rename(entry)
+    except OSError as e:
+        if not is_intact(entry):
+            LOG.warning("a compiled graph is not kept: %s", e)
+
+
+def _hash(folder: Path) -> str:
+    """SHA-256 over names and contents of a folder's files, but for the seal."""
+    total = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.name != SEAL:
+            with path.open("rb") as file:
+                total.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return total.hexdigest()
