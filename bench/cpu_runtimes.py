@@ -19,8 +19,9 @@ from measure import case, interleaved, result, table, write
 from torch import Tensor
 
 from trtswap import Pack
-from trtswap.backends import open_engine
+from trtswap.backends import TorchOptions, open_engine
 from trtswap.backends.openvino import SETTINGS
+from trtswap.backends.options import on_cores
 from trtswap.export.build import example_inputs
 from trtswap.export.closeness import psnr
 from trtswap.model.pack import StageSpec
@@ -45,12 +46,13 @@ def openvino_in_bf16(graph: Path, threads: int) -> Run:
 def runtimes(spec: StageSpec, int8: StageSpec | None, threads: int) -> Iterator[tuple[str, Run]]:
     """Every way to run one stage; the first is the one that the others are compared with."""
     in_onnxruntime, in_openvino = (
-        partial(open_engine, backend=backend, device="cpu", threads=threads) for backend in ("onnxruntime", "openvino")
+        partial(open_engine, backend=backend, device="cpu", options=on_cores(backend, threads))
+        for backend in ("onnxruntime", "openvino")
     )
     yield "ONNX Runtime FP32", in_onnxruntime(spec)
     yield "OpenVINO FP32", in_openvino(spec)
     yield "OpenVINO BF16", openvino_in_bf16(spec.path, threads)
-    yield "PyTorch BF16", open_engine(spec, backend="torch", device="cpu", half=torch.bfloat16)
+    yield "PyTorch BF16", open_engine(spec, backend="torch", device="cpu", options=TorchOptions(half=torch.bfloat16))
     if int8 is not None and int8.precision != spec.precision:
         yield "ONNX Runtime INT8", in_onnxruntime(int8)
         yield "OpenVINO INT8", in_openvino(int8)

@@ -27,7 +27,7 @@ from measure import RESULTS, case, result, table, write
 from roofline import matrix_rate, traffic
 
 from trtswap import Pack, RuntimeOptions, Swapper
-from trtswap.backends import open_engine
+from trtswap.backends import TorchOptions, open_engine
 from trtswap.export.build import Weights, export_pack
 from trtswap.export.recipes import find_recipe, paste
 from trtswap.report.benchmark import Run, run_compute
@@ -70,10 +70,10 @@ def numerics(pack: Pack, device: torch.device, *, tiny: bool) -> list[dict[str, 
         with open_engine(spec, backend="torch", device="cpu") as engine:
             truth = {key: value.clone().double() for key, value in engine(**inputs).items()}
         for label, half in HALVES.items():
-            with open_engine(spec, backend="torch", device=device, half=half, cuda_graphs=True) as engine:
-                on_device = {key: value.to(device) for key, value in inputs.items()}
-                for _ in range(4):  # the last ones are played back from a graph
-                    got = engine(**on_device)
+            options = TorchOptions(half=half, cuda_graphs=True)
+            with open_engine(spec, backend="torch", device=device, options=options) as engine:
+                engine.prepare(**{key: tuple(value.shape) for key, value in inputs.items()})
+                got = engine(**{key: value.to(device) for key, value in inputs.items()})
                 for key, value in got.items():
                     rows += differences(f"{name}.{key} {label}", value.cpu().double(), truth[key])
     return rows

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from measure import interleaved, result, table, write
 
-from trtswap.backends import open_engine
+from trtswap.backends import OnnxRuntimeOptions, open_engine
 from trtswap.backends.engine import Engine
 from trtswap.calibration import CalibrationTable, calibrate, to_half, to_int8
 from trtswap.calibration.clip import choose_stills
@@ -67,12 +67,13 @@ def frame(engines: Mapping[str, Engine], rows: Mapping[str, Row]) -> None:
 
 def time_packs(packs: Mapping[str, Pack], rows: Mapping[str, Row], repeats: int, threads: int) -> list[dict[str, Any]]:
     """Milliseconds a frame, all networks and each alone."""
+    options = OnnxRuntimeOptions(threads=threads)
     with ExitStack() as stack:
         sides: dict[str, Callable[[], None]] = {}
         for kind, pack in packs.items():
             engines = {
                 n: stack.enter_context(
-                    open_engine(pack.stages[n], backend="onnxruntime", device="cpu", threads=threads)
+                    open_engine(pack.stages[n], backend="onnxruntime", device="cpu", options=options)
                 )
                 for n in rows
             }

@@ -19,6 +19,7 @@ from measure import case, result, table, write
 
 from trtswap import Pack
 from trtswap.backends import choose, open_engine
+from trtswap.backends.options import on_cores
 from trtswap.model.pack import StageSpec
 from trtswap.packs import find_pack
 
@@ -120,7 +121,9 @@ def attained(pack: Pack, args: argparse.Namespace, rates: list[dict[str, Any]]) 
     for name, spec in pack.stages.items():
         flops, moved = cost(spec, batch=args.batch)
         inputs = inputs_of(spec, args.batch, device)
-        with open_engine(spec, backend=args.backend, device=args.device, threads=args.threads) as engine:
+        backend = choose(args.backend, args.device, graphs=(spec,)).backend
+        options = on_cores(backend, args.threads)
+        with open_engine(spec, backend=backend, device=args.device, options=options) as engine:
             seconds = timed(lambda e=engine, i=inputs: e(**i), device, args.repeats)  # type: ignore[misc]
         gflops = flops / statistics.median(seconds) / 1e9
         roof = min(peak, copy * flops / max(moved, 1.0))

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trtswap.backends import open_engine
+from trtswap.backends import OnnxRuntimeOptions, open_engine
 from trtswap.calibration.clip import Still
 from trtswap.calibration.samples import Row
 from trtswap.errors import PrecisionError
@@ -21,7 +21,7 @@ from trtswap.export.closeness import Figures, Outputs, psnr
 def answers_of(graph: Path, rows: Sequence[Row], *, threads: int | None = None) -> list[Outputs]:
     """What a graph gives for each row, in ONNX Runtime on the CPU."""
     answers: list[Outputs] = []
-    with open_engine(graph, backend="onnxruntime", device="cpu", threads=threads) as engine:
+    with open_engine(graph, backend="onnxruntime", device="cpu", options=OnnxRuntimeOptions(threads=threads)) as engine:
         for row in rows:
             outputs = engine(**{name: torch.from_numpy(values) for name, values in row.items()})
             answers.append({name: value.numpy().copy() for name, value in outputs.items()})

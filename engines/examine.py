@@ -49,7 +49,7 @@ class Examined:
         record: of its plan; empty where there is none.
         difference: against the pack's graph on the CPU, measured now.
         timings: by batch size.
-        recordings: shapes that run from a CUDA graph, and shapes seen.
+        captured: how many of the timed shapes run from a CUDA graph.
     """
 
     stage: str
@@ -58,7 +58,7 @@ class Examined:
     record: Mapping[str, Any] = field(default_factory=dict)
     difference: Mapping[str, float] = field(default_factory=dict)
     timings: tuple[Timing, ...] = ()
-    recordings: tuple[int, int] = (0, 0)
+    captured: int = 0
 
 
 def examine(
@@ -90,9 +90,7 @@ def _examine(pack: Pack, built: Built, gpu: Gpu) -> Examined:
         except TrtswapError as e:
             problem = str(e)
         timings = tuple(_time(stage, recipe, engine, gpu, batch) for batch in _batches(recipe))
-        return Examined(
-            stage.name, problem, built.reason, asdict(record), figures.limited(), timings, engine.recordings
-        )
+        return Examined(stage.name, problem, built.reason, asdict(record), figures.limited(), timings, engine.captured)
 
 
 def _batches(recipe: Recipe) -> list[int]:
@@ -106,6 +104,7 @@ def _time(stage: StageSpec, recipe: Recipe, engine: TensorRtEngine, gpu: Gpu, ba
         name: t[:1].repeat(batch, *[1] * (t.ndim - 1)).to(engine.device)
         for name, t in example_inputs(stage, recipe)[0].items()
     }
+    engine.prepare(**{name: tuple(t.shape) for name, t in inputs.items()})
     stream = gpu.new_stream()
     times = []
     with gpu.on(stream):

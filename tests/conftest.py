@@ -42,6 +42,7 @@ def emulator(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
     monkeypatch.setattr(api, "machine", machine)
     monkeypatch.setitem(sys.modules, "tensorrt", api)
     monkeypatch.setattr("trtswap.backends.device.find_gpu", lambda device=None: gpu)
+    monkeypatch.setattr("trtswap.backends.device._DEVICES", {None: gpu})
     monkeypatch.setenv("TRTSWAP_ENGINES", str(tmp_path / "engines"))
     return machine
 

@@ -659,13 +659,13 @@ class IExecutionContext(_Made):
         problem = self._problem(stream_handle)
         if problem is not None:
             return self._refuse(problem)
-        recording = machine.recording.get(stream_handle)
-        if recording is None:
+        capturing = machine.capturing.get(stream_handle)
+        if capturing is None:
             self._execute(dict(self._shapes), dict(self._addresses), self._memory)
             return True
-        if "recording" in machine.faults:
+        if "capture" in machine.faults:
             return self._refuse("operation not permitted when stream is capturing")
-        recording.append(
+        capturing.append(
             lambda shapes=dict(self._shapes), addresses=dict(self._addresses), memory=self._memory: self._execute(
                 shapes, addresses, memory
             )

@@ -1,18 +1,22 @@
-"""The machine that the emulator pretends to be: one GPU whose memory, streams and recordings are the host's.
+"""The machine that the emulator pretends to be: one GPU whose memory, streams and captures are the host's.
 
 Work is executed at once when it is queued. What is checked is what would go wrong on a GPU: addresses must lie in
 memory that the device gave out and that is still alive, on streams that exist; waiting is counted.
 """
 
+import threading
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from trtswap.backends.device import GpuFacts, NotRecordableError, Stream, out_of_memory
+from trtswap.backends.cuda import out_of_memory
+from trtswap.backends.device import GpuFacts, NotCapturableError, Stream
+from trtswap.backends.lane import Lane
 
 ALIGNMENT = 256
 GPU = GpuFacts("Emulated GPU", "8.9", 24 * 2**30, "13.0", "580.95.05")
@@ -29,7 +33,7 @@ class Machine:
         free: bytes of device memory that are free, None for no limit.
         waits: how often the host waited for a stream.
         allocations: how often device memory was asked for.
-        launches, replays: how often an engine ran, and how often from a recording.
+        launches, replays: how often an engine ran, and how often from a capture.
         released: kinds of TensorRT objects in the order in which they went.
     """
 
@@ -44,8 +48,13 @@ class Machine:
     replays: int = 0
     released: list[str] = field(default_factory=list)
     streams: dict[int, "HostStream"] = field(default_factory=dict)
-    recording: dict[int, list[Callable[[], None]]] = field(default_factory=dict)
+    capturing: dict[int, list[Callable[[], None]]] = field(default_factory=dict)
     memory: dict[int, tuple[int, "weakref.ref[torch.UntypedStorage]"]] = field(default_factory=dict)
+
+    def wait(self, stream: "HostStream") -> None:
+        """The host waits for a stream."""
+        self.waits += 1
+        stream.pending.clear()
 
     def owns(self, address: int, size: int) -> bool:
         """Whether a range is inside device memory that is alive."""
@@ -69,8 +78,7 @@ class HostStream:
         self.waited_for.append(stream.cuda_stream)
 
     def synchronize(self) -> None:
-        self._machine.waits += 1
-        self.pending.clear()
+        self._machine.wait(self)
 
 
 class HostGpu:
@@ -82,11 +90,16 @@ class HostGpu:
         self._machine = machine
         if not machine.streams:
             HostStream(machine)
-        self._current: HostStream = machine.streams[0]
+        self._current = threading.local()
+        self._lanes: dict[str, Lane] = {}
+        self._lock = threading.Lock()
 
     @property
     def facts(self) -> GpuFacts:
         return self._machine.gpu
+
+    def free_bytes(self) -> int:
+        return self._machine.gpu.memory_bytes if self._machine.free is None else self._machine.free
 
     def allocate(self, size: int) -> Tensor:
         machine = self._machine
@@ -100,7 +113,8 @@ class HostGpu:
         return given
 
     def current_stream(self) -> HostStream:
-        return self._current
+        stream: HostStream = getattr(self._current, "stream", self._machine.streams[0])
+        return stream
 
     def new_stream(self) -> HostStream:
         return HostStream(self._machine)
@@ -108,22 +122,53 @@ class HostGpu:
     @contextmanager
     def on(self, stream: Stream) -> Iterator[None]:
         assert isinstance(stream, HostStream)
-        before, self._current = self._current, stream
+        before, self._current.stream = self.current_stream(), stream
         try:
             yield
         finally:
-            self._current = before
+            self._current.stream = before
 
-    def record(self, stream: Stream, launch: Callable[[], bool]) -> Callable[[], None]:
+    def lane(self, role: str) -> Lane:
+        with self._lock:
+            if role not in self._lanes:
+                self._lanes[role] = Lane(self)
+            return self._lanes[role]
+
+    def keep(self, tensor: Tensor, stream: Stream) -> None:
+        """Nothing runs later than it is queued."""
+
+    def role(self, name: str) -> AbstractContextManager[None]:
+        return self._in_role(self.lane(name).stream, self.current_stream())
+
+    @contextmanager
+    def _in_role(self, stream: Stream, callers: HostStream) -> Iterator[None]:
+        with self.on(stream):
+            stream.wait_stream(callers)
+            try:
+                yield
+            finally:
+                callers.wait_stream(stream)
+
+    def send(self, item: Any) -> tuple[Any, HostStream]:
+        return item, self.current_stream()
+
+    def receive(self, parcel: tuple[Any, HostStream]) -> Any:
+        item, made_on = parcel
+        self.current_stream().wait_stream(made_on)
+        return item
+
+    def capture(self, lane: Lane, launch: Callable[[], bool]) -> Callable[[], None]:
+        stream = lane.stream
+        assert isinstance(stream, HostStream)
         stream.synchronize()
         steps: list[Callable[[], None]] = []
-        self._machine.recording[stream.cuda_stream] = steps
+        self._machine.capturing[stream.cuda_stream] = steps
         try:
             launched = launch()
         finally:
-            del self._machine.recording[stream.cuda_stream]
+            del self._machine.capturing[stream.cuda_stream]
         if not launched:
-            raise NotRecordableError("it was refused during recording")
+            raise NotCapturableError("it was refused during the capture")
 
         def replay() -> None:
             self._machine.replays += 1

@@ -6,5 +6,17 @@ its own when an engine is opened.
 
 from trtswap.backends.engine import Engine, TensorSpec
 from trtswap.backends.opening import BACKENDS, Choice, choose, open_engine
+from trtswap.backends.options import BackendOptions, OnnxRuntimeOptions, OpenVinoOptions, TorchOptions
 
-__all__ = ["BACKENDS", "Choice", "Engine", "TensorSpec", "choose", "open_engine"]
+__all__ = [
+    "BACKENDS",
+    "BackendOptions",
+    "Choice",
+    "Engine",
+    "OnnxRuntimeOptions",
+    "OpenVinoOptions",
+    "TensorSpec",
+    "TorchOptions",
+    "choose",
+    "open_engine",
+]

@@ -1,22 +1,47 @@
-"""The GPU as the TensorRT backend needs it: what it is, its memory, its streams, and recorded work.
+"""Devices: one object for each that this process computes on, with its memory and the streams of the roles on it.
 
-This is the one place that CUDA is reached through. The protocols say all that the backend asks of a device;
-:func:`find_gpu` gives the one that PyTorch sees.
+:func:`device_of` gives it. A host has memory only; of a GPU the protocol :class:`Gpu` says all that backends ask beyond
+that, and :mod:`trtswap.backends.cuda` is the one place that CUDA is reached through.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
-from typing import Any, Protocol
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, fields, is_dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
 
-from trtswap.errors import BackendError, DeviceMemoryError
+from trtswap.backends import host_memory
+from trtswap.errors import BackendError
 
-_DRIVER = Path("/proc/driver/nvidia/version")
+if TYPE_CHECKING:
+    from trtswap.backends.lane import Lane
+
+
+class Device(Protocol):
+    """What computes. It is also how items pass from one role of a :class:`~trtswap.session.flow.Flow` to the next."""
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def free_bytes(self) -> int:
+        """Memory that nobody uses now."""
+
+    def role(self, name: str) -> AbstractContextManager[None]:
+        """The work of a role on its own stream, which is made once for each name.
+
+        Called in the thread that runs the flow; the result is entered in the role's thread, whose work is queued on
+        the stream from then on, after what the caller had queued. When it is left, the caller's stream waits for the
+        role's.
+        """
+
+    def send(self, item: Any) -> Any:
+        """Called in the giving thread; what comes back is put into the queue."""
+
+    def receive(self, parcel: Any) -> Any:
+        """Called in the taking thread with what :meth:`send` made; gives the item back."""
 
 
 @dataclass(frozen=True)
@@ -52,15 +77,12 @@ class Stream(Protocol):
         """The host waits for everything queued so far."""
 
 
-class NotRecordableError(Exception):
-    """Work cannot be recorded for replay; the message says why."""
+class NotCapturableError(Exception):
+    """Work cannot be captured for replay; the message says why."""
 
 
-class Gpu(Protocol):
-    """One device."""
-
-    @property
-    def device(self) -> torch.device: ...
+class Gpu(Device, Protocol):
+    """A device with streams and memory of its own."""
 
     @property
     def facts(self) -> GpuFacts: ...
@@ -80,68 +102,67 @@ class Gpu(Protocol):
     def on(self, stream: Stream) -> AbstractContextManager[Any]:
         """Queue PyTorch's work on a stream."""
 
-    def record(self, stream: Stream, launch: Callable[[], bool]) -> Callable[[], None]:
-        """Record what ``launch`` queues on a stream, without running it; the host waits for the stream first.
+    def lane(self, role: str) -> "Lane":
+        """The stream of a role and what the engines on it share; made once for each role."""
+
+    def keep(self, tensor: Tensor, stream: Stream) -> None:
+        """Give a tensor's memory to nobody before what is queued on ``stream`` when it is freed has run."""
+
+    def capture(self, lane: "Lane", launch: Callable[[], bool]) -> Callable[[], None]:
+        """Capture what ``launch`` queues on a lane's stream, without running it.
+
+        One capture at a time on a device; it begins when everything queued on the device has run. Where it fails, the
+        device is as it was before.
 
         Returns:
-            A call that queues the recorded work again, with the same addresses and shapes, on the current stream.
+            A call that queues the captured work again, with the same addresses and shapes, on the current stream.
 
         Raises:
-            NotRecordableError: ``launch`` returned False, or did something that cannot be recorded.
+            NotCapturableError: ``launch`` returned False, or did something that cannot be captured.
         """
 
 
-class CudaGpu:
-    """A CUDA device, through PyTorch."""
+class HostDevice:
+    """The CPU: work is done when a call returns, so that nothing has to be ordered."""
 
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
+    device = torch.device("cpu")
 
-    @cached_property
-    def facts(self) -> GpuFacts:
-        properties = torch.cuda.get_device_properties(self.device)
-        return GpuFacts(
-            name=properties.name,
-            compute_capability=f"{properties.major}.{properties.minor}",
-            memory_bytes=properties.total_memory,
-            cuda=torch.version.cuda,
-            driver=driver_version(),
-        )
+    def free_bytes(self) -> int:
+        return host_memory.free_bytes()
 
-    def allocate(self, size: int) -> Tensor:
-        try:
-            return torch.empty(size, dtype=torch.uint8, device=self.device)
-        except torch.OutOfMemoryError as e:
-            free, total = torch.cuda.mem_get_info(self.device)
-            raise out_of_memory(size, free, total, self.facts.name) from e
+    def role(self, name: str) -> AbstractContextManager[None]:
+        return nullcontext()
 
-    def current_stream(self) -> Stream:
-        return torch.cuda.current_stream(self.device)
+    def send(self, item: Any) -> Any:
+        return item
 
-    def new_stream(self) -> Stream:
-        stream: Stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
-        return stream
+    def receive(self, parcel: Any) -> Any:
+        return parcel
 
-    def on(self, stream: Stream) -> AbstractContextManager[Any]:
-        return torch.cuda.stream(stream)  # type: ignore[arg-type]
 
-    def record(self, stream: Stream, launch: Callable[[], bool]) -> Callable[[], None]:
-        # torch.cuda.graph would also collect garbage and empty PyTorch's cache, which costs far more than the capture.
-        # thread_local: what other threads do meanwhile, decoding for one, neither is recorded nor spoils the recording.
-        graph = torch.cuda.CUDAGraph()
-        with self.on(stream):
-            stream.synchronize()
-            try:
-                graph.capture_begin(capture_error_mode="thread_local")
-                try:
-                    launched = launch()
-                finally:
-                    graph.capture_end()
-            except RuntimeError as e:
-                raise NotRecordableError(str(e)) from e
-        if not launched:
-            raise NotRecordableError("it was refused during recording")
-        return graph.replay
+# Streams and captures are the process's own, so all that use a device have to share one object. By index of the GPU;
+# None is the host.
+_DEVICES: dict[int | None, Device] = {}
+_LOCK = threading.Lock()
+
+
+def device_of(device: torch.device) -> Device:
+    """The one object of a device in this process.
+
+    Raises:
+        BackendError: it is neither a CPU nor a CUDA device.
+    """
+    if device.type not in ("cpu", "cuda"):
+        raise BackendError(f"device is {str(device)!r}; expected cpu, cuda or cuda:N.")
+    index = None
+    if device.type == "cuda":
+        index = torch.cuda.current_device() if device.index is None else device.index
+    with _LOCK:
+        if index not in _DEVICES:
+            from trtswap.backends.cuda import CudaDevice  # noqa: PLC0415 - imports this module
+
+            _DEVICES[index] = HostDevice() if index is None else CudaDevice(torch.device("cuda", index))
+        return _DEVICES[index]
 
 
 def find_gpu(device: torch.device | None = None) -> Gpu:
@@ -153,38 +174,29 @@ def find_gpu(device: torch.device | None = None) -> Gpu:
     Raises:
         BackendError: there is no driver or no GPU, this PyTorch has no CUDA, or ``device`` is no CUDA device.
     """
+    from trtswap.backends.cuda import CudaDevice  # noqa: PLC0415 - imports this module
+
     if device is not None and device.type != "cuda":
         raise BackendError(f"device is {str(device)!r}; expected a GPU: cuda or cuda:N.")
     if not torch.cuda.is_available():
         built = f"PyTorch {torch.__version__} is built for CUDA {torch.version.cuda}"
         why = f"{built}; check the driver with nvidia-smi" if torch.version.cuda else "this PyTorch is a CPU build"
         raise BackendError(f"PyTorch sees no GPU: {why}.")
-    return CudaGpu(torch.device("cuda", torch.cuda.current_device()) if device is None else device)
+    gpu = device_of(device or torch.device("cuda"))
+    assert isinstance(gpu, CudaDevice)  # noqa: S101 - of a CUDA device there is no other
+    return gpu
 
 
-def driver_version() -> str | None:
-    """Version of NVIDIA's kernel module, such as ``580.95.05``; None where Linux does not tell."""
-    if not _DRIVER.is_file():
-        return None
-    words = _DRIVER.read_text("utf-8").split()
-    return next((w for w in words if w[0].isdigit() and w.count(".") >= 1), None)
-
-
-def driver_cuda_version() -> str | None:
-    """Newest CUDA that the driver runs, such as ``13.0``; None without cuda-bindings or without a driver."""
-    try:
-        from cuda.bindings import runtime  # noqa: PLC0415 - part of the tensorrt extra
-    except ImportError:
-        return None
-    error, number = runtime.cudaDriverGetVersion()
-    # CUDA counts 1000 for the major and 10 for the minor version, and gives 0 where there is no driver.
-    return f"{number // 1000}.{number % 1000 // 10}" if int(error) == 0 and number else None
-
-
-def out_of_memory(size: int, free: int, total: int, name: str) -> DeviceMemoryError:
-    """An error that says what was wanted and what is there, all in bytes."""
-    return DeviceMemoryError(
-        f"{name} has no memory for {size / 2**20:.0f} MiB: {free / 2**20:.0f} of {total / 2**20:.0f} MiB are free. "
-        "Close other programs that use it, or build engines for fewer faces: "
-        "`trtswap build-engines --faces 1,2,4 --batch 1,4,8`."
-    )
+def tensors_in(item: Any) -> Iterator[Tensor]:
+    """Every tensor inside of dataclasses, sequences and mappings."""
+    if isinstance(item, Tensor):
+        yield item
+    elif is_dataclass(item) and not isinstance(item, type):
+        for entry in fields(item):
+            yield from tensors_in(getattr(item, entry.name))
+    elif isinstance(item, Mapping):
+        for value in item.values():
+            yield from tensors_in(value)
+    elif isinstance(item, Sequence) and not isinstance(item, str | bytes):
+        for value in item:
+            yield from tensors_in(value)

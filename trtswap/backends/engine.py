@@ -32,11 +32,11 @@ class Engine(Protocol):
     Call it with all inputs by name; it returns all outputs by name, on the engine's device. Inputs are
     contiguous tensors on that device, of the dtype in ``inputs``; the engine does not modify them.
 
-    Ownership: returned tensors stay valid until the next call of the same engine, which may write into the
-    same memory. Who wants to keep one clones it.
+    Ownership: returned tensors are the caller's own; the engine does not use their memory again.
 
-    An engine is used by one thread at a time. It is a context manager; ``close`` may be called twice, and a
-    closed engine raises :class:`~trtswap.errors.BackendError` when called.
+    Any thread may call an engine at any time; ``concurrent_calls`` says how many calls run at once. It is a context
+    manager; ``close`` is called once no call is under way, may be called twice, and a closed engine raises
+    :class:`~trtswap.errors.BackendError` when called.
     """
 
     @property
@@ -55,6 +55,26 @@ class Engine(Protocol):
 
     @property
     def outputs(self) -> Mapping[str, TensorSpec]: ...
+
+    @property
+    def concurrent_calls(self) -> int:
+        """How many calls run at the same time; further ones wait for one of them. 0: any number."""
+
+    @property
+    def max_rows(self) -> int | None:
+        """Most rows of a call, where the first dimension of the first input is dynamic; None: any number."""
+
+    def prepare(self, **shapes: tuple[int, ...]) -> None:
+        """Make ready for inputs of these shapes, given for all inputs by name.
+
+        On a GPU what runs for them is captured now, under the device's lock; elsewhere nothing happens. It waits for
+        the device, so it is called at opening and never while frames run. A call with shapes that were not prepared
+        runs as it is.
+
+        Raises:
+            InputError: a shape is missing, unknown, or none that the engine takes.
+            BackendError: the backend failed to run.
+        """
 
     def __call__(self, **tensors: Tensor) -> dict[str, Tensor]:
         """Run once.

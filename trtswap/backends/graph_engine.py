@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from math import prod
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import ClassVar, Self
@@ -21,6 +22,8 @@ class GraphEngine(ABC):
     """
 
     backend: ClassVar[str]
+    concurrent_calls = 0
+    max_rows: int | None = None
 
     def __init__(
         self,
@@ -39,12 +42,26 @@ class GraphEngine(ABC):
         self._closed = False
 
     def __call__(self, /, **tensors: Tensor) -> dict[str, Tensor]:
-        if self._closed:
-            raise BackendError(f"{self.file.name}: the engine is closed; open another with open_engine.")
+        self._check_open()
         sizes = self._check(tensors)
         if any(t.numel() == 0 for t in tensors.values()):
             return {name: self._empty(spec, sizes) for name, spec in self.outputs.items()}
         return self._run(tensors, sizes)
+
+    def prepare(self, /, **shapes: tuple[int, ...]) -> None:
+        self._check_open()
+        sizes = self._sizes(shapes)
+        if all(prod(shape) for shape in shapes.values()):
+            self._prepare({name: tuple(shapes[name]) for name in self.inputs}, sizes)
+
+    def _prepare(  # noqa: B027 - most backends have nothing to do
+        self, shapes: Mapping[str, tuple[int, ...]], sizes: Mapping[str, int]
+    ) -> None:
+        """Make ready for checked, non-empty shapes; ``sizes`` as in :meth:`_run`."""
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise BackendError(f"{self.file.name}: the engine is closed; open another with open_engine.")
 
     @abstractmethod
     def _run(self, tensors: Mapping[str, Tensor], sizes: Mapping[str, int]) -> dict[str, Tensor]:
@@ -73,31 +90,39 @@ class GraphEngine(ABC):
 
     def _check(self, tensors: Mapping[str, Tensor]) -> dict[str, int]:
         """Hold the inputs against their specs; returns the length of every dynamic dimension by name."""
-        if tensors.keys() != self.inputs.keys():
-            got, expected = ", ".join(tensors) or "nothing", ", ".join(map(str, self.inputs.values()))
+        sizes = self._sizes({name: t.shape for name, t in tensors.items()})
+        for name, spec in self.inputs.items():
+            tensor = tensors[name]
+            if tensor.dtype != spec.dtype or tensor.device != self.device or not tensor.is_contiguous():
+                found = TensorSpec(name, tuple(tensor.shape), tensor.dtype)
+                layout = "" if tensor.is_contiguous() else ", not contiguous (call .contiguous() first)"
+                raise InputError(
+                    f"{self.file.name}: input {found} on {tensor.device}{layout}; expected {spec} on {self.device}, "
+                    "contiguous."
+                )
+        return sizes
+
+    def _sizes(self, shapes: Mapping[str, Sequence[int]]) -> dict[str, int]:
+        """Hold the inputs' shapes against their specs; returns the length of every dynamic dimension by name."""
+        if shapes.keys() != self.inputs.keys():
+            got, expected = ", ".join(shapes) or "nothing", ", ".join(map(str, self.inputs.values()))
             raise InputError(f"{self.file.name}: inputs are {got}; expected {expected}.")
         sizes: dict[str, int] = {}
         for name, spec in self.inputs.items():
-            self._check_tensor(spec, tensors[name])
-            for dim, size in zip(spec.shape, tensors[name].shape, strict=True):
+            shape = shapes[name]
+            if len(shape) != len(spec.shape) or any(
+                isinstance(dim, int) and dim != size for dim, size in zip(spec.shape, shape, strict=True)
+            ):
+                raise InputError(
+                    f"{self.file.name}: input {name} [{','.join(map(str, shape))}] has another shape; expected {spec}."
+                )
+            for dim, size in zip(spec.shape, shape, strict=True):
                 if isinstance(dim, str) and sizes.setdefault(dim, size) != size:
                     raise InputError(
-                        f"{self.file.name}: input {name} is {list(tensors[name].shape)}, expected {spec} with "
+                        f"{self.file.name}: input {name} is {list(shape)}, expected {spec} with "
                         f"{dim}={sizes[dim]} as in the inputs before it."
                     )
         return sizes
-
-    def _check_tensor(self, spec: TensorSpec, tensor: Tensor) -> None:
-        fits = len(tensor.shape) == len(spec.shape) and all(
-            isinstance(dim, str) or dim == size for dim, size in zip(spec.shape, tensor.shape, strict=True)
-        )
-        if fits and tensor.dtype == spec.dtype and tensor.device == self.device and tensor.is_contiguous():
-            return
-        found = TensorSpec(spec.name, tuple(tensor.shape), tensor.dtype)
-        layout = "" if tensor.is_contiguous() else ", not contiguous (call .contiguous() first)"
-        raise InputError(
-            f"{self.file.name}: input {found} on {tensor.device}{layout}; expected {spec} on {self.device}, contiguous."
-        )
 
     def _empty(self, spec: TensorSpec, sizes: Mapping[str, int]) -> Tensor:
         shape = [dim if isinstance(dim, int) else sizes.get(dim, 0) for dim in spec.shape]

@@ -1,7 +1,7 @@
 """ONNX Runtime as an engine, on the CPU and on CUDA, without copies between torch and ONNX Runtime."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,11 @@ import torch
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
+from trtswap.backends import device as gpus
 from trtswap.backends.engine import TensorSpec
 from trtswap.backends.graph_engine import GraphEngine, check_threads, known_shape
+from trtswap.backends.lane import Lane
+from trtswap.backends.options import OnnxRuntimeOptions
 from trtswap.errors import BackendError
 
 DTYPES: Mapping[str, tuple[torch.dtype, type[np.generic]]] = {
@@ -32,13 +35,21 @@ class OnnxRuntimeEngine(GraphEngine):
     Inputs are bound by address and outputs are written into torch tensors that are new on every call. An output
     whose shape the graph does not name in terms of its inputs is allocated by ONNX Runtime and shared by DLPack.
 
-    On CUDA the session runs on a stream of its own, ordered after and before the caller's current stream by
-    events; nothing waits on the host.
+    On CUDA the session runs on the stream of its role, one call after the other, ordered after and before the caller's
+    current stream by events; nothing waits on the host.
     """
 
     backend = "onnxruntime"
 
-    def __init__(self, file: Path, *, device: torch.device, precision: str, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        file: Path,
+        *,
+        device: torch.device,
+        precision: str,
+        options: OnnxRuntimeOptions | None = None,
+        role: str = "main",
+    ) -> None:
         """Load a graph.
 
         Raises:
@@ -49,13 +60,14 @@ class OnnxRuntimeEngine(GraphEngine):
             import onnxruntime  # noqa: PLC0415 - imported on use
         except ImportError as e:
             raise BackendError(f"The onnxruntime backend needs ONNX Runtime: {e}. pip install onnxruntime.") from e
+        threads = (options or OnnxRuntimeOptions()).threads
         check_threads(threads)
         if not file.is_file():
             raise BackendError(f"{file} cannot be loaded: there is no such file.")
-        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+        self._lane = gpus.find_gpu(device).lane(role) if device.type == "cuda" else None
         with _backend_errors(onnxruntime, f"{file} cannot be loaded by ONNX Runtime {onnxruntime.__version__}"):
             self._session = onnxruntime.InferenceSession(
-                file, session_options(onnxruntime, threads), providers=_providers(device, self._stream)
+                file, session_options(onnxruntime, threads), providers=_providers(device, self._lane)
             )
         if device.type == "cuda" and "CUDAExecutionProvider" not in self._session.get_providers():
             raise BackendError(
@@ -63,6 +75,7 @@ class OnnxRuntimeEngine(GraphEngine):
                 "CUDA and cuDNN versions it was built for. Use backend='torch' for the GPU, or device='cpu'."
             )
         self._onnxruntime = onnxruntime
+        self.concurrent_calls = 0 if self._lane is None else 1
         self._numpy_dtypes = {a.name: DTYPES[a.type][1] for a in self._arguments() if a.type in DTYPES}
         super().__init__(
             file,
@@ -76,6 +89,7 @@ class OnnxRuntimeEngine(GraphEngine):
         return [*self._session.get_inputs(), *self._session.get_outputs()]
 
     def _run(self, tensors: Mapping[str, Tensor], sizes: Mapping[str, int]) -> dict[str, Tensor]:
+        # Outputs are made on the caller's stream, which has nothing else to do with the lane's.
         binding = self._session.io_binding()
         for name, tensor in tensors.items():
             self._bind(binding.bind_input, name, tensor)
@@ -87,7 +101,7 @@ class OnnxRuntimeEngine(GraphEngine):
             else:
                 outputs[name] = torch.empty(shape, dtype=spec.dtype, device=self.device)
                 self._bind(binding.bind_output, name, outputs[name])
-        with _backend_errors(self._onnxruntime, f"{self.file.name} failed to run"), self._ordered_streams():
+        with _backend_errors(self._onnxruntime, f"{self.file.name} failed to run"), self._on_lane():
             self._session.run_with_iobinding(binding, self._run_options())
         if len(outputs) < len(self.outputs):
             shared = zip(self.outputs, binding.get_outputs(), strict=True)
@@ -101,20 +115,12 @@ class OnnxRuntimeEngine(GraphEngine):
     def _run_options(self) -> Any:
         options = self._onnxruntime.RunOptions()
         options.log_severity_level = 4
-        if self._stream is not None:
+        if self._lane is not None:
             options.add_run_config_entry("disable_synchronize_execution_providers", "1")
         return options
 
-    @contextmanager
-    def _ordered_streams(self) -> Iterator[None]:
-        """Order the session's stream after the work queued so far, and the caller's stream after the session's."""
-        if self._stream is None:
-            yield
-            return
-        callers = torch.cuda.current_stream(self.device)
-        self._stream.wait_stream(callers)
-        yield
-        callers.wait_stream(self._stream)
+    def _on_lane(self) -> AbstractContextManager[Any]:
+        return nullcontext() if self._lane is None else self._lane.entered()
 
     def _release(self) -> None:
         self._session = None
@@ -137,11 +143,12 @@ def session_options(onnxruntime: Any, threads: int | None) -> Any:
     return options
 
 
-def _providers(device: torch.device, stream: "torch.cuda.Stream | None") -> list[Any]:
+def _providers(device: torch.device, lane: Lane | None) -> list[Any]:
     cpu = "CPUExecutionProvider"
-    if stream is None:
+    if lane is None:
         return [cpu]
-    options = {"device_id": str(device.index or 0), "user_compute_stream": str(stream.cuda_stream), "use_tf32": "0"}
+    stream = str(lane.stream.cuda_stream)
+    options = {"device_id": str(device.index or 0), "user_compute_stream": stream, "use_tf32": "0"}
     return [("CUDAExecutionProvider", options), cpu]
 
 

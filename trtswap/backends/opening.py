@@ -4,18 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, overload
 
 import torch
 
 from trtswap.backends import device as gpus
 from trtswap.backends.engine import Engine
+from trtswap.backends.options import BackendOptions, OnnxRuntimeOptions, OpenVinoOptions, TorchOptions
 from trtswap.backends.trt.plans import missing_plans
 from trtswap.errors import BackendError, InputError
 
 if TYPE_CHECKING:
     from trtswap.model.pack import StageSpec
 
+T = TypeVar("T", OnnxRuntimeOptions, OpenVinoOptions, TorchOptions)
 BACKENDS = ("auto", "onnxruntime", "openvino", "tensorrt", "torch")
 
 
@@ -77,24 +79,17 @@ def open_engine(
     *,
     backend: str = "auto",
     device: str | torch.device = "auto",
-    threads: int | None = None,
-    calls: int = 1,
-    beside: Engine | None = None,
-    half: torch.dtype | None = None,
-    cuda_graphs: bool = False,
+    options: BackendOptions | None = None,
+    role: str = "main",
 ) -> Engine:
     """Load a graph.
 
     Args:
         graph: an ONNX file, or a stage of a pack.
         backend, device: as :func:`choose` takes them.
-        threads: CPU threads of one call of ONNX Runtime or OpenVINO; None lets it use every core. The torch backend
-            shares the thread pool of its process and takes no number of its own.
-        calls: how many threads may call OpenVINO's engine at the same time; further ones wait. ONNX Runtime's on a CPU
-            takes any number without being told, the others one.
-        beside: an engine that is used by the same thread and never at the same time; TensorRT's engines then share
-            scratch memory. Other backends have nothing to share.
-        half, cuda_graphs: of the torch backend, see :class:`~trtswap.backends.torch.engine.TorchEngine`.
+        options: of the backend that runs; its defaults where None.
+        role: whose work the engine does mostly. On a GPU its work is queued on the stream of that role
+            (:meth:`~trtswap.backends.device.Device.role`), and the engines of one role share scratch memory.
 
     Raises:
         InputError: an argument has a value that nothing here takes.
@@ -107,28 +102,38 @@ def open_engine(
         (Path(graph), "as in the graph") if isinstance(graph, str | Path) else (graph.path, graph.precision)
     )
     if choice.backend == "tensorrt":
-        return _open_tensorrt(file, graph, choice.device, beside)
+        _check_options(options, None, choice)
+        return _open_tensorrt(file, graph, choice.device, role)
     if choice.backend == "torch":
-        if threads is not None:
-            raise InputError(
-                f"threads is {threads}, but the torch backend shares the thread pool of the process; "
-                "set it with torch.set_num_threads and pass threads=None."
-            )
         from trtswap.backends.torch.engine import TorchEngine  # noqa: PLC0415 - imports onnx
 
-        return TorchEngine(file, device=choice.device, precision=precision, half=half, cuda_graphs=cuda_graphs)
-    if half is not None or cuda_graphs:
-        raise InputError("half and cuda_graphs are options of the torch backend; expected none for another.")
+        options = _check_options(options, TorchOptions, choice)
+        return TorchEngine(file, device=choice.device, precision=precision, options=options, role=role)
     if choice.backend == "openvino":
         from trtswap.backends.openvino import OpenVinoEngine  # noqa: PLC0415 - imports openvino
 
-        return OpenVinoEngine(file, precision=precision, threads=threads, calls=calls)
+        return OpenVinoEngine(file, precision=precision, options=_check_options(options, OpenVinoOptions, choice))
     from trtswap.backends.onnxruntime import OnnxRuntimeEngine  # noqa: PLC0415 - imports onnxruntime
 
-    return OnnxRuntimeEngine(file, device=choice.device, precision=precision, threads=threads)
+    options = _check_options(options, OnnxRuntimeOptions, choice)
+    return OnnxRuntimeEngine(file, device=choice.device, precision=precision, options=options, role=role)
 
 
-def _open_tensorrt(file: Path, graph: "Path | str | StageSpec", device: torch.device, beside: Engine | None) -> Engine:
+@overload
+def _check_options(options: BackendOptions | None, kind: None, choice: Choice) -> None: ...
+@overload
+def _check_options(options: BackendOptions | None, kind: type[T], choice: Choice) -> T: ...
+def _check_options(options: BackendOptions | None, kind: type[T] | None, choice: Choice) -> T | None:
+    """The options, or the defaults of their kind; ``kind`` is None where a backend has none."""
+    if options is None:
+        return None if kind is None else kind()
+    if kind is None or not isinstance(options, kind):
+        expected = "None" if kind is None else f"{kind.__name__} or None"
+        raise InputError(f"options are {options}, but {choice.backend} runs: expected {expected}.")
+    return options
+
+
+def _open_tensorrt(file: Path, graph: "Path | str | StageSpec", device: torch.device, role: str) -> Engine:
     from trtswap.backends.trt.engine import TensorRtEngine  # noqa: PLC0415 - imports tensorrt
     from trtswap.model.pack import sha256_of  # noqa: PLC0415 - imports this package
     from trtswap.model.self_contained import check_self_contained  # noqa: PLC0415 - as the line before
@@ -140,8 +145,7 @@ def _open_tensorrt(file: Path, graph: "Path | str | StageSpec", device: torch.de
         sha256 = sha256_of(file)
     else:
         sha256 = graph.sha256
-    other = beside if isinstance(beside, TensorRtEngine) else None
-    return TensorRtEngine.open(file, sha256, gpu=gpus.find_gpu(device), beside=other)
+    return TensorRtEngine.open(file, sha256, gpu=gpus.find_gpu(device), role=role)
 
 
 def _automatic(place: torch.device | None, graphs: "Sequence[StageSpec]") -> Choice:

@@ -12,6 +12,7 @@ from torch import Tensor
 from trtswap.backends import onnx_file
 from trtswap.backends.engine import TensorSpec
 from trtswap.backends.graph_engine import GraphEngine, check_threads, known_shape
+from trtswap.backends.options import OpenVinoOptions
 from trtswap.errors import BackendError, InputError
 
 try:
@@ -41,17 +42,15 @@ class OpenVinoEngine(GraphEngine):
 
     backend = "openvino"
 
-    def __init__(self, file: Path, *, precision: str, threads: int | None = None, calls: int = 1) -> None:
+    def __init__(self, file: Path, *, precision: str, options: OpenVinoOptions | None = None) -> None:
         """Load a graph.
-
-        Args:
-            threads: CPU threads of each call; where None, all calls together have every core.
-            calls: how many threads may call the engine at the same time; further ones wait for one of them.
 
         Raises:
             InputError: ``threads`` or ``calls`` is below 1.
             BackendError: the file is no ONNX graph, or one that OpenVINO cannot run.
         """
+        options = options or OpenVinoOptions()
+        threads, calls = options.threads, options.calls
         check_threads(threads)
         if calls < 1:
             raise InputError(f"calls is {calls}, expected 1 or more.")
@@ -73,6 +72,7 @@ class OpenVinoEngine(GraphEngine):
             inputs=inputs,
             outputs=outputs,
         )
+        self.concurrent_calls = calls
         self._ports = {spec.name: self._compiled.output(number) for number, spec in enumerate(outputs)}
         self._one_by_one = _shared_batch([*inputs, *outputs]) if _has_mvn(self._compiled) else None
 

@@ -4,14 +4,16 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Any, Self
+from typing import Self, cast
 
 import torch
 from torch import Tensor
 
 from trtswap.backends.engine import Engine
 from trtswap.backends.opening import choose, open_engine
-from trtswap.backends.sizing import cores, faces_at_once, threads_of_each
+from trtswap.backends.options import BackendOptions, TorchOptions, has_bfloat16, on_cores
+from trtswap.backends.sizing import batch_sizes, cores, faces_at_once, threads_of_each
+from trtswap.errors import InputError
 from trtswap.model.pack import Pack, StageSpec, check_engine
 from trtswap.options import RuntimeOptions
 from trtswap.packs import find_pack
@@ -41,7 +43,7 @@ class Stage:
         return self.engine.device
 
     def __call__(self, **tensors: Tensor) -> dict[str, Tensor]:
-        """Run once; outputs are the engine's own until it is called again."""
+        """Run once; outputs are the caller's own."""
         outputs = self.engine(**tensors)
         for watcher in self._watchers:
             watcher(self.spec.name, tensors, outputs)
@@ -59,9 +61,7 @@ class Stage:
         (output,) = (port.name for port in self.spec.kind.outputs)
         count = max(len(tensor) for tensor in tensors.values())
         outputs = [
-            self(**{name: t[start : start + self.face_batch].contiguous() for name, t in tensors.items()})[
-                output
-            ].clone()
+            self(**{name: t[start : start + self.face_batch].contiguous() for name, t in tensors.items()})[output]
             for start in range(0, max(count, 1), self.face_batch)
         ]
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
@@ -103,10 +103,13 @@ class Runtime:
         self.options = options or RuntimeOptions()
         self.choice = choose(backend, device, graphs=tuple(self.pack.stages.values()))
         self._threads = threads_of_each(self.options.workers, self.choice, self.options.threads)
-        self.face_batch = self.options.face_batch or faces_at_once(
-            self.pack.canvas_size, self.choice.device, workers=self.options.workers
-        )
         self.engines: Mapping[str, Engine] = MappingProxyType(self._open())
+        try:
+            self.face_batch = self._face_batch()
+            self._prepare()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def device(self) -> torch.device:
@@ -134,9 +137,8 @@ class Runtime:
             spec,
             backend=self.choice.backend,
             device=self.device,
-            threads=self._threads,
-            calls=self.options.workers,
-            **self._on_a_gpu(spec),
+            options=self._engine_options(spec),
+            role="detect" if spec.kind.seeking else "swap",
         )
         try:
             check_engine(spec, engine)
@@ -145,16 +147,46 @@ class Runtime:
             raise
         return engine
 
-    def _on_a_gpu(self, spec: StageSpec) -> dict[str, Any]:
-        """How the torch backend runs a graph on a GPU.
+    def _engine_options(self, spec: StageSpec) -> BackendOptions | None:
+        """How the backend runs a graph.
 
-        Networks that make pictures run in bfloat16: a checkpoint in float32 may overflow in float16 (GFPGAN does), and
-        only a calibrated pack says where not. Boxes and identities keep the graph's precision.
+        Networks that make pictures run in bfloat16 by the torch backend, on a GPU that has it: a checkpoint in float32
+        may overflow in float16 (GFPGAN does), and only a calibrated pack says where not. Boxes and identities keep the
+        graph's precision.
         """
-        if self.choice.backend != "torch" or self.device.type != "cuda":
-            return {}
-        half = torch.bfloat16 if spec.precision == "fp32" and spec.kind.half else None
-        return {"half": half, "cuda_graphs": self.options.cuda_graphs}
+        options = on_cores(self.choice.backend, self._threads, calls=self.options.workers)
+        if self.choice.backend != "torch":
+            return options
+        halves = spec.precision == "fp32" and spec.kind.half and has_bfloat16(self.device)
+        return TorchOptions(half=torch.bfloat16 if halves else None, cuda_graphs=self.options.cuda_graphs)
+
+    def _face_batch(self) -> int:
+        """How many faces go through the networks at once: as many as there is memory for and every engine takes."""
+        limits = {
+            name: engine.max_rows
+            for name, engine in self.engines.items()
+            if engine.max_rows is not None and not self.pack.stages[name].kind.searches
+        }
+        asked, most = self.options.face_batch, min(limits.values(), default=None)
+        if asked is None:
+            fitting = faces_at_once(self.pack.canvas_size, self.device, workers=self.options.workers)
+            return fitting if most is None else min(fitting, most)
+        if most is not None and asked > most:
+            taken = ", ".join(f"{name} {rows}" for name, rows in limits.items())
+            raise InputError(
+                f"face_batch is {asked}, but the engines were built for fewer faces at once: {taken}. Take {most} or "
+                f"fewer, or build them for more: `trtswap build-engines --faces 1,4,{asked}`."
+            )
+        return asked
+
+    def _prepare(self) -> None:
+        """Have the networks of crops ready for every size of a batch; whole frames come in many more sizes."""
+        for name, engine in self.engines.items():
+            if self.pack.stages[name].kind.searches:
+                continue
+            for rows in batch_sizes(self.face_batch):
+                shapes = {spec.name: (rows, *spec.shape[1:]) for spec in engine.inputs.values()}
+                engine.prepare(**cast(dict[str, tuple[int, ...]], shapes))
 
     def close(self) -> None:
         """Release the engines; may be called twice."""

@@ -5,6 +5,7 @@ import os
 import torch
 
 from trtswap.backends import Choice
+from trtswap.backends import device as gpus
 from trtswap.errors import InputError
 
 # Sizes to choose from; few, so that engines, CUDA graphs and allocations are used again.
@@ -30,6 +31,11 @@ def faces_at_once(canvas_size: int, device: torch.device, *, workers: int = 1) -
 def frames_at_once(frame_bytes: int, device: torch.device) -> int:
     """How many frames are a batch, for frames whose planes have so many bytes."""
     return _largest(frame_bytes * BATCHES_ON_THE_WAY, device)
+
+
+def batch_sizes(largest: int) -> tuple[int, ...]:
+    """Sizes of the batches that :func:`~trtswap.backends.batching.pieces` makes of any number of faces, rising."""
+    return (*(size for size in BUCKETS if size < largest), largest)
 
 
 def workers_for(choice: Choice, threads: int | None) -> int:
@@ -67,17 +73,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def free_bytes(device: torch.device) -> int:
-    """Memory of the device that nobody uses now."""
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    if not hasattr(os, "sysconf") or "SC_AVPHYS_PAGES" not in os.sysconf_names:
-        return 1 << 32
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
 def _largest(bytes_each: int, device: torch.device) -> int:
-    fitting = SHARE * free_bytes(device) / max(1, bytes_each)
+    fitting = SHARE * gpus.device_of(device).free_bytes() / max(1, bytes_each)
     limit = BUCKETS[-1] if device.type == "cuda" else LARGEST_ON_CPU
     return max(bucket for bucket in BUCKETS if bucket == 1 or bucket <= min(fitting, limit))

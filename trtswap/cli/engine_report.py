@@ -76,8 +76,8 @@ def _times(one: Mapping[str, Any]) -> str:
         f"; {t['batch']} rows in {t['median_ms']:.2f} ms ({t['low_ms']:.2f} to {t['high_ms']:.2f})"
         for t in one["timings"]
     )
-    recorded, seen = one["recordings"]
-    return timings + (f"; CUDA graphs for {recorded} of {seen} shapes" if seen else "")
+    count = len(one["timings"])
+    return timings + (f"; CUDA graphs for {one['captured']} of {count} shapes" if count else "")
 
 
 def write(files: tuple[Path, Path], facts: Mapping[str, Any], words: Mapping[str, Sequence[str]]) -> None:

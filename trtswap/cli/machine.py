@@ -14,7 +14,7 @@ from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.video.codeccontext import VideoCodecContext
 
-from trtswap.backends import choose
+from trtswap.backends import choose, cuda
 from trtswap.backends import device as gpu_module
 from trtswap.backends.sizing import cores
 from trtswap.backends.trt.plans import stored_plans
@@ -45,8 +45,8 @@ def facts() -> dict[str, Any]:
         "versions": versions(),
         "cpu": cpu(),
         "gpus": gpus(),
-        "driver": gpu_module.driver_version(),
-        "cuda": {"torch": torch.version.cuda, "driver": gpu_module.driver_cuda_version()},
+        "driver": cuda.driver_version(),
+        "cuda": {"torch": torch.version.cuda, "driver": cuda.driver_cuda_version()},
         "tensorrt": tensorrt(),
         "auto": automatic_choice(),
         "packs": packs(),

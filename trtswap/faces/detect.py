@@ -1,6 +1,7 @@
 """Stage 1: where the faces are."""
 
 import torch
+from torch import Tensor
 
 from trtswap.backends.runtime import Stage
 from trtswap.faces import Faces
@@ -35,8 +36,7 @@ class Detector:
             Faces on the host, ordered by frame, then by falling score; not tracked.
         """
         images, transform = frames.resized(size or self.size)
-        found = self.stage(images=images)
-        scores, boxes, landmarks = (found[name].cpu() for name in ("scores", "boxes", "landmarks"))
+        scores, boxes, landmarks = self._found(images)
         keep = scores[:, : self.max_faces] >= max(self.threshold, torch.finfo(torch.float32).tiny)
         frame_index, row = keep.nonzero(as_tuple=True)
         to_frame = invert(transform)
@@ -47,3 +47,9 @@ class Detector:
             score=scores[frame_index, row],
             track=torch.full_like(frame_index, -1),
         )
+
+    def _found(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Scores, boxes and landmarks on the host, as many frames at once as the engine takes."""
+        most = self.stage.engine.max_rows or max(1, len(images))
+        parts = [self.stage(images=part) for part in torch.split(images, most)]
+        return tuple(torch.cat([part[name].cpu() for part in parts]) for name in ("scores", "boxes", "landmarks"))

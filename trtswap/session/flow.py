@@ -9,10 +9,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
+
+from trtswap.backends.device import HostDevice
 
 
 @dataclass(frozen=True)
@@ -37,29 +39,16 @@ def each(name: str, function: Callable[[Any], Any], *, workers: int = 1) -> Role
 
 
 class Handover(Protocol):
-    """How an item passes from one thread to the next."""
+    """How an item passes from one thread to the next; :class:`~trtswap.backends.device.Device` says more."""
 
     def role(self, name: str) -> AbstractContextManager[Any]:
-        """Entered by the thread of a role for all of its work."""
+        """Called in the thread that runs the flow; entered by a thread of the role for all of its work."""
 
     def send(self, item: Any) -> Any:
         """Called in the giving thread; what comes back is put into the queue."""
 
     def receive(self, parcel: Any) -> Any:
         """Called in the taking thread with what :meth:`send` made; gives the item back."""
-
-
-class InMemory:
-    """Nothing has to be done: the item is complete when the thread before has made it."""
-
-    def role(self, name: str) -> AbstractContextManager[Any]:
-        return nullcontext()
-
-    def send(self, item: Any) -> Any:
-        return item
-
-    def receive(self, parcel: Any) -> Any:
-        return parcel
 
 
 class _Stopped(BaseException):
@@ -95,7 +84,7 @@ class Flow:
         self.waited_seconds = {role.name: 0.0 for role in roles}
         self._roles = tuple(roles)
         self._depth = depth
-        self._handover = handover or InMemory()
+        self._handover = handover or HostDevice()
         self._changed = threading.Condition()
         # What a role gives, by number in the stream, and the number that the next role takes next.
         self._queues: tuple[dict[int, Any], ...] = tuple({} for _ in roles)
@@ -110,7 +99,9 @@ class Flow:
             BaseException: what the first failing role raised, or what interrupted this thread.
         """
         threads = [
-            threading.Thread(target=self._perform, args=(number,), name=name, daemon=True)
+            threading.Thread(
+                target=self._perform, args=(number, self._handover.role(role.name)), name=name, daemon=True
+            )
             for number, role in enumerate(self._roles)
             for name in _thread_names(role)
         ]
@@ -128,14 +119,14 @@ class Flow:
         if self._error is not None:
             raise self._error
 
-    def _perform(self, number: int) -> None:
+    def _perform(self, number: int, place: AbstractContextManager[Any]) -> None:
         role = self._roles[number]
         ticket = _Ticket()
         try:
-            with self._handover.role(role.name):
-                for place, item in enumerate(role.work(self._items(number, ticket))):
+            with place:
+                for order, item in enumerate(role.work(self._items(number, ticket))):
                     if number + 1 < len(self._roles):
-                        self._put(number, place if role.workers == 1 else ticket.number, self._handover.send(item))
+                        self._put(number, order if role.workers == 1 else ticket.number, self._handover.send(item))
             with self._changed:
                 self._working[number] -= 1
                 self._changed.notify_all()

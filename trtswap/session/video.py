@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import torch
 
+from trtswap.backends.device import device_of
 from trtswap.backends.runtime import Runtime
 from trtswap.pixels.frames import Frames
 from trtswap.session.flow import Flow, Role, each, run_in_turn
-from trtswap.session.handover import handover_for
 from trtswap.session.session import Batch, Session
 from trtswap.session.stopwatch import Stopwatch
 from trtswap.video.download import Download
@@ -48,7 +48,7 @@ def session_roles(session: Session) -> tuple[Role, ...]:
 def run_roles(runtime: Runtime, roles: tuple[Role, ...], *, pipelined: bool) -> None:
     """Work until the stream has ended."""
     if pipelined:
-        Flow(roles, handover=handover_for(runtime.device)).run()
+        Flow(roles, handover=device_of(runtime.device)).run()
     else:
         run_in_turn(roles)
 

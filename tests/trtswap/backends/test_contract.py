@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trtswap.backends import Engine, TensorSpec, open_engine
+from trtswap.backends import Engine, OnnxRuntimeOptions, TensorSpec, open_engine
 from trtswap.errors import BackendError, InputError
 
 Graph = Callable[[str], Path]
@@ -209,7 +209,10 @@ def test_runs_inside_inference_mode_and_with_gradients_on(opened: Open, graph: G
 
 def test_is_deterministic_and_agrees_with_the_reference(opened: Open, graph: Graph) -> None:
     path = graph("adain")
-    with opened(path) as engine, open_engine(path, backend="onnxruntime", device="cpu", threads=1) as reference:
+    with (
+        opened(path) as engine,
+        open_engine(path, backend="onnxruntime", device="cpu", options=OnnxRuntimeOptions(threads=1)) as reference,
+    ):
         for batch in (1, 2, 5):
             inputs = {"faces": torch.rand(batch, 3, 16, 16), "latents": torch.randn(batch, 6)}
             expected = reference(**inputs)["swapped"]

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from trtswap.backends import open_engine
+from trtswap.backends.options import on_cores
 from trtswap.backends.torch.engine import TorchEngine
 from trtswap.export.build import example_inputs
 from trtswap.export.contract import IMAGENET, PLAIN, Swap
@@ -69,7 +70,7 @@ def test_agrees_with_onnxruntime(exported: StageSpec, backend: str, device: str)
 def test_a_face_does_not_depend_on_those_beside_it(exported: StageSpec, backend: str) -> None:
     """To the bit: OpenVINO's normalisation alone would sum in another order at batch 1."""
     inputs = example_inputs(exported, 5)
-    with open_engine(exported, backend=backend, device="cpu", threads=2) as engine:
+    with open_engine(exported, backend=backend, device="cpu", options=on_cores(backend, 2)) as engine:
         whole = engine(**inputs)
         for batch in (1, 2, 3):
             part = engine(**{name: t[:batch].contiguous() for name, t in inputs.items()})

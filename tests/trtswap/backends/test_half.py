@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from trtswap.backends import open_engine
+from trtswap.backends import TorchOptions, open_engine
 from trtswap.errors import InputError
 
 
@@ -21,7 +21,7 @@ def test_half_is_near_and_keeps_dtype_and_layout(half: torch.dtype, graph: Calla
     file = graph("adain")
     with (
         open_engine(file, backend="torch", device="cpu") as exact,
-        open_engine(file, backend="torch", device="cpu", half=half) as engine,
+        open_engine(file, backend="torch", device="cpu", options=TorchOptions(half=half)) as engine,
     ):
         for rows in (1, 3):
             got, expected = engine(**inputs(rows))["swapped"], exact(**inputs(rows))["swapped"]
@@ -33,19 +33,21 @@ def test_half_is_near_and_keeps_dtype_and_layout(half: torch.dtype, graph: Calla
 
 
 def test_half_is_refused_by_other_backends(graph: Callable[[str], Path]) -> None:
-    with pytest.raises(InputError, match="options of the torch backend"):
-        open_engine(graph("adain"), backend="onnxruntime", device="cpu", half=torch.float16)
+    options = TorchOptions(half=torch.float16)
+    with pytest.raises(InputError, match=r"but onnxruntime runs: expected OnnxRuntimeOptions or None"):
+        open_engine(graph("adain"), backend="onnxruntime", device="cpu", options=options)
 
 
 @pytest.mark.gpu
-def test_a_recorded_run_gives_what_a_plain_run_gives(graph: Callable[[str], Path]) -> None:
+def test_a_captured_run_gives_what_a_plain_run_gives(graph: Callable[[str], Path]) -> None:
     file = graph("adain")
     with (
         open_engine(file, backend="torch", device="cuda") as plain,
-        open_engine(file, backend="torch", device="cuda", cuda_graphs=True) as recorded,
+        open_engine(file, backend="torch", device="cuda", options=TorchOptions(cuda_graphs=True)) as captured,
     ):
+        captured.prepare(faces=(3, 3, 16, 16), latents=(3, 6))
         for turn in range(5):
             for rows in (1, 3):
                 given = {name: (t + turn).cuda() for name, t in inputs(rows).items()}
-                got = recorded(**given)["swapped"].clone()
+                got = captured(**given)["swapped"]
                 torch.testing.assert_close(got, plain(**given)["swapped"], atol=1e-5, rtol=0)

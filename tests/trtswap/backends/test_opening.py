@@ -9,7 +9,8 @@ import onnx
 import pytest
 import torch
 
-from trtswap.backends import choose, open_engine
+from trtswap.backends import OpenVinoOptions, TorchOptions, choose, open_engine
+from trtswap.backends.options import on_cores
 from trtswap.errors import BackendError, InputError, PackError
 from trtswap.model.pack import StageSpec, sha256_of
 
@@ -76,8 +77,8 @@ def test_openvino_runs_on_the_cpu_alone(gpu: None, graph: Callable[[str], Path])
     assert choose("openvino").reason == "openvino on cpu, as asked for."
     with pytest.raises(BackendError, match=r"device is 'cuda:0'; the openvino backend runs on the CPU: expected cpu"):
         choose("openvino", "cuda")
-    with pytest.raises(InputError, match="half and cuda_graphs are options of the torch backend"):
-        open_engine(graph("adain"), backend="openvino", cuda_graphs=True)
+    with pytest.raises(InputError, match=r"cuda_graphs=True\), but openvino runs: expected OpenVinoOptions or None"):
+        open_engine(graph("adain"), backend="openvino", options=TorchOptions(cuda_graphs=True))
 
 
 @pytest.mark.usefixtures("gpu")
@@ -213,14 +214,16 @@ def test_threads_belong_to_runtimes_of_the_cpu(backend: str, graph: Callable[[st
     inputs = {"faces": torch.rand(2, 3, 16, 16), "latents": torch.randn(2, 6)}
     results = []
     for threads in (1, 2, None):
-        with open_engine(path, backend=backend, device="cpu", threads=threads) as engine:
+        with open_engine(path, backend=backend, device="cpu", options=on_cores(backend, threads)) as engine:
             results.append(engine(**inputs)["swapped"])
     for other in results[1:]:  # OpenVINO sums a normalisation in as many parts as there are threads
         torch.testing.assert_close(other, results[0], rtol=0, atol=0 if backend == "onnxruntime" else 1e-6)
     with pytest.raises(InputError, match="threads is 0, expected 1 or more"):
-        open_engine(path, backend=backend, threads=0)
+        open_engine(path, backend=backend, options=on_cores(backend, 0))
     with pytest.raises(InputError, match=r"threads is 2, but the torch backend .*torch\.set_num_threads"):
-        open_engine(path, backend="torch", device="cpu", threads=2)
+        on_cores("torch", 2)
+    assert on_cores("torch", None) is None
+    assert on_cores("tensorrt", 2) is None
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
@@ -229,7 +232,7 @@ def test_threads_may_call_an_engine_at_the_same_time(calls: int, backend: str, g
     """Three of them, so that one waits where there are two; each gets what it would get alone."""
     batches = [{"faces": torch.rand(n, 3, 16, 16), "latents": torch.randn(n, 6)} for n in (1, 2, 3, 2, 1, 4) * 8]
     with (
-        open_engine(graph("adain"), backend=backend, device="cpu", threads=1, calls=calls) as engine,
+        open_engine(graph("adain"), backend=backend, device="cpu", options=on_cores(backend, 1, calls=calls)) as engine,
         ThreadPoolExecutor(3) as threads,
     ):
         alone = [engine(**inputs)["swapped"].clone() for inputs in batches]
@@ -240,4 +243,4 @@ def test_threads_may_call_an_engine_at_the_same_time(calls: int, backend: str, g
 
 def test_an_engine_without_place_for_calls_is_refused(graph: Callable[[str], Path]) -> None:
     with pytest.raises(InputError, match="calls is 0, expected 1 or more"):
-        open_engine(graph("adain"), backend="openvino", calls=0)
+        open_engine(graph("adain"), backend="openvino", options=OpenVinoOptions(calls=0))

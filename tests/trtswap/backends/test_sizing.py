@@ -1,15 +1,22 @@
 """Sizes of batches and pieces: few, bounded by the free memory, and covering every face once."""
 
 import os
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from trtswap.backends import Choice, sizing
 from trtswap.backends.batching import face_batches
+from trtswap.backends.device import device_of
 from trtswap.errors import InputError
 
 CPU = torch.device("cpu")
+
+
+def has_free(patch: pytest.MonkeyPatch, free: int) -> None:
+    """Every device has so much memory."""
+    patch.setattr("trtswap.backends.device.device_of", lambda device: SimpleNamespace(free_bytes=lambda: free))
 
 
 @pytest.mark.parametrize(
@@ -18,18 +25,18 @@ CPU = torch.device("cpu")
 def test_sizes_fit_into_a_share_of_the_free_memory(
     free: int, frames: int, faces: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sizing, "free_bytes", lambda device: free)
+    has_free(monkeypatch, free)
     assert sizing.frames_at_once(1920 * 1080 * 3 // 2, CPU) == frames
     assert sizing.faces_at_once(512, CPU) == faces
 
 
 def test_a_gpu_takes_more_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sizing, "free_bytes", lambda device: 90 << 30)
+    has_free(monkeypatch, 90 << 30)
     assert sizing.faces_at_once(512, torch.device("cuda")) == 32
 
 
 def test_workers_share_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sizing, "free_bytes", lambda device: 12 << 30)
+    has_free(monkeypatch, 12 << 30)
     assert [sizing.faces_at_once(512, CPU, workers=workers) for workers in (1, 2, 4)] == [4, 2, 1]
 
 
@@ -71,7 +78,7 @@ def test_cores_are_those_that_the_process_may_use() -> None:
 
 
 def test_free_memory_is_known_here() -> None:
-    assert sizing.free_bytes(CPU) > 1 << 20
+    assert device_of(CPU).free_bytes() > 1 << 20
 
 
 @pytest.mark.parametrize("largest", [1, 3, 4, 8])
@@ -83,4 +90,5 @@ def test_pieces_cover_every_row_once_and_have_few_sizes(count: int, largest: int
         assert torch.cat([rows[:valid] for rows, valid in parts] or [torch.zeros(0)]).tolist() == list(range(count))
         assert {len(rows) for rows, _ in parts} <= allowed
     assert all(valid == len(rows) for rows, valid in plain)
+    assert allowed == set(sizing.batch_sizes(largest)) or largest > 8
     assert len(padded) == -(-count // largest)  # one run more at most is what padding saves

@@ -168,7 +168,7 @@ def test_doctor_compares_and_times(run: Run, emulator: Machine, hand: Pack, tmp_
         assert engine["difference"]["finite"] == 1
         assert [t["batch"] for t in engine["timings"]] == ([1, 8] if engine["stage"] == "detect" else [1, 4])
         assert all(0 < t["low_ms"] <= t["median_ms"] <= t["high_ms"] for t in engine["timings"])
-        assert engine["recordings"][0] == engine["recordings"][1] > 0
+        assert engine["captured"] == len(engine["timings"]) == 2
     text = (tmp_path / "report.md").read_text()
     assert "- swap: good, fp32, built now, picture_db 120; 1 rows in " in text
     assert "## TensorRT\n\n- 11.4.0.106, can run" in text

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from trtswap.backends.device import tensors_in
 from trtswap.canvas.batch import SwappedFaces
 from trtswap.session.flow import Flow, Role, each, run_in_turn
-from trtswap.session.handover import tensors_of
 
 STEPS = ("read", "double", "pair", "write")
 
@@ -214,5 +214,5 @@ def test_a_fault_beside_workers_ends_them(role: str) -> None:
 
 def test_every_tensor_of_an_item_is_found() -> None:
     a, b, c = torch.zeros(1), torch.zeros(2), torch.zeros(3)
-    found = list(tensors_of({"made": SwappedFaces(a, b, []), "more": (c, "text", [None, 5])}))
+    found = list(tensors_in({"made": SwappedFaces(a, b, []), "more": (c, "text", [None, 5])}))
     assert [len(t) for t in found] == [1, 2, 3]

@@ -1,80 +1,97 @@
-"""CUDA graphs: a run is recorded once for each set of input shapes, and played back with one launch."""
+"""CUDA graphs: a run is captured once for each set of input shapes, and played back with one launch."""
 
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-# Each graph keeps the memory of its run; batches come in few sizes.
-MAX_GRAPHS = 8
-# Runs before a recording, in which libraries choose their kernels and allocate.
+from trtswap.backends.device import Gpu, NotCapturableError
+from trtswap.backends.lane import Lane
+
+# Each graph keeps its inputs and outputs; a long life may see many sizes of pictures.
+MOST_GRAPHS = 32
+# Runs before a capture, in which libraries choose their kernels and allocate.
 WARM_UP = 2
 
 Shapes = tuple[tuple[int, ...], ...]
+Compute = Callable[[Mapping[str, Tensor], dict[int, Tensor]], dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
-class _Recorded:
-    graph: torch.cuda.CUDAGraph
+class _Captured:
+    """A run, and the memory that it reads and writes."""
+
+    replay: Callable[[], None]
     inputs: Mapping[str, Tensor]
     outputs: Mapping[str, Tensor]
 
 
-class GraphCache:
+class CapturedRuns:
     """Plays back runs of a function whose work depends on the shapes of its inputs alone.
 
     Args:
         compute: makes outputs from inputs and from what was uploaded for these shapes before.
-        device: a CUDA device.
-
-    Shapes beyond the first ``MAX_GRAPHS`` sets, and those that cannot be recorded (with a warning), run plainly.
+        gpu: where.
+        lane: on whose stream; captures of one lane share the memory of what is between inputs and outputs.
     """
 
-    def __init__(
-        self,
-        compute: Callable[[Mapping[str, Tensor], dict[int, Tensor] | None], dict[str, Tensor]],
-        device: torch.device,
-    ) -> None:
+    def __init__(self, compute: Compute, gpu: Gpu, lane: Lane) -> None:
         self._compute = compute
-        self._device = device
-        self._runs: dict[Shapes, int] = {}
-        self._uploads: dict[Shapes, dict[int, Tensor]] = {}
-        self._recorded: dict[Shapes, _Recorded] = {}
-        self._pool = torch.cuda.graph_pool_handle()
-        self._broken = False
+        self._gpu, self._lane = gpu, lane
+        self._captured: OrderedDict[Shapes, _Captured] = OrderedDict()
 
-    def run(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Outputs for these inputs; valid until the next call."""
-        shapes = tuple(tuple(t.shape) for t in tensors.values())
-        recorded = self._recorded.get(shapes) or self._try_to_record(shapes, tensors)
-        if recorded is None:
-            return self._compute(tensors, None if self._broken else self._uploads.setdefault(shapes, {}))
-        for name, tensor in tensors.items():
-            recorded.inputs[name].copy_(tensor, non_blocking=True)
-        recorded.graph.replay()
-        return dict(recorded.outputs)
+    def capture(self, inputs: Mapping[str, Tensor]) -> None:
+        """Capture the run for the shapes of these inputs, which become its own; says so where that cannot be.
 
-    def _try_to_record(self, shapes: Shapes, tensors: Mapping[str, Tensor]) -> _Recorded | None:
-        runs = self._runs[shapes] = self._runs.get(shapes, 0) + 1
-        if self._broken or runs <= WARM_UP or len(self._recorded) >= MAX_GRAPHS:
-            return None
-        try:
-            self._recorded[shapes] = self._record(tensors, self._uploads[shapes])
-        except RuntimeError as error:
-            self._broken = True
-            warnings.warn(f"no CUDA graph could be recorded, so that launches take longer: {error}", stacklevel=2)
-            return None
-        return self._recorded[shapes]
+        The shapes captured longest ago are forgotten where there are more than ``MOST_GRAPHS``.
+        """
+        shapes = _shapes(inputs)
+        if shapes in self._captured:
+            return
+        uploads: dict[int, Tensor] = {}
+        outputs: dict[str, Tensor] = {}
 
-    def _record(self, tensors: Mapping[str, Tensor], uploads: dict[int, Tensor]) -> _Recorded:
-        inputs = {name: tensor.clone() for name, tensor in tensors.items()}
-        graph = torch.cuda.CUDAGraph()
-        stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream(self._device))
-        # Other threads go on with their own work while this one records.
-        with torch.cuda.graph(graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"):
-            outputs = self._compute(inputs, uploads)
-        torch.cuda.current_stream(self._device).wait_stream(stream)
-        return _Recorded(graph, inputs, outputs)
+        def launch() -> bool:
+            outputs.update(self._compute(inputs, uploads))
+            return True
+
+        with self._lane.entered():
+            for _ in range(WARM_UP):
+                self._compute(inputs, uploads)
+            try:
+                replay = self._gpu.capture(self._lane, launch)
+            except NotCapturableError as e:
+                warnings.warn(f"no CUDA graph could be captured, so that launches take longer: {e}", stacklevel=2)
+                return
+            while len(self._captured) >= MOST_GRAPHS:
+                self._lane.stream.synchronize()  # the oldest may still be running
+                self._captured.popitem(last=False)
+            self._captured[shapes] = _Captured(replay, inputs, outputs)
+
+    def run(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+        """Outputs for these inputs, the caller's own; None where their shapes were not captured."""
+        with self._lane.entered() as callers:
+            captured = self._captured.get(_shapes(tensors))
+            if captured is None:
+                return None
+            for name, tensor in tensors.items():
+                captured.inputs[name].copy_(tensor, non_blocking=True)
+            captured.replay()
+            outputs = {name: value.clone() for name, value in captured.outputs.items()}
+            for value in outputs.values():
+                self._gpu.keep(value, callers)
+        return outputs
+
+    def __len__(self) -> int:
+        return len(self._captured)
+
+    def close(self) -> None:
+        """Wait for what is queued, and forget everything."""
+        self._lane.stream.synchronize()
+        self._captured.clear()
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> Shapes:
+    return tuple(tuple(tensors[name].shape) for name in sorted(tensors))

@@ -8,10 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trtswap.backends import device as gpus
 from trtswap.backends.graph_engine import GraphEngine
-from trtswap.backends.torch.cuda_graphs import GraphCache
+from trtswap.backends.options import TorchOptions, has_bfloat16
+from trtswap.backends.torch.cuda_graphs import CapturedRuns
 from trtswap.backends.torch.ops import Operator, find
 from trtswap.backends.torch.plan import Node, Plan, StepError, make_plan
+from trtswap.backends.torch.precision import without_tf32
 from trtswap.errors import BackendError
 
 try:
@@ -30,13 +33,11 @@ _HALVES = {torch.float16: "fp16", torch.bfloat16: "bf16"}
 class TorchEngine(GraphEngine):
     """A graph translated to PyTorch calls once, and run without gradients.
 
-    Outputs are the caller's own: contiguous, and never in the memory of an input. On CUDA work is queued on the
-    current stream and nothing waits on the host. Arithmetic is that of PyTorch's settings; for reference figures
-    on CUDA set ``torch.backends.cudnn.allow_tf32 = False``.
+    Outputs are contiguous, and never in the memory of an input. On CUDA work is queued on the current stream, or where
+    it was captured on that of the engine's role, and nothing waits on the host. float32 is not rounded to TF32.
 
     With ``half`` convolutions and matrix products run in that dtype, by PyTorch's autocast; inputs and outputs keep
-    theirs. With ``cuda_graphs`` a run is recorded for each of the first ``MAX_GRAPHS`` sets of input shapes and played
-    back afterwards; its outputs are then valid until the next call.
+    theirs. With ``cuda_graphs`` a run is captured for each set of shapes that the engine is prepared for.
     """
 
     backend = "torch"
@@ -47,15 +48,23 @@ class TorchEngine(GraphEngine):
         *,
         device: torch.device,
         precision: str,
-        half: torch.dtype | None = None,
-        cuda_graphs: bool = False,
+        options: TorchOptions | None = None,
+        role: str = "main",
     ) -> None:
         """Load a graph.
 
         Raises:
             BackendError: the file is no ONNX graph, is of another opset than ``OPSETS``, has an operator that
-                the table lacks, or computes a shape from the values of an input.
+                the table lacks, or computes a shape from the values of an input; or the GPU has no arithmetic of the
+                kind that is asked for.
         """
+        options = options or TorchOptions()
+        half, gpu = options.half, gpus.find_gpu(device) if device.type == "cuda" else None
+        if half == torch.bfloat16 and gpu is not None and not has_bfloat16(device):
+            raise BackendError(
+                f"{file}: {gpu.facts.name} has compute capability {gpu.facts.compute_capability}, and bfloat16 needs "
+                "8.0 or newer. Use half=None, or float16 for a pack that is calibrated for it."
+            )
         model = onnx_file.load(file)
         if model.functions:
             model = onnx.inliner.inline_local_functions(model)
@@ -80,7 +89,8 @@ class TorchEngine(GraphEngine):
         self._half = half
         if half is not None:
             self._plan = self._plan.with_half_weights(half)
-        self._graphs = GraphCache(self._computed, device) if cuda_graphs and device.type == "cuda" else None
+        captures = options.cuda_graphs and gpu is not None
+        self._captured = CapturedRuns(self._computed, gpu, gpu.lane(role)) if captures and gpu is not None else None
         self._constants = {_memory(t) for t in self._plan.slots if t is not None}
 
     @property
@@ -89,8 +99,30 @@ class TorchEngine(GraphEngine):
         return self._plan
 
     def _run(self, tensors: Mapping[str, Tensor], sizes: Mapping[str, int]) -> dict[str, Tensor]:
-        with torch.no_grad(), _backend_errors(f"{self.file.name} failed to run"):
-            return self._computed(tensors, None) if self._graphs is None else self._graphs.run(tensors)
+        with self._running():
+            played = None if self._captured is None else self._captured.run(tensors)
+            return self._computed(tensors, None) if played is None else played
+
+    def _prepare(self, shapes: Mapping[str, tuple[int, ...]], sizes: Mapping[str, int]) -> None:
+        if self._captured is None:
+            return
+        # Tensors made inside of inference mode could not be written to outside of it.
+        with torch.inference_mode(mode=False), self._running():
+            self._captured.capture(
+                {
+                    name: torch.zeros(shape, dtype=self.inputs[name].dtype, device=self.device)
+                    for name, shape in shapes.items()
+                }
+            )
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        with (
+            torch.no_grad(),
+            without_tf32() if self.device.type == "cuda" else nullcontext(),
+            _backend_errors(f"{self.file.name} failed to run"),
+        ):
+            yield
 
     def _computed(self, tensors: Mapping[str, Tensor], uploads: dict[int, Tensor] | None) -> dict[str, Tensor]:
         """Outputs in memory of their own."""
@@ -107,7 +139,9 @@ class TorchEngine(GraphEngine):
 
     def _release(self) -> None:
         del self._plan, self._constants
-        self._graphs = None
+        if self._captured is not None:
+            self._captured.close()
+            self._captured = None
 
 
 def _nodes(file: Path, nodes: Sequence[onnx.NodeProto], opset: int, constants: dict[str, Tensor]) -> Iterator[Node]:

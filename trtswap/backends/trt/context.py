@@ -1,4 +1,4 @@
-"""Running a plan: one execution context for one lane and one optimisation profile."""
+"""Running a plan: execution contexts of one optimisation profile, and the buffers that they share."""
 
 import logging
 from collections import OrderedDict
@@ -10,15 +10,15 @@ import tensorrt as trt
 import torch
 from torch import Tensor
 
-from trtswap.backends.device import Gpu, NotRecordableError
-from trtswap.backends.trt.lane import Lane
+from trtswap.backends.device import Gpu, NotCapturableError
+from trtswap.backends.lane import Lane
 from trtswap.backends.trt.library import LoadedPlan
 from trtswap.backends.trt.plans import PlanTensor
 from trtswap.errors import BackendError, DeviceMemoryError, InputError
 
 LOG = logging.getLogger("trtswap.tensorrt")
-# A recording per shape costs memory on the device; detect graphs may see many shapes in a long life.
-MOST_SHAPES = 32
+# Each has an execution context of its own; a long life may see many sizes of pictures.
+MOST_CAPTURED = 32
 
 Shapes = tuple[tuple[int, ...], ...]
 
@@ -26,7 +26,7 @@ Shapes = tuple[tuple[int, ...], ...]
 def bucket(rows: int, least: int, most: int) -> int:
     """The batch size that runs for so many rows, from ``least`` to ``most``: 1, 2, 3, 4, 6, 8, 12, 16, 24, 32 ...
 
-    Rows up to it are padding. Fewer sizes mean fewer recordings; above ``least`` no more than a third of the rows is
+    Rows up to it are padding. Fewer sizes mean fewer captures; above ``least`` no more than a third of the rows is
     ever padding.
     """
     size = 1
@@ -35,100 +35,171 @@ def bucket(rows: int, least: int, most: int) -> int:
     return min(max(size, least), most)
 
 
-@dataclass
-class _Shape:
-    """What is known about one set of input shapes: the outputs, and the recorded work if there is any."""
+@dataclass(frozen=True)
+class Layout:
+    """A plan as it is bound on one device.
 
-    outputs: dict[str, Tensor]
-    replay: Callable[[], None] | None = None
-
-
-class PlanContext:
-    """A context with buffers of its own for inputs and outputs, bound by address once and for all.
-
-    Inputs are copied into the buffers, on the device, which gives every address the alignment that TensorRT wants and
-    lets recorded work be replayed. Outputs are views of the buffers. The first call with new shapes runs as it is and
-    is recorded; later ones replay.
-
-    Args:
-        plan: what runs; stays the caller's.
-        name: for messages.
+    Attributes:
+        name: of the graph, for messages.
         inputs, outputs: of the plan.
-        profile: number of the optimisation profile.
         batched: whether the first dimension of every input is the batch, which may be padded.
     """
 
-    def __init__(
-        self,
-        plan: LoadedPlan,
-        gpu: Gpu,
-        lane: Lane,
-        *,
-        name: str,
-        inputs: Sequence[PlanTensor],
-        outputs: Sequence[PlanTensor],
-        profile: int,
-        batched: bool,
-    ) -> None:
-        self._name, self._plan, self._gpu, self._lane = name, plan, gpu, lane
-        self._inputs, self._outputs = inputs, outputs
-        self._profile = profile
-        self._batched = batched
-        self._shapes: OrderedDict[Shapes, _Shape] = OrderedDict()
-        self._given: Shapes | None = None
-        self._scratch: Tensor | None = None
-        self._context = self._create()
-        low, _, high = plan.engine.get_tensor_profile_shape(inputs[0].binding, profile)
-        self._rows_allowed = (low[0], high[0]) if batched else (0, 0)
-        self._scratch_bytes = max(1, plan.engine.get_device_memory_size_for_profile_v2(profile))
-        self._use_scratch()
-        # Made inside inference mode they could not be written to outside of it.
-        with torch.inference_mode(mode=False), gpu.on(lane.stream):
-            self._buffers = {t.name: gpu.allocate(self._most_bytes(t)) for t in (*inputs, *outputs)}
-        for tensor in (*inputs, *outputs):
-            self._bind(tensor)
+    plan: LoadedPlan
+    gpu: Gpu
+    lane: Lane
+    name: str
+    inputs: Sequence[PlanTensor]
+    outputs: Sequence[PlanTensor]
+    batched: bool
 
-    def _create(self) -> trt.IExecutionContext:
-        strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
-        context = self._plan.engine.create_execution_context(strategy)
+
+class PlanContext:
+    """One execution context of a profile, with scratch memory of its lane.
+
+    What is captured of a context is right only as long as its shapes and addresses are those of the capture ("Modifying
+    the context from which the graph was captured will result in undefined behavior", TensorRT's developer guide, CUDA
+    Graphs; NVIDIA/TensorRT#3798), so a context that was captured is given no other shapes.
+    """
+
+    def __init__(self, layout: Layout, profile: int) -> None:
+        self._layout, self._plan, self._lane = layout, layout.plan, layout.lane
+        self._given: Shapes | None = None
+        context = self._plan.engine.create_execution_context(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
         if context is None:
             raise DeviceMemoryError(
-                f"{self._name}: TensorRT could not make an execution context: {self._plan.logger.take_errors()}. Close "
-                "other programs that use the GPU."
+                f"{layout.name}: TensorRT could not make an execution context: {self._plan.logger.take_errors()}. "
+                "Close other programs that use the GPU."
             )
-        handle = self._lane.stream.cuda_stream
-        if not context.set_optimization_profile_async(self._profile, handle):
-            raise BackendError(f"{self._name}: profile {self._profile}: {self._plan.logger.take_errors()}.")
+        self._context: trt.IExecutionContext = context
+        if not context.set_optimization_profile_async(profile, self._lane.stream.cuda_stream):
+            raise BackendError(f"{layout.name}: profile {profile}: {self._plan.logger.take_errors()}.")
         self._lane.stream.synchronize()  # demanded before the profile is used; happens once in the context's life
-        return context
+        self._scratch = self._lane.scratch(max(1, self._plan.engine.get_device_memory_size_for_profile_v2(profile)))
+        context.set_device_memory(self._scratch.data_ptr(), self._scratch.numel())
 
-    def _most_bytes(self, tensor: PlanTensor) -> int:
-        """Size of a tensor's buffer: what the largest shapes of the profile need."""
-        if tensor in self._inputs:
-            most = self._plan.engine.get_tensor_profile_shape(tensor.binding, self._profile)[2]
-            return prod(most) * tensor.spec.dtype.itemsize
-        size = self._context.get_max_output_size(tensor.binding)
+    def give_shapes(self, shapes: Shapes) -> None:
+        """Set the shapes of the inputs.
+
+        Raises:
+            InputError: TensorRT refused one.
+        """
+        if shapes == self._given:
+            return
+        self._given = None
+        for tensor, shape in zip(self._layout.inputs, shapes, strict=True):
+            if not self._context.set_input_shape(tensor.binding, shape):
+                raise InputError(
+                    f"{self._layout.name}: TensorRT refused shape {list(shape)} of input {tensor.name}: "
+                    f"{self._plan.logger.take_errors()}."
+                )
+        self._given = shapes
+
+    def most_bytes(self, output: PlanTensor) -> int:
+        """Size of an output at the largest shapes of the profile; known once shapes are given.
+
+        Raises:
+            BackendError: TensorRT does not know it.
+        """
+        size = self._context.get_max_output_size(output.binding)
         if size <= 0:
             raise BackendError(
-                f"{self._name}: TensorRT knows no largest size of output {tensor.name}: its size depends on data, "
-                "which no graph of a pack may do."
+                f"{self._layout.name}: TensorRT knows no largest size of output {output.name}: its size depends on "
+                "data, which no graph of a pack may do."
             )
         return size
 
-    def _bind(self, tensor: PlanTensor) -> None:
-        if not self._context.set_tensor_address(tensor.binding, self._buffers[tensor.name].data_ptr()):
+    def bind(self, buffers: Mapping[str, Tensor]) -> None:
+        """Say where inputs and outputs are, once and for all."""
+        for tensor in (*self._layout.inputs, *self._layout.outputs):
+            if not self._context.set_tensor_address(tensor.binding, buffers[tensor.name].data_ptr()):
+                raise BackendError(
+                    f"{self._layout.name}: TensorRT refused the address of {tensor.name}: "
+                    f"{self._plan.logger.take_errors()}."
+                )
+
+    def output_shape(self, output: PlanTensor) -> tuple[int, ...]:
+        """For the shapes given last."""
+        return tuple(self._context.get_tensor_shape(output.binding))
+
+    def enqueue(self, shapes: Shapes) -> None:
+        """Queue one run on the lane.
+
+        Raises:
+            BackendError: TensorRT refused to run.
+        """
+        if shapes != self._given:
+            self.give_shapes(shapes)
+            if missing := self._context.infer_shapes():
+                raise BackendError(
+                    f"{self._layout.name}: TensorRT still misses shapes or addresses of {', '.join(missing)}."
+                )
+        if not self.launch():
             raise BackendError(
-                f"{self._name}: TensorRT refused the address of {tensor.name}: {self._plan.logger.take_errors()}."
+                f"{self._layout.name} failed to run at {list(shapes)}: {self._plan.logger.take_errors()}."
             )
 
-    def _use_scratch(self) -> None:
-        """Point the context to the lane's scratch memory; recordings hold its address, so a new one voids them."""
-        self._lane.reserve(self._scratch_bytes)
-        if self._scratch is not self._lane.scratch:
-            self._lane.stream.synchronize()  # what runs may still use the old one
-            self._scratch = self._lane.scratch
-            self._context.set_device_memory(self._scratch.data_ptr(), self._scratch.numel())
-            self._shapes.clear()
+    def launch(self) -> bool:
+        """Queue one run with what is set; False where TensorRT refuses."""
+        return self._context.execute_async_v3(self._lane.stream.cuda_stream)
+
+
+@dataclass(frozen=True)
+class _Captured:
+    """A run for one set of shapes; the context is never touched again."""
+
+    context: PlanContext
+    replay: Callable[[], None]
+    outputs: Mapping[str, Tensor]
+
+
+class PlanProfile:
+    """One optimisation profile of a plan on its lane; entered by one thread at a time.
+
+    Inputs are copied into buffers, on the device, which gives every address the alignment that TensorRT wants and lets
+    captured work be replayed. Shapes that were captured replay, each from an execution context of its own; all others
+    run as they are, from one that they share.
+    """
+
+    def __init__(self, layout: Layout, number: int) -> None:
+        self._layout, self._number = layout, number
+        self._captured: OrderedDict[Shapes, _Captured] = OrderedDict()
+        self._open = PlanContext(layout, number)
+        ranges = [layout.plan.engine.get_tensor_profile_shape(t.binding, number) for t in layout.inputs]
+        self._rows_allowed = (ranges[0][0][0], ranges[0][2][0]) if layout.batched else (0, 0)
+        largest = tuple(tuple(most) for _, _, most in ranges)
+        self._open.give_shapes(largest)
+        sizes = {t.name: prod(s) * t.spec.dtype.itemsize for t, s in zip(layout.inputs, largest, strict=True)}
+        sizes |= {t.name: self._open.most_bytes(t) for t in layout.outputs}
+        # Made inside inference mode they could not be written to outside of it.
+        with torch.inference_mode(mode=False), layout.gpu.on(layout.lane.stream):
+            self._buffers = {name: layout.gpu.allocate(size) for name, size in sizes.items()}
+        self._open.bind(self._buffers)
+
+    def capture(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Capture the run for these shapes, padded as runs are; where that cannot be, the log says so.
+
+        The shapes captured longest ago are forgotten where there are more than ``MOST_CAPTURED``.
+        """
+        padded = tuple(self._padded(shapes[t.name]) for t in self._layout.inputs)
+        if padded in self._captured:
+            return
+        context = PlanContext(self._layout, self._number)
+        context.bind(self._buffers)
+        for tensor in self._layout.inputs:
+            self._buffers[tensor.name].zero_()
+        context.enqueue(padded)  # demanded before a capture: it does what is left to do for new shapes
+        try:
+            replay = self._layout.gpu.capture(self._layout.lane, context.launch)
+        except NotCapturableError as e:
+            LOG.warning("%s at %s runs without a CUDA graph: %s", self._layout.name, list(padded), e)
+            self._layout.plan.logger.take_errors()
+            return
+        while len(self._captured) >= MOST_CAPTURED:
+            self._layout.lane.stream.synchronize()  # the oldest may still be running
+            self._captured.popitem(last=False)
+        outputs = {t.name: self._view(t, context.output_shape(t)) for t in self._layout.outputs}
+        self._captured[padded] = _Captured(context, replay, outputs)
 
     def run(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Queue one run on the lane's stream, which is PyTorch's current one.
@@ -137,36 +208,33 @@ class PlanContext:
             tensors: inputs within the profile, checked.
 
         Returns:
-            Outputs by name, views of this context's buffers.
+            Outputs by name, views of the buffers.
 
         Raises:
             BackendError: TensorRT refused to run.
         """
-        self._use_scratch()
-        rows = tensors[self._inputs[0].name].shape[0] if self._batched else 0
-        filled = self._fill(tensors)
-        shape = self._shapes.get(filled)
-        if shape is None:
-            shape = self._first_run(filled)
-        elif shape.replay is not None:
-            shape.replay()
-        else:
-            self._enqueue(filled)
-        self._shapes.move_to_end(filled)
-        return {t.name: self._rows(t, shape.outputs[t.name], rows) for t in self._outputs}
+        rows = tensors[self._layout.inputs[0].name].shape[0] if self._layout.batched else 0
+        shapes = self._fill(tensors)
+        captured = self._captured.get(shapes)
+        if captured is not None:
+            captured.replay()
+            return {t.name: self._rows(t, captured.outputs[t.name], rows) for t in self._layout.outputs}
+        self._open.enqueue(shapes)
+        return {t.name: self._rows(t, self._view(t, self._open.output_shape(t)), rows) for t in self._layout.outputs}
 
     def _rows(self, tensor: PlanTensor, value: Tensor, rows: int) -> Tensor:
-        padded = self._batched and tensor.shape and tensor.shape[0] == self._inputs[0].shape[0]
+        padded = self._layout.batched and tensor.shape and tensor.shape[0] == self._layout.inputs[0].shape[0]
         return value[:rows] if padded else value
+
+    def _padded(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (bucket(shape[0], *self._rows_allowed), *shape[1:]) if self._layout.batched else shape
 
     def _fill(self, tensors: Mapping[str, Tensor]) -> Shapes:
         """Copy the inputs into their buffers; returns the shapes that will run."""
         shapes = []
-        for tensor in self._inputs:
+        for tensor in self._layout.inputs:
             value = tensors[tensor.name]
-            shape = tuple(value.shape)
-            if self._batched:
-                shape = (bucket(shape[0], *self._rows_allowed), *shape[1:])
+            shape = self._padded(tuple(value.shape))
             with torch.no_grad():
                 self._view(tensor, shape)[: value.shape[0]].copy_(value)
             shapes.append(shape)
@@ -177,56 +245,14 @@ class PlanContext:
         size = prod(lengths) * dtype.itemsize
         return self._buffers[tensor.name][:size].view(dtype).view(lengths)
 
-    def _first_run(self, shapes: Shapes) -> _Shape:
-        self._enqueue(shapes)
-        outputs = {t.name: self._view(t, self._context.get_tensor_shape(t.binding)) for t in self._outputs}
-        shape = _Shape(outputs)
-        try:
-            shape.replay = self._gpu.record(self._lane.stream, self._launch)
-        except NotRecordableError as e:
-            LOG.warning("%s at %s runs without a CUDA graph: %s", self._name, list(shapes), e)
-            self._plan.logger.take_errors()
-        if len(self._shapes) >= MOST_SHAPES:
-            self._lane.stream.synchronize()  # the oldest recording may still be running
-            self._shapes.popitem(last=False)
-        self._shapes[shapes] = shape
-        return shape
-
-    def _launch(self) -> bool:
-        return self._context.execute_async_v3(self._lane.stream.cuda_stream)
-
-    def _enqueue(self, shapes: Shapes) -> None:
-        if shapes != self._given:
-            self._give_shapes(shapes)
-        if not self._launch():
-            raise BackendError(f"{self._name} failed to run at {list(shapes)}: {self._plan.logger.take_errors()}.")
-
-    def _give_shapes(self, shapes: Shapes) -> None:
-        self._given = None
-        for tensor, shape in zip(self._inputs, shapes, strict=True):
-            if not self._context.set_input_shape(tensor.binding, shape):
-                raise InputError(
-                    f"{self._name}: TensorRT refused shape {list(shape)} of input {tensor.name}: "
-                    f"{self._plan.logger.take_errors()}."
-                )
-        if missing := self._context.infer_shapes():
-            raise BackendError(f"{self._name}: TensorRT still misses shapes or addresses of {', '.join(missing)}.")
-        self._given = shapes
-
     @property
-    def recorded(self) -> int:
-        """How many of the shapes seen run from a recording."""
-        return sum(shape.replay is not None for shape in self._shapes.values())
-
-    @property
-    def seen(self) -> int:
-        """How many shapes were seen."""
-        return len(self._shapes)
+    def captured(self) -> int:
+        """How many shapes run from a CUDA graph."""
+        return len(self._captured)
 
     def close(self) -> None:
-        """Wait for what is queued, then release: recordings, the context, and last the memory that it used."""
-        self._lane.stream.synchronize()
-        self._shapes.clear()
-        del self._context
+        """Wait for what is queued, then release: captures, contexts, and last the memory that they used."""
+        self._layout.lane.stream.synchronize()
+        self._captured.clear()
+        del self._open
         self._buffers.clear()
-        self._scratch = None

@@ -1,6 +1,7 @@
-"""TensorRT as an engine: a plan on a GPU, without waiting on the host and without allocating once it is warm."""
+"""TensorRT as an engine: a plan on a GPU, without waiting on the host once it is prepared."""
 
 from collections.abc import Mapping
+from math import log2
 from pathlib import Path
 from typing import Self
 
@@ -9,40 +10,38 @@ from torch import Tensor
 
 from trtswap.backends.device import Gpu
 from trtswap.backends.graph_engine import GraphEngine
-from trtswap.backends.trt.context import PlanContext
-from trtswap.backends.trt.lane import Lane, Lanes
+from trtswap.backends.trt.context import Layout, PlanProfile
 from trtswap.backends.trt.library import DTYPES, LoadedPlan, place_of
 from trtswap.backends.trt.plans import PlanRecord, PlanTensor, find_plan
 from trtswap.errors import InputError, PlanError
 
-Profile = Mapping[str, tuple[int, int]]
-"""Smallest and largest length of each dynamic dimension."""
+Profile = Mapping[str, tuple[int, int, int]]
+"""Smallest, best and largest length of each dynamic dimension."""
 
 
 class TensorRtEngine(GraphEngine):
-    """A plan with an execution context for every stream and optimisation profile that it is called with.
+    """A plan with buffers and execution contexts for every optimisation profile that it is used with.
 
-    Work is queued on the caller's current stream, or on one of its own, ordered with the caller's, where that is the
-    default stream. Nothing waits on the host once a stream, a profile and a batch size have been seen.
-
-    Ownership: outputs are views of buffers that the next call on the same stream writes into, as the contract allows.
+    Work is queued on the stream of the engine's role, one call after the other, ordered after and before the caller's
+    current stream where that is another. Nothing waits on the host, but for the first call in a profile that nothing
+    was prepared in.
 
     Args:
         file: the graph that the plan was made of, for messages.
         record: of the plan.
         data: the plan; its hash was checked.
         gpu: where it runs.
-        beside: an engine that is used by the same thread; both share scratch memory.
+        role: on whose lane; the engines of one share scratch memory.
 
     Raises:
         PlanError: TensorRT does not take the plan, or it is not what its record says.
+        DeviceMemoryError: there is no room for its scratch memory.
     """
 
     backend = "tensorrt"
+    concurrent_calls = 1
 
-    def __init__(
-        self, file: Path, record: PlanRecord, data: bytes, *, gpu: Gpu, beside: "TensorRtEngine | None" = None
-    ) -> None:
+    def __init__(self, file: Path, record: PlanRecord, data: bytes, *, gpu: Gpu, role: str = "main") -> None:
         super().__init__(
             file,
             device=gpu.device,
@@ -52,16 +51,20 @@ class TensorRtEngine(GraphEngine):
         )
         self.record = record
         self._gpu = gpu
-        self._lanes: Lanes = Lanes(gpu) if beside is None else beside._lanes
-        self._contexts: dict[tuple[Lane, int], PlanContext] = {}
+        self._lane = gpu.lane(role)
+        self._in_use: dict[int, PlanProfile] = {}
         self._plan = LoadedPlan(data, name=file.name, host_code=record.version_compatible)
         self._bound = self._check_tensors()
         self.profiles = [self._profile(i) for i in range(self._plan.engine.num_optimization_profiles)]
         first = [t.shape[0] if t.shape else None for t in self._bound]
         self._batch = first[0] if isinstance(first[0], str) and len(set(first)) == 1 else None
+        if isinstance(first[0], str):
+            self.max_rows = max(profile[first[0]][2] for profile in self.profiles)
+        # Asked for now, so that what is captured once all engines of a role are open shares one piece.
+        self._scratch = self._lane.scratch(max(1, self.device_memory_bytes))
 
     @classmethod
-    def open(cls, file: Path, sha256: str, *, gpu: Gpu, beside: "TensorRtEngine | None" = None) -> Self:
+    def open(cls, file: Path, sha256: str, *, gpu: Gpu, role: str = "main") -> Self:
         """Load the stored plan of a graph.
 
         Raises:
@@ -69,7 +72,7 @@ class TensorRtEngine(GraphEngine):
             BackendError: this version of TensorRT is not supported.
         """
         stored = find_plan(sha256, place_of(gpu), graph=file.name)
-        return cls(file, stored.record, stored.read(), gpu=gpu, beside=beside)
+        return cls(file, stored.record, stored.read(), gpu=gpu, role=role)
 
     def _check_tensors(self) -> tuple[PlanTensor, ...]:
         """Hold the plan's tensors against its record; returns the inputs that it has.
@@ -104,27 +107,37 @@ class TensorRtEngine(GraphEngine):
 
     def _profile(self, index: int) -> Profile:
         """What a profile allows for each dynamic dimension; a dimension of several inputs gets what all allow."""
-        ranges: dict[str, tuple[int, int]] = {}
+        ranges: dict[str, tuple[int, int, int]] = {}
         for tensor in self._bound:
-            low, _, high = self._plan.engine.get_tensor_profile_shape(tensor.binding, index)
-            for dim, least, most in zip(tensor.shape, low, high, strict=True):
+            shapes = self._plan.engine.get_tensor_profile_shape(tensor.binding, index)
+            for dim, least, best, most in zip(tensor.shape, *shapes, strict=True):
                 if isinstance(dim, str):
-                    before = ranges.get(dim, (least, most))
-                    ranges[dim] = max(before[0], least), min(before[1], most)
+                    before = ranges.get(dim, (least, best, most))
+                    ranges[dim] = max(before[0], least), before[1], min(before[2], most)
         return ranges
 
     def _run(self, tensors: Mapping[str, Tensor], sizes: Mapping[str, int]) -> dict[str, Tensor]:
-        profile = self._profile_for(sizes)
-        callers = self._gpu.current_stream()
-        lane = self._lanes.of(callers)
-        with lane.entered(callers):
-            context = self._contexts.get((lane, profile))
-            if context is None:
-                context = self._contexts[lane, profile] = self._new_context(lane, profile)
-            return context.run(tensors)
+        number = self._profile_for(sizes)
+        with self._lane.entered() as callers:
+            outputs = {name: value.clone() for name, value in self._profile_in_use(number).run(tensors).items()}
+            for value in outputs.values():
+                self._gpu.keep(value, callers)
+        return outputs
+
+    def _prepare(self, shapes: Mapping[str, tuple[int, ...]], sizes: Mapping[str, int]) -> None:
+        number = self._profile_for(sizes)
+        with self._lane.entered():
+            self._profile_in_use(number).capture(shapes)
+
+    def _profile_in_use(self, number: int) -> PlanProfile:
+        """Called on the lane."""
+        if number not in self._in_use:
+            self._in_use[number] = PlanProfile(self._layout, number)
+            self._scratch = self._lane.scratch(max(1, self.device_memory_bytes))
+        return self._in_use[number]
 
     def _profile_for(self, sizes: Mapping[str, int]) -> int:
-        """The profile that holds the sizes; of several, the one that allows the least beyond them.
+        """The profile that holds the sizes; of several, the one that is tuned for the nearest, by ratio.
 
         A batch that is too small is none: it is padded.
         """
@@ -133,30 +146,36 @@ class TensorRtEngine(GraphEngine):
             for i, profile in enumerate(self.profiles)
             if all(
                 (least <= sizes[dim] or dim == self._batch) and sizes[dim] <= most
-                for dim, (least, most) in profile.items()
+                for dim, (least, _, most) in profile.items()
             )
         ]
         if not fitting:
             given = ", ".join(f"{dim}={size}" for dim, size in sizes.items())
             allowed = " or ".join(
-                ", ".join(f"{dim}={least}..{most}" for dim, (least, most) in profile.items())
+                ", ".join(f"{dim}={least}..{most}" for dim, (least, _, most) in profile.items())
                 for profile in self.profiles
             )
             raise InputError(
                 f"{self.file.name}: {given} is outside of what the engine was built for: {allowed}. Use a smaller "
                 "batch or piece, or build engines for these sizes: `trtswap build-engines --batch 1,8,N --faces 1,4,N`."
             )
-        return min(fitting, key=lambda i: [most for _, most in self.profiles[i].values()])
+        return min(fitting, key=lambda number: self._distance(number, sizes))
 
-    def _new_context(self, lane: Lane, profile: int) -> PlanContext:
-        return PlanContext(
+    def _distance(self, number: int, sizes: Mapping[str, int]) -> tuple[float, list[int]]:
+        """How far the sizes are from those that a profile is tuned for; among equals the tightest is the nearest."""
+        profile = self.profiles[number]
+        ratios = [abs(log2(sizes[dim] / best)) for dim, (_, best, _) in profile.items()]
+        return sum(ratios), [most for _, _, most in profile.values()]
+
+    @property
+    def _layout(self) -> Layout:
+        return Layout(
             self._plan,
             self._gpu,
-            lane,
+            self._lane,
             name=self.file.name,
             inputs=self._bound,
             outputs=self.record.outputs,
-            profile=profile,
             batched=self._batch is not None,
         )
 
@@ -166,16 +185,17 @@ class TensorRtEngine(GraphEngine):
         return self._plan.engine.device_memory_size_v2
 
     @property
-    def recordings(self) -> tuple[int, int]:
-        """(shapes that run from a CUDA graph, shapes seen), over all streams."""
-        contexts = self._contexts.values()
-        return sum(c.recorded for c in contexts), sum(c.seen for c in contexts)
+    def captured(self) -> int:
+        """How many sets of shapes run from a CUDA graph."""
+        return sum(profile.captured for profile in self._in_use.values())
 
     def _release(self) -> None:
         """Contexts first, then the engine, then the runtime: TensorRT demands this order."""
-        while self._contexts:
-            self._contexts.popitem()[1].close()
-        self._plan.close()
+        with self._lane.entered():
+            while self._in_use:
+                self._in_use.popitem()[1].close()
+            self._plan.close()
+            del self._scratch
 
 
 def tensors_of(engine: GraphEngine) -> tuple[tuple[PlanTensor, ...], tuple[PlanTensor, ...]]:

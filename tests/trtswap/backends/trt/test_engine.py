@@ -1,10 +1,11 @@
-"""The TensorRT backend on the emulator: streams, memory, recordings, profiles, and what can go wrong."""
+"""The TensorRT backend on the emulator: streams, memory, captures, profiles, and what can go wrong."""
 
 import gc
 import json
 import logging
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from trtswap.backends import device as gpus
 from trtswap.backends.trt.plans import Place, stored_plans
 from trtswap.errors import BackendError, DeviceMemoryError, InputError, PlanError
 
-from ....trt_emulator.machine import HostGpu, Machine
+from ....trt_emulator.machine import Machine
 
 Graph = Callable[[str], Path]
 REAL_FIND_GPU = gpus.find_gpu
@@ -73,80 +74,140 @@ def test_bucket_sizes() -> None:
     assert bucket(1, 4, 8) == 4
 
 
+def prepare(engine: Any, *batches: int) -> None:
+    for batch in batches:
+        engine.prepare(**{name: tuple(t.shape) for name, t in adain(batch).items()})
+
+
 def test_ragged_batches_in_any_order(opened: Callable[..., Any], graph: Graph, emulator: Machine) -> None:
     with opened() as engine:
+        prepare(engine, 1, 2, 5, 6, 8)
+        assert engine.captured == 4  # 1, 2, 6, 8
         for batch in (3, 8, 1, 5, 5, 2, 7, 0, 3, 8, 6, 4):
             inputs = adain(batch, seed=batch)
             found = engine(**inputs)["swapped"]
             assert found.shape == (batch, 3, 16, 16)
             torch.testing.assert_close(found, reference(graph("adain"), inputs), rtol=1e-6, atol=1e-6)
-        assert engine.recordings == (6, 6)  # 1, 2, 3, 4, 6, 8
-    assert emulator.replays == 5  # a second 5, 7 as 8, 3 again, 8 again, 6 as 5 was
+        assert engine.captured == 4
+    assert emulator.replays == 8  # all but 3 twice, 4, and none
 
 
-def test_warm_it_neither_waits_nor_allocates(opened: Callable[..., Any], emulator: Machine) -> None:
+def test_nothing_is_captured_while_frames_run(opened: Callable[..., Any], emulator: Machine) -> None:
     with opened() as engine:
-        for batch in (1, 4):
-            engine(**adain(batch))
+        for _ in range(4):
+            engine(**adain(2))
+        assert engine.captured == emulator.replays == 0
+
+
+def test_prepared_it_neither_waits_nor_allocates(opened: Callable[..., Any], emulator: Machine) -> None:
+    with opened() as engine:
+        prepare(engine, 1, 4)
         before = emulator.waits, emulator.allocations, emulator.launches
         inputs = adain(4, seed=3)
         with Watched() as watched:
             engine(**inputs)
             engine(**{name: t[:1] for name, t in inputs.items()})
-        assert (emulator.waits, emulator.allocations, emulator.launches - 2) == before
+            engine(**adain(3))
+        assert (emulator.waits, emulator.allocations, emulator.launches - 3) == before
         assert emulator.replays == 2
-        assert set(watched.seen) <= {"copy_", "view", "slice", "_reshape_alias", "detach", "alias"}
+        moving = {"copy_", "clone", "view", "slice", "_reshape_alias", "detach", "alias"}
+        assert set(watched.seen) - {"rand", "randn"} <= moving
 
 
-def test_the_default_stream_is_not_worked_on(opened: Callable[..., Any], emulator: Machine) -> None:
-    """TensorRT waits for the whole device around work on it; a stream of its own is ordered before and after it."""
+def test_what_is_prepared_twice_is_captured_once(opened: Callable[..., Any], emulator: Machine) -> None:
     with opened() as engine:
-        engine(**adain(2))
-        default, *others = emulator.streams.values()
-        assert len(others) == 1
-        assert others[0].waited_for == [default.cuda_stream]
-        assert default.waited_for == [others[0].cuda_stream]
+        prepare(engine, 2)
+        before = emulator.waits, emulator.allocations
+        prepare(engine, 2)
+        assert (emulator.waits, emulator.allocations, engine.captured) == (*before, 1)
+        prepare(engine, 0)
+        assert engine.captured == 1
 
 
-def test_the_callers_stream_is_worked_on_directly(opened: Callable[..., Any], emulator: Machine) -> None:
+def test_wrong_shapes_are_not_prepared(opened: Callable[..., Any]) -> None:
+    with opened() as engine:
+        with pytest.raises(InputError, match=r"inputs are faces; expected faces \[N,3,16,16\]"):
+            engine.prepare(faces=(1, 3, 16, 16))
+        with pytest.raises(InputError, match=r"faces \[1,3,16,17\] has another shape; expected faces \[N,3,16,16\]"):
+            engine.prepare(faces=(1, 3, 16, 17), latents=(1, 6))
+        with pytest.raises(InputError, match=r"N=9 is outside of what the engine was built for"):
+            prepare(engine, 9)
+        assert engine.max_rows == 8
+    with pytest.raises(BackendError, match="the engine is closed"):
+        prepare(engine, 1)
+
+
+def test_outputs_are_the_callers(opened: Callable[..., Any]) -> None:
+    with opened() as engine:
+        prepare(engine, 2)
+        results = [(batch, seed, engine(**adain(batch, seed))["swapped"]) for batch in (2, 3) for seed in (1, 2)]
+        for batch, seed, found in results:
+            assert torch.equal(found, engine(**adain(batch, seed))["swapped"])
+
+
+def test_work_is_queued_on_the_stream_of_the_role(opened: Callable[..., Any], emulator: Machine) -> None:
+    """TensorRT waits for the whole device around work on the default stream, which is ordered with the role's."""
     gpu = gpus.find_gpu()
-    assert isinstance(gpu, HostGpu)
-    one, other = gpu.new_stream(), gpu.new_stream()
-    with opened() as engine:
-        results = []
-        for stream, seed in ((one, 1), (other, 2)):
-            with gpu.on(stream):
-                results.append((engine(**adain(2, seed))["swapped"], seed))
-        assert len(emulator.streams) == 3
-        assert one.waited_for == other.waited_for == []
-        # Each stream has buffers of its own, so the first result is still there.
-        for found, seed in results:
-            assert torch.equal(found, engine(**adain(2, seed))["swapped"])
+    with opened(role="swap") as engine:
+        lane, default = gpu.lane("swap").stream, gpu.current_stream()
+        assert list(emulator.streams.values()) == [default, lane]
+        engine(**adain(2))
+        assert lane.waited_for == [default.cuda_stream]  # type: ignore[attr-defined]
+        assert default.waited_for == [lane.cuda_stream]  # type: ignore[attr-defined]
+        with gpu.role("swap"):
+            lane.waited_for.clear()  # type: ignore[attr-defined]
+            engine(**adain(2))
+            assert lane.waited_for == []  # type: ignore[attr-defined]
 
 
-def test_engines_beside_each_other_share_scratch_memory(
-    opened: Callable[..., Any], graph: Graph, emulator: Machine
-) -> None:
-    with opened("mix") as small, opened("adain", beside=small) as large:
+def test_threads_may_call_an_engine_at_the_same_time(opened: Callable[..., Any]) -> None:
+    batches = [adain(n, seed) for seed, n in enumerate((1, 2, 3, 2, 1, 4) * 8)]
+    with opened() as engine, ThreadPoolExecutor(3) as threads:
+        prepare(engine, 1, 2)
+        alone = [engine(**inputs)["swapped"] for inputs in batches]
+        together = threads.map(lambda inputs: engine(**inputs)["swapped"], batches)
+        assert all(torch.equal(one, other) for one, other in zip(alone, together, strict=True))
+
+
+def test_engines_of_a_role_share_scratch_memory(opened: Callable[..., Any], graph: Graph, emulator: Machine) -> None:
+    with opened("mix", role="swap") as small, opened("adain", role="swap") as large, opened("adain") as other:
         mix = {"faces": torch.rand(2, 3, 4, 5), "latents": torch.rand(2, 7)}
-        first = small(**mix)["mixed"].clone()
-        found = large(**adain(3))["swapped"].clone()
-        (lane,) = {lane for lane, _ in (*small._contexts, *large._contexts)}
-        assert lane.scratch.numel() == max(small.device_memory_bytes, large.device_memory_bytes)
+        prepare(large, 3)
+        small.prepare(faces=(2, 3, 4, 5), latents=(2, 7))
+        first = small(**mix)["mixed"]
+        found = large(**adain(3))["swapped"]
+        assert small._scratch is large._scratch is not other._scratch
+        assert small._scratch.numel() == max(small.device_memory_bytes, large.device_memory_bytes)
         assert torch.equal(small(**mix)["mixed"], first)
         assert torch.equal(large(**adain(3))["swapped"], found)
         torch.testing.assert_close(found, reference(graph("adain"), adain(3)), rtol=1e-6, atol=1e-6)
 
 
-def test_larger_scratch_memory_voids_recordings(opened: Callable[..., Any], emulator: Machine) -> None:
-    with opened() as engine:
-        first = engine(**adain(2))["swapped"].clone()
-        (lane,) = {lane for lane, _ in engine._contexts}
-        before = lane.scratch.data_ptr()
-        lane.reserve(lane.scratch.numel() * 3)
-        assert torch.equal(engine(**adain(2))["swapped"], first)  # the old memory is gone; a replay would be illegal
-        assert lane.scratch.data_ptr() != before
-        assert engine.recordings == (1, 1)
+def test_scratch_memory_lives_as_long_as_its_engines(opened: Callable[..., Any], emulator: Machine) -> None:
+    lane = gpus.find_gpu().lane("swap")
+    with opened(role="swap") as engine:
+        prepare(engine, 2)
+        before = emulator.allocations
+        address = lane.scratch(1).data_ptr()
+        assert emulator.allocations == before
+    del engine
+    gc.collect()
+    assert not emulator.owns(address, 1)
+
+
+def test_larger_scratch_memory_leaves_captures_as_they_are(opened: Callable[..., Any], graph: Graph) -> None:
+    """They have the address of the old one, which lives on."""
+    with opened(role="swap") as engine:
+        prepare(engine, 2)
+        first = engine(**adain(2))["swapped"]
+        larger = gpus.find_gpu().lane("swap").scratch(engine.device_memory_bytes * 3)
+        assert torch.equal(engine(**adain(2))["swapped"], first)
+        prepare(engine, 4)
+        assert torch.equal(engine(**adain(2))["swapped"], first)
+        torch.testing.assert_close(
+            engine(**adain(4))["swapped"], reference(graph("adain"), adain(4)), rtol=1e-6, atol=1e-6
+        )
+        assert larger.numel() == engine.device_memory_bytes * 3
 
 
 def test_the_tightest_profile_is_taken(opened: Callable[..., Any], graph: Graph) -> None:
@@ -157,7 +218,7 @@ def test_the_tightest_profile_is_taken(opened: Callable[..., Any], graph: Graph)
         for batch in (1, 2, 3, 8, 1):
             found = engine(**adain(batch))["swapped"]
             torch.testing.assert_close(found, reference(graph("adain"), adain(batch)), rtol=1e-6, atol=1e-6)
-        assert sorted(profile for _, profile in engine._contexts) == [0, 1]
+        assert sorted(engine._in_use) == [0, 1]
         message = (
             r"adain\.onnx: N=9 is outside of what the engine was built for: N=1..8 or N=1..2\. Use a smaller batch"
         )
@@ -170,46 +231,49 @@ def test_a_batch_below_the_profile_is_padded(opened: Callable[..., Any], graph: 
 
     with opened("adain", {"N": Range(4, 4, 4)}) as engine:
         for batch in (1, 3, 4):
+            prepare(engine, batch)
             found = engine(**adain(batch))["swapped"]
             torch.testing.assert_close(found, reference(graph("adain"), adain(batch)), rtol=1e-6, atol=1e-6)
-        assert engine.recordings == (1, 1)
+        assert engine.captured == 1
 
 
-def test_only_the_latest_shapes_are_remembered(opened: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_latest_captures_are_kept(
+    opened: Callable[..., Any], emulator: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with opened("rows") as engine:
-        monkeypatch.setattr("trtswap.backends.trt.context.MOST_SHAPES", 3)
-        for width in (4, 5, 6, 4, 7, 5):
+        monkeypatch.setattr("trtswap.backends.trt.context.MOST_CAPTURED", 3)
+        for width in (4, 5, 6, 7):
+            engine.prepare(images=(1, 3, 4, width))
+        assert engine.captured == 3
+        for width in (4, 5, 6, 7):
             images = torch.rand(1, 3, 4, width)
             assert torch.equal(engine(images=images)["flat"], images.flatten(1))
-        assert engine.recordings == (3, 3)
+        assert emulator.replays == 3
 
 
-def test_what_cannot_be_recorded_runs_all_the_same_and_says_so(
+def test_what_cannot_be_captured_runs_all_the_same_and_says_so(
     opened: Callable[..., Any], emulator: Machine, graph: Graph, caplog: pytest.LogCaptureFixture
 ) -> None:
-    emulator.faults.add("recording")
+    emulator.faults.add("capture")
     with opened() as engine, caplog.at_level(logging.WARNING):
+        prepare(engine, 2, 3)
         for batch in (2, 2, 3, 2):
             inputs = adain(batch, seed=batch)
             found = engine(**inputs)["swapped"]
             torch.testing.assert_close(found, reference(graph("adain"), inputs), rtol=1e-6, atol=1e-6)
-        assert engine.recordings == (0, 2)
+        assert engine.captured == 0
     assert emulator.replays == 0
-    assert caplog.text.count("runs without a CUDA graph: it was refused during recording") == 2
+    assert caplog.text.count("runs without a CUDA graph: it was refused during the capture") == 2
 
 
 def test_released_in_order(opened: Callable[..., Any], emulator: Machine) -> None:
-    gpu = gpus.find_gpu()
-    assert isinstance(gpu, HostGpu)
     with opened() as engine:
-        engine(**adain(2))
-        with gpu.on(gpu.new_stream()):
-            engine(**adain(2))
+        prepare(engine, 2)
         gc.collect()
         emulator.released.clear()
         waits = emulator.waits
     assert emulator.released == ["IExecutionContext", "IExecutionContext", "ICudaEngine", "Runtime"]
-    assert emulator.waits == waits + 2  # what is queued is awaited first
+    assert emulator.waits == waits + 1  # what is queued is awaited first
     engine.close()
 
 
@@ -220,7 +284,7 @@ def test_released_in_order(opened: Callable[..., Any], emulator: Machine) -> Non
         ("profile", BackendError, r"profile 0: profile 0 cannot be set"),
         ("address", BackendError, r"refused the address of faces: address \d+ of faces is not aligned"),
         ("forget address", BackendError, r"still misses shapes or addresses of faces, latents"),
-        ("shape", InputError, r"refused shape \[2, 3, 16, 16\] of input faces: .* is refused"),
+        ("shape", InputError, r"refused shape \[8, 3, 16, 16\] of input faces: .* is refused"),
         ("enqueue", BackendError, r"failed to run at \[\(2, 3, 16, 16\), \(2, 6\)\]: cuda failure 719"),
         ("unbounded", BackendError, r"no largest size of output swapped: its size depends on data"),
     ],
@@ -238,12 +302,15 @@ def test_faults_are_typed(
 
 
 def test_too_little_memory_says_how_much(opened: Callable[..., Any], emulator: Machine) -> None:
+    emulator.free = 1000
+    with pytest.raises(DeviceMemoryError, match=r"Emulated GPU has no memory for \d+ MiB: 0 of 24576 MiB are free"):
+        opened()
+    emulator.free = 20_000  # for scratch memory, and not for outputs
     with opened() as engine:
-        emulator.free = 1000
-        with pytest.raises(DeviceMemoryError, match=r"Emulated GPU has no memory for \d+ MiB: 0 of 24576 MiB are free"):
+        with pytest.raises(DeviceMemoryError, match=r"Emulated GPU has no memory"):
             engine(**adain(2))
         emulator.free = None
-        engine(**adain(2))
+        assert engine(**adain(2))["swapped"].shape == (2, 3, 16, 16)
 
 
 def test_a_corrupted_plan_with_a_true_hash_is_refused_by_tensorrt(opened: Callable[..., Any]) -> None:

@@ -1,0 +1,83 @@
+"""What single backends can be told beyond the graph and the device."""
+
+from dataclasses import dataclass
+
+import torch
+
+from trtswap.backends import device as gpus
+from trtswap.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnnxRuntimeOptions:
+    """Of ONNX Runtime.
+
+    Attributes:
+        threads: CPU threads of one call; every core where None.
+    """
+
+    threads: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenVinoOptions:
+    """Of OpenVINO.
+
+    Attributes:
+        threads: CPU threads of one call; where None, all calls together have every core.
+        calls: how many calls run at the same time; further ones wait for one of them.
+    """
+
+    threads: int | None = None
+    calls: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class TorchOptions:
+    """Of PyTorch, whose calls share the thread pool of the process: set it with ``torch.set_num_threads``.
+
+    Attributes:
+        half: dtype of convolutions and matrix products, ``torch.float16`` or ``torch.bfloat16``; None: the graph's.
+        cuda_graphs: capture what :meth:`~trtswap.backends.engine.Engine.prepare` is given; means nothing on a CPU.
+    """
+
+    half: torch.dtype | None = None
+    cuda_graphs: bool = False
+
+
+BFLOAT16_CAPABILITY = (8, 0)
+"""Compute capability from which GPUs multiply bfloat16 in hardware: Ampere's (CUDA C++ Programming Guide, 17.1)."""
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device is a GPU with arithmetic of bfloat16; Turing, such as the T4, has none."""
+    if device.type != "cuda":
+        return False
+    capability = gpus.find_gpu(device).facts.compute_capability
+    return tuple(int(part) for part in capability.split(".")) >= BFLOAT16_CAPABILITY
+
+
+BackendOptions = OnnxRuntimeOptions | OpenVinoOptions | TorchOptions
+
+
+def on_cores(backend: str, threads: int | None, *, calls: int = 1) -> BackendOptions | None:
+    """How a backend uses the CPU's cores; None where it uses none.
+
+    Args:
+        backend: that runs; not ``auto``.
+        threads: of one call; the backend's default where None.
+        calls: how many run at the same time.
+
+    Raises:
+        InputError: ``threads`` of the torch backend, which has none of its own.
+    """
+    if backend == "onnxruntime":
+        return OnnxRuntimeOptions(threads=threads)
+    if backend == "openvino":
+        return OpenVinoOptions(threads=threads, calls=calls)
+    if backend == "torch" and threads is not None:
+        raise InputError(
+            f"threads is {threads}, but the torch backend shares the thread pool of the process; "
+            "set it with torch.set_num_threads and pass threads=None."
+        )
+    return None
