@@ -188,8 +188,7 @@ class _Job:
             reason = self._why_build(key, recipe, found)
             if reason is None:
                 plan = next(p for p in found if p.record.key == key)
-                plan.prefer()
-                return Built(self.source.name, plan, None)
+                return Built(self.source.name, plan.prefer(), None)
             listener.engine(self.source.name, f"{reason}; compiler: {self.compiler}")
             return Built(self.source.name, self._build(key, recipe, listener), reason)
 
