@@ -31,7 +31,7 @@ def build(pack: Pack, *, stages: tuple[str, ...] = (), **options: object) -> dic
 
 
 def overrides(**values: object) -> object:
-    from trtswap.engines.recipe import Overrides
+    from trtswap.engines.config import Overrides
 
     return Overrides.none().also(**values)
 

@@ -211,7 +211,7 @@ def test_larger_scratch_memory_leaves_captures_as_they_are(opened: Callable[...,
 
 
 def test_the_tightest_profile_is_taken(opened: Callable[..., Any], graph: Graph) -> None:
-    from trtswap.engines.recipe import Range
+    from trtswap.engines.config import Range
 
     wide, tight = {"N": Range(1, 4, 8)}, {"N": Range(1, 1, 2)}
     with opened("adain", wide, tight) as engine:
@@ -227,7 +227,7 @@ def test_the_tightest_profile_is_taken(opened: Callable[..., Any], graph: Graph)
 
 
 def test_a_batch_below_the_profile_is_padded(opened: Callable[..., Any], graph: Graph) -> None:
-    from trtswap.engines.recipe import Range
+    from trtswap.engines.config import Range
 
     with opened("adain", {"N": Range(4, 4, 4)}) as engine:
         for batch in (1, 3, 4):
@@ -479,7 +479,7 @@ def test_messages_of_the_library_go_to_the_log(emulator: Machine, caplog: pytest
 
 def test_an_upright_picture_takes_the_profile_that_is_tuned_for_it(opened: Callable[..., Any]) -> None:
     """Both profiles of a detector allow both kinds of picture; only one is tuned for each."""
-    from trtswap.engines.recipe import Range
+    from trtswap.engines.config import Range
 
     batch = Range(1, 2, 4)
     wide = {"N": batch, "H": Range(2, 36, 64), "W": Range(2, 64, 64)}
