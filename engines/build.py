@@ -27,9 +27,9 @@ from trtswap.backends.trt.plans import (
     write_plan,
 )
 from trtswap.engines.compiler import BuildCancelled, compile_graph
+from trtswap.engines.config import BuildConfig, Overrides, default_config
 from trtswap.engines.half import Graphs, graphs_of
 from trtswap.engines.progress import BuildListener, Silent
-from trtswap.engines.recipe import Overrides, Recipe, default_recipe
 from trtswap.engines.timing_cache import TimingCache
 from trtswap.engines.verify import check, compare
 from trtswap.errors import InputError, PlanError, TrtswapError
@@ -181,19 +181,18 @@ class _Job:
         return self.graphs.precision(self.source.name)
 
     def run(self, listener: Listener) -> Built:
-        recipe = self.options.overrides.apply(default_recipe(self.source, self.gpu.facts), self.source.name)
+        recipe = self.options.overrides.apply(default_config(self.source, self.gpu.facts), self.source.name)
         key = self._key(recipe)
         with _locked(self.folder, key):
             found = [p for p in stored_plans(self.folder) if p.record.source_sha256 == self.source.sha256]
             reason = self._why_build(key, recipe, found)
             if reason is None:
                 plan = next(p for p in found if p.record.key == key)
-                plan.prefer()
-                return Built(self.source.name, plan, None)
+                return Built(self.source.name, plan.prefer(), None)
             listener.engine(self.source.name, f"{reason}; compiler: {self.compiler}")
             return Built(self.source.name, self._build(key, recipe, listener), reason)
 
-    def _key(self, recipe: Recipe) -> str:
+    def _key(self, recipe: BuildConfig) -> str:
         """Design, section 5: graph, TensorRT, GPU, precision and profile, and all else that decides what comes out."""
         place = [self.place.tensorrt, self.place.gpu, self.place.compute_capability]
         parts = {
@@ -206,7 +205,7 @@ class _Job:
         }
         return plan_key(parts)
 
-    def _why_build(self, key: str, recipe: Recipe, found: list[StoredPlan]) -> str | None:
+    def _why_build(self, key: str, recipe: BuildConfig, found: list[StoredPlan]) -> str | None:
         """Why the cache does not do; None where it does."""
         if self.options.rebuild:
             return "asked for"
@@ -224,7 +223,7 @@ class _Job:
         reasons = [self._difference(p.record, recipe) for p in found]
         return f"stale: {min(reasons, key=len)}"
 
-    def _difference(self, record: PlanRecord, recipe: Recipe) -> str:
+    def _difference(self, record: PlanRecord, recipe: BuildConfig) -> str:
         """What differs between an engine that is there and the one that is wanted."""
         if misfit := record.misfit(self.place):
             return misfit
@@ -239,7 +238,7 @@ class _Job:
         changes = ", ".join(f"{k} was {record.recipe.get(k)}, is {table[k]}" for k in changed)
         return changes or f"it was built with TensorRT {record.place.tensorrt} on {record.place.gpu}"
 
-    def _build(self, key: str, recipe: Recipe, listener: Listener) -> StoredPlan:
+    def _build(self, key: str, recipe: BuildConfig, listener: Listener) -> StoredPlan:
         tolerance = Tolerance.of(self.pack, self.precision)
         graph = self.graphs.stage(self.source.name)
         with OnnxRuntimeEngine(self.source.path, device=CPU, precision=self.source.precision) as reference:
@@ -255,7 +254,7 @@ class _Job:
         return write_plan(record, data, self.folder)
 
     def _compile(
-        self, graph: StageSpec, recipe: Recipe, inputs: Tensors, outputs: Tensors, listener: Listener
+        self, graph: StageSpec, recipe: BuildConfig, inputs: Tensors, outputs: Tensors, listener: Listener
     ) -> tuple[bytes, Tensors, Tensors]:
         if self.compiler == "torch-tensorrt":
             from trtswap.engines.torch_tensorrt import compile_with_torch  # noqa: PLC0415 - an extra of its own
@@ -265,7 +264,7 @@ class _Job:
         specs = [t.spec for t in inputs]
         return compile_graph(graph.path, specs, recipe, cache=cache, listener=listener), inputs, outputs
 
-    def _record(self, graph: StageSpec, recipe: Recipe, data: bytes, **known: Any) -> PlanRecord:
+    def _record(self, graph: StageSpec, recipe: BuildConfig, data: bytes, **known: Any) -> PlanRecord:
         """The record of a plan; ``known`` has what is known of it beside."""
         return PlanRecord(
             pack=self.pack.name,

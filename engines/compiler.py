@@ -7,8 +7,8 @@ import tensorrt as trt
 
 from trtswap.backends.engine import TensorSpec
 from trtswap.backends.trt.library import LibraryLogger
+from trtswap.engines.config import BuildConfig
 from trtswap.engines.progress import BuildListener, Monitor
-from trtswap.engines.recipe import Recipe
 from trtswap.engines.timing_cache import TimingCache
 from trtswap.errors import DeviceMemoryError, EngineBuildError
 
@@ -24,7 +24,12 @@ class BuildCancelled(EngineBuildError):
 
 
 def compile_graph(
-    graph: Path, inputs: Sequence[TensorSpec], recipe: Recipe, *, cache: TimingCache | None, listener: BuildListener
+    graph: Path,
+    inputs: Sequence[TensorSpec],
+    recipe: BuildConfig,
+    *,
+    cache: TimingCache | None,
+    listener: BuildListener,
 ) -> bytes:
     """A plan from an ONNX graph.
 
@@ -81,7 +86,7 @@ def _config(
     builder: trt.Builder,
     network: trt.INetworkDefinition,
     inputs: Sequence[TensorSpec],
-    recipe: Recipe,
+    recipe: BuildConfig,
     logger: LibraryLogger,
 ) -> trt.IBuilderConfig:
     config = builder.create_builder_config()

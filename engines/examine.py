@@ -13,7 +13,7 @@ from trtswap.backends.device import Gpu
 from trtswap.backends.onnxruntime import OnnxRuntimeEngine
 from trtswap.backends.trt.engine import TensorRtEngine
 from trtswap.engines.build import Built, Listener, Options, build_engines
-from trtswap.engines.recipe import Recipe
+from trtswap.engines.config import BuildConfig
 from trtswap.engines.verify import check, compare, example_inputs
 from trtswap.errors import TrtswapError
 from trtswap.export.closeness import Tolerance
@@ -82,7 +82,7 @@ def _examine(pack: Pack, built: Built, gpu: Gpu) -> Examined:
         TensorRtEngine(stage.path, record, built.plan.read(), gpu=gpu) as engine,
         OnnxRuntimeEngine(stage.path, device=torch.device("cpu"), precision=stage.precision) as reference,
     ):
-        recipe = Recipe.from_table(record.recipe)
+        recipe = BuildConfig.from_table(record.recipe)
         figures = compare(stage, engine, reference, recipe)
         problem = None
         try:
@@ -93,13 +93,13 @@ def _examine(pack: Pack, built: Built, gpu: Gpu) -> Examined:
         return Examined(stage.name, problem, built.reason, asdict(record), figures.limited(), timings, engine.captured)
 
 
-def _batches(recipe: Recipe) -> list[int]:
+def _batches(recipe: BuildConfig) -> list[int]:
     """One row, and the number of rows that the first profile is tuned for."""
     profile = recipe.profiles[0]
     return sorted({1, *(profile[dim].best for dim in ("B", "N") if dim in profile)})
 
 
-def _time(stage: StageSpec, recipe: Recipe, engine: TensorRtEngine, gpu: Gpu, batch: int) -> Timing:
+def _time(stage: StageSpec, recipe: BuildConfig, engine: TensorRtEngine, gpu: Gpu, batch: int) -> Timing:
     inputs = {
         name: t[:1].repeat(batch, *[1] * (t.ndim - 1)).to(engine.device)
         for name, t in example_inputs(stage, recipe)[0].items()

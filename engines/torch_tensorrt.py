@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from trtswap.backends.torch.engine import TorchEngine
 from trtswap.backends.trt.plans import PlanTensor
-from trtswap.engines.recipe import Recipe
+from trtswap.engines.config import BuildConfig
 from trtswap.errors import BackendError, EngineBuildError
 
 PAIRS: Mapping[str, tuple[str, str]] = {
@@ -82,7 +82,7 @@ def export_program(engine: TorchEngine, shapes: Sequence[tuple[tuple[int, ...], 
 
 
 def compile_with_torch(
-    graph: Path, inputs: Tensors, outputs: Tensors, recipe: Recipe, *, device: torch.device
+    graph: Path, inputs: Tensors, outputs: Tensors, recipe: BuildConfig, *, device: torch.device
 ) -> tuple[bytes, Tensors, Tensors]:
     """A plan, and the inputs and outputs with the names that they have in it.
 
@@ -119,7 +119,7 @@ def compile_with_torch(
     return data, *renamed(data, graph.name, inputs, outputs)
 
 
-def _settings(convert: Any, recipe: Recipe, device: torch.device) -> dict[str, Any]:
+def _settings(convert: Any, recipe: BuildConfig, device: torch.device) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "device": device,
         "disable_tf32": not recipe.tf32,

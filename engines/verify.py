@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from trtswap.backends.engine import Engine
-from trtswap.engines.recipe import Recipe
+from trtswap.engines.config import BuildConfig
 from trtswap.errors import EngineBuildError
 from trtswap.export.closeness import Figures, Outputs, Tolerance, measure
 from trtswap.model.pack import StageSpec
@@ -17,7 +17,7 @@ ROWS = 3
 DRAWN_SIDE = 192  # pixels; the drawn faces are up to 128
 
 
-def compare(stage: StageSpec, engine: Engine, reference: Engine, recipe: Recipe, *, seed: int = 0) -> Figures:
+def compare(stage: StageSpec, engine: Engine, reference: Engine, recipe: BuildConfig, *, seed: int = 0) -> Figures:
     """Run both on example inputs and measure; the worst of all batches and inputs counts.
 
     Args:
@@ -62,7 +62,7 @@ def check(stage: StageSpec, figures: Figures, tolerance: Tolerance) -> None:
         )
 
 
-def example_inputs(stage: StageSpec, recipe: Recipe, seed: int = 0) -> list[dict[str, Tensor]]:
+def example_inputs(stage: StageSpec, recipe: BuildConfig, seed: int = 0) -> list[dict[str, Tensor]]:
     """Inputs that try a stage: pictures that resemble photos, and black, white, noise and saturated ones.
 
     Returns:

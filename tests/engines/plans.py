@@ -9,8 +9,8 @@ from trtswap.backends import device as gpus
 from trtswap.backends.onnxruntime import OnnxRuntimeEngine
 from trtswap.backends.trt.plans import PlanRecord, PlanTensor, StoredPlan, write_plan
 from trtswap.engines.compiler import compile_graph
+from trtswap.engines.config import BuildConfig, Range
 from trtswap.engines.progress import Silent
-from trtswap.engines.recipe import Range, Recipe
 from trtswap.model.pack import sha256_of
 
 SMALL = {"N": Range(1, 2, 8), "D": Range(1, 7, 16), "H": Range(1, 4, 64), "W": Range(1, 5, 64)}
@@ -22,7 +22,7 @@ def build(graph: Path, *profiles: dict[str, Range], **recipe: object) -> StoredP
 
     with OnnxRuntimeEngine(graph, device=torch.device("cpu"), precision="fp32") as engine:
         inputs, outputs = list(engine.inputs.values()), list(engine.outputs.values())
-    used = Recipe(profiles=profiles or (SMALL,), **recipe)  # type: ignore[arg-type]
+    used = BuildConfig(profiles=profiles or (SMALL,), **recipe)  # type: ignore[arg-type]
     gpu = gpus.find_gpu()
     data = compile_graph(graph, inputs, used, cache=None, listener=Silent())
     sha256 = sha256_of(graph)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import multiprocessing
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def build(pack: Pack, *, stages: tuple[str, ...] = (), **options: object) -> dic
 
 
 def overrides(**values: object) -> object:
-    from trtswap.engines.recipe import Overrides
+    from trtswap.engines.config import Overrides
 
     return Overrides.none().also(**values)
 
@@ -258,3 +259,13 @@ def test_an_exception_of_the_listener_comes_out(hand: Pack) -> None:
     with pytest.raises(RuntimeError, match="no more paper"):
         build_engines(hand, gpus.find_gpu(), Options(precision="fp32", stages=("parse",)), listener=Broken())
     assert stored_plans() == []
+
+
+def test_copying_files_does_not_change_which_engine_is_taken(hand: Pack) -> None:
+    build(hand, stages=("swap",))
+    build(hand, stages=("swap",), overrides=overrides(faces="1,2,3"))
+    assert profile(hand) == {"N": (1, 2, 3)}
+    for age, plan in enumerate(stored_plans()):  # the newest first
+        os.utime(plan.sidecar, (1_000_000 + age, 1_000_000 + age))
+    assert profile(hand) == {"N": (1, 2, 3)}
+    assert [plan.record.chosen for plan in stored_plans()] == [2, 1]

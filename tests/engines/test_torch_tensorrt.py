@@ -153,7 +153,7 @@ def test_an_adain_network_keeps_its_batch_dynamic(graph: Callable[[str], Path]) 
 
 
 def overrides(**values: Any) -> Any:
-    from trtswap.engines.recipe import Overrides
+    from trtswap.engines.config import Overrides
 
     return Overrides.none().also(**values)
 
@@ -242,7 +242,7 @@ def wheel(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def test_pairs_and_parameters_are_those_of_the_real_wheels(
     wheel: tuple[str, zipfile.ZipFile], emulator: Machine
 ) -> None:
-    from trtswap.engines.recipe import Range, Recipe
+    from trtswap.engines.config import BuildConfig, Range
     from trtswap.engines.torch_tensorrt import PAIRS, _settings
 
     release, archive = wheel
@@ -255,7 +255,9 @@ def test_pairs_and_parameters_are_those_of_the_real_wheels(
     name = "convert_exported_program_to_serialized_trt_engine"
     function = next(n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name == name)
     real = {argument.arg for argument in (*function.args.args, *function.args.kwonlyargs)}
-    used = _settings(lambda use_explicit_typing: None, Recipe(profiles=({"N": Range(1, 1, 1)},)), torch.device("cpu"))
+    used = _settings(
+        lambda use_explicit_typing: None, BuildConfig(profiles=({"N": Range(1, 1, 1)},)), torch.device("cpu")
+    )
     typed = {"use_explicit_typing"} if release in ("2.11", "2.12") else set()
     assert "use_explicit_typing" in real or not typed
     assert {"arg_inputs", *used} - {"use_explicit_typing"} <= real

@@ -8,6 +8,7 @@ import ctypes
 import enum
 import hashlib
 import json
+import weakref
 from collections.abc import Sequence
 from math import prod
 from typing import Any
@@ -597,10 +598,21 @@ class IExecutionContext(_Made):
     def __init__(self, engine: ICudaEngine) -> None:
         super().__init__()
         self._engine = engine
-        self._profile: int | None = None
+        self._profile = 0  # "The newly created execution context will be assigned optimization profile 0."
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._addresses: dict[str, int] = {}
         self._memory = 0, 0
+        self._state = 0
+        self._updated = False
+
+    def _change(self) -> None:
+        """What was captured is void from now on, and the next run has updates to do, which no capture may.
+
+        Developer guide, CUDA graphs: enqueueV3 is called once before a capture "to flush deferred updates"; "modifying
+        the context from which the graph was captured will result in undefined behavior".
+        """
+        self._state += 1
+        self._updated = False
 
     def _refuse(self, message: str) -> bool:
         self._engine._logger._error(message)
@@ -611,16 +623,19 @@ class IExecutionContext(_Made):
             return self._refuse(f"profile {profile_index} cannot be set")
         self._profile = profile_index
         self._shapes.clear()
+        self._change()
         machine.streams[stream_handle].pending.add(id(self))
         return True
 
     def set_device_memory(self, memory: int, size: int) -> None:
+        if (memory, size) != self._memory:
+            self._change()
         self._memory = memory, size
 
     def get_max_output_size(self, name: str) -> int:
-        if "unbounded" in machine.faults:
+        # "If the profile or input shapes are not yet set, or the provided name does not map to an output, returns -1."
+        if "unbounded" in machine.faults or name not in self._engine._outputs or self._missing_shapes():
             return -1
-        assert self._profile is not None
         most = {n: tuple(self._engine.get_tensor_profile_shape(n, self._profile)[2]) for n in self._engine._inputs}
         shape = self._engine._output_shapes(most)[name]
         return int(prod(shape) * np.dtype(self._engine._types[name]).itemsize)
@@ -629,24 +644,43 @@ class IExecutionContext(_Made):
         if memory % ALIGNMENT or "address" in machine.faults:
             return self._refuse(f"address {memory} of {name} is not aligned to {ALIGNMENT} bytes")
         if "forget address" not in machine.faults:
+            if self._addresses.get(name) != memory:
+                self._change()
             self._addresses[name] = memory
         return True
 
     def set_input_shape(self, name: str, shape: Sequence[int]) -> bool:
-        assert self._profile is not None
+        if name not in self._engine._inputs:
+            return self._refuse(f"{name} is no input")
         low, _, high = self._engine.get_tensor_profile_shape(name, self._profile)
         if len(shape) != len(low) or any(not a <= s <= b for s, a, b in zip(shape, low, high, strict=True)):
             return self._refuse(f"shape {list(shape)} of {name} is outside of profile {self._profile}")
         if "shape" in machine.faults:
             return self._refuse(f"shape {list(shape)} of {name} is refused")
+        if self._shapes.get(name) != tuple(shape):
+            self._change()
         self._shapes[name] = tuple(shape)
         return True
 
+    def _missing_shapes(self) -> bool:
+        """Whether a dynamic input has no shape yet; those of the others are known."""
+        for name, tensor in self._engine._inputs.items():
+            if -1 not in tensor.shape:
+                self._shapes.setdefault(name, tuple(tensor.shape))
+        return len(self._shapes) < len(self._engine._inputs)
+
     def infer_shapes(self) -> list[str]:
+        self._missing_shapes()
         return [name for name in self._engine._inputs if name not in self._shapes or name not in self._addresses]
 
     def get_tensor_shape(self, name: str) -> Dims:
-        return Dims((self._shapes | self._engine._output_shapes(self._shapes))[name])
+        if name not in self._engine._inputs | self._engine._outputs:
+            return Dims((-1,))
+        if self._missing_shapes() and name not in self._shapes:
+            return self._engine.get_tensor_shape(name)  # with -1 for what is not known yet
+        if name in self._shapes:
+            return Dims(self._shapes[name])
+        return Dims(self._engine._output_shapes(self._shapes)[name])
 
     def execute_async_v3(self, stream_handle: int) -> bool:
         stream = machine.streams.get(stream_handle)
@@ -662,14 +696,20 @@ class IExecutionContext(_Made):
         capturing = machine.capturing.get(stream_handle)
         if capturing is None:
             self._execute(dict(self._shapes), dict(self._addresses), self._memory)
+            self._updated = True
             return True
-        if "capture" in machine.faults:
+        if "capture" in machine.faults or not self._updated:
             return self._refuse("operation not permitted when stream is capturing")
-        capturing.append(
-            lambda shapes=dict(self._shapes), addresses=dict(self._addresses), memory=self._memory: self._execute(
-                shapes, addresses, memory
-            )
-        )
+        shapes, addresses, memory, state = dict(self._shapes), dict(self._addresses), self._memory, self._state
+        captured = weakref.ref(self)
+
+        def run() -> None:
+            context = captured()
+            if context is None or context._state != state:
+                raise RuntimeError("a graph is replayed whose context was changed or released: undefined behaviour")
+            context._execute(shapes, addresses, memory)
+
+        capturing.append(run)
         return True
 
     def _problem(self, stream_handle: int) -> str | None:
@@ -678,9 +718,8 @@ class IExecutionContext(_Made):
         for name in (*self._engine._inputs, *self._engine._outputs):
             if name not in self._addresses:
                 return f"the address of {name} is not set"
-        if len(self._shapes) < len(self._engine._inputs):
+        if self._missing_shapes():
             return "not all input shapes are set"
-        assert self._profile is not None
         if self._memory[1] < self._engine.get_device_memory_size_for_profile_v2(self._profile):
             return f"device memory of {self._memory[1]} bytes is too small"
         return None

@@ -52,7 +52,9 @@ class Machine:
     memory: dict[int, tuple[int, "weakref.ref[torch.UntypedStorage]"]] = field(default_factory=dict)
 
     def wait(self, stream: "HostStream") -> None:
-        """The host waits for a stream."""
+        """The host waits for a stream, which spoils a capture on it (cudaErrorStreamCaptureUnsupported)."""
+        if stream.cuda_stream in self.capturing:
+            raise RuntimeError("operation not permitted when stream is capturing")
         self.waits += 1
         stream.pending.clear()
 
@@ -93,6 +95,7 @@ class HostGpu:
         self._current = threading.local()
         self._lanes: dict[str, Lane] = {}
         self._lock = threading.Lock()
+        self._capturing = threading.Lock()
 
     @property
     def facts(self) -> GpuFacts:
@@ -160,6 +163,10 @@ class HostGpu:
     def capture(self, lane: Lane, launch: Callable[[], bool]) -> Callable[[], None]:
         stream = lane.stream
         assert isinstance(stream, HostStream)
+        with self._capturing:
+            return self._captured(stream, launch)
+
+    def _captured(self, stream: HostStream, launch: Callable[[], bool]) -> Callable[[], None]:
         stream.synchronize()
         steps: list[Callable[[], None]] = []
         self._machine.capturing[stream.cuda_stream] = steps

@@ -95,7 +95,7 @@ def build_engines(
         raise typer.BadParameter("--calibration and --video: expected at most one of them.")
     choice = choose("tensorrt", device)
     from trtswap.engines.build import Options  # noqa: PLC0415 - imports tensorrt
-    from trtswap.engines.recipe import Overrides  # noqa: PLC0415 - imports tensorrt
+    from trtswap.engines.config import Overrides  # noqa: PLC0415 - imports tensorrt
 
     with as_usage_error():
         overrides = (Overrides.none() if recipe is None else Overrides.load(recipe)).also(

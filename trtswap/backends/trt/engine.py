@@ -157,7 +157,8 @@ class TensorRtEngine(GraphEngine):
             )
             raise InputError(
                 f"{self.file.name}: {given} is outside of what the engine was built for: {allowed}. Use a smaller "
-                "batch or piece, or build engines for these sizes: `trtswap build-engines --batch 1,8,N --faces 1,4,N`."
+                "batch or face_batch, or build engines for these sizes: "
+                "`trtswap build-engines --batch 1,8,N --faces 1,4,N`."
             )
         return min(fitting, key=lambda number: self._distance(number, sizes))
 

@@ -9,7 +9,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,8 @@ class PlanRecord:
         build_seconds: how long the compiler took.
         difference: figures of the comparison with the FP32 reference.
         trtswap: version that built it.
+        chosen: how often plans of this graph had been built or asked for when this one was, it included: among several
+            that fit, the runtime takes the one with the highest number.
     """
 
     key: str
@@ -92,6 +94,7 @@ class PlanRecord:
     build_seconds: float
     difference: Mapping[str, float] = field(default_factory=dict)
     trtswap: str = ""
+    chosen: int = 0
     format: int = FORMAT
 
     @property
@@ -168,9 +171,18 @@ class StoredPlan:
             )
         return data
 
-    def prefer(self) -> None:
-        """Make it the one that the runtime takes among plans of the same graph: the one built or asked for last."""
-        os.utime(self.sidecar)
+    def prefer(self) -> "StoredPlan":
+        """Make it the one that the runtime takes among plans of the same graph: the one built or asked for last.
+
+        Written into its record, so that it survives copies of the files.
+        """
+        others = [p for p in stored_plans(self.path.parent) if p.record.source_sha256 == self.record.source_sha256]
+        latest = max((p.record.chosen for p in others if p.path != self.path), default=0)
+        if self.record.chosen > latest:
+            return self
+        chosen = StoredPlan(replace(self.record, chosen=latest + 1), self.path)
+        write_whole(chosen.sidecar, _as_json(chosen.record))
+        return chosen
 
     def remove(self) -> None:
         self.sidecar.unlink(missing_ok=True)
@@ -180,9 +192,9 @@ class StoredPlan:
 def stored_plans(folder: Path | None = None) -> list[StoredPlan]:
     """Every plan with a readable record, the one to prefer first. Records of another format are passed over."""
     folder = folder or plans_folder()
-    sidecars = sorted(folder.glob("*.json"), key=lambda p: (-p.stat().st_mtime_ns, p.name)) if folder.is_dir() else []
-    records = ((path, read_record(path)) for path in sidecars)
-    return [StoredPlan(record, path.with_suffix(".plan")) for path, record in records if record is not None]
+    records = ((path, read_record(path)) for path in sorted(folder.glob("*.json")))
+    found = [StoredPlan(record, path.with_suffix(".plan")) for path, record in records if record is not None]
+    return sorted(found, key=lambda plan: (-plan.record.chosen, plan.path.name))
 
 
 def read_record(path: Path) -> PlanRecord | None:
@@ -231,15 +243,18 @@ def write_plan(record: PlanRecord, plan: bytes, folder: Path | None = None) -> S
     """
     folder = folder or plans_folder()
     stored = StoredPlan(record, folder / f"{record.stage}-{record.precision.replace('+', '-')}-{record.key}.plan")
-    text = json.dumps(asdict(record), indent=2, allow_nan=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         stored.sidecar.unlink(missing_ok=True)
         write_whole(stored.path, plan)
-        write_whole(stored.sidecar, text.encode())
+        write_whole(stored.sidecar, _as_json(record))
+        return stored.prefer()
     except OSError as e:
         raise PlanError(f"{folder} cannot be written to: {e.strerror}. Give another folder in $TRTSWAP_ENGINES.") from e
-    return stored
+
+
+def _as_json(record: PlanRecord) -> bytes:
+    return json.dumps(asdict(record), indent=2, allow_nan=False).encode()
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -211,7 +211,7 @@ def test_larger_scratch_memory_leaves_captures_as_they_are(opened: Callable[...,
 
 
 def test_the_tightest_profile_is_taken(opened: Callable[..., Any], graph: Graph) -> None:
-    from trtswap.engines.recipe import Range
+    from trtswap.engines.config import Range
 
     wide, tight = {"N": Range(1, 4, 8)}, {"N": Range(1, 1, 2)}
     with opened("adain", wide, tight) as engine:
@@ -227,7 +227,7 @@ def test_the_tightest_profile_is_taken(opened: Callable[..., Any], graph: Graph)
 
 
 def test_a_batch_below_the_profile_is_padded(opened: Callable[..., Any], graph: Graph) -> None:
-    from trtswap.engines.recipe import Range
+    from trtswap.engines.config import Range
 
     with opened("adain", {"N": Range(4, 4, 4)}) as engine:
         for batch in (1, 3, 4):
@@ -475,3 +475,45 @@ def test_messages_of_the_library_go_to_the_log(emulator: Machine, caplog: pytest
     assert [r.levelname for r in caplog.records] == ["INFO", "INFO", "INFO", "INFO", "DEBUG"]
     assert logger.take_errors() == "internal_error | error"
     assert logger.take_errors() == "TensorRT gave no reason"
+
+
+def test_an_upright_picture_takes_the_profile_that_is_tuned_for_it(opened: Callable[..., Any]) -> None:
+    """Both profiles of a detector allow both kinds of picture; only one is tuned for each."""
+    from trtswap.engines.config import Range
+
+    batch = Range(1, 2, 4)
+    wide = {"N": batch, "H": Range(2, 36, 64), "W": Range(2, 64, 64)}
+    tall = {"N": batch, "H": Range(2, 64, 64), "W": Range(2, 36, 64)}
+    with opened("rows", wide, tall) as engine:
+        for height, width, profile in ((36, 64, 0), (64, 36, 1), (27, 48, 0), (48, 27, 1), (20, 64, 0), (64, 64, 0)):
+            engine._in_use.clear()
+            images = torch.rand(1, 3, height, width)
+            assert torch.equal(engine(images=images)["flat"], images.flatten(1))
+            assert list(engine._in_use) == [profile]
+
+
+def test_nothing_grows_with_the_number_of_videos(opened: Callable[..., Any], emulator: Machine) -> None:
+    """Streams, memory and contexts are those of the first flow after fifty more."""
+    from trtswap.backends.device import device_of
+    from trtswap.session.flow import Flow, Role, each
+
+    device = device_of(torch.device("cpu"))  # the emulated one
+    inputs = [adain(n, n) for n in (1, 3, 2)]
+    counts = []
+    with opened(role="swap") as engine:
+        prepare(engine, 1, 2, 4)
+        for flow in range(51):
+            found: list[Tensor] = []
+            roles = (
+                Role("decode", lambda _: iter(inputs)),
+                each("swap", lambda batch: engine(**batch)["swapped"]),
+                each("paste", found.append),
+            )
+            Flow(roles, handover=device).run()
+            assert [len(pictures) for pictures in found] == [1, 3, 2]
+            if flow in (0, 50):
+                gc.collect()
+                live = sum(type(o).__name__ == "IExecutionContext" for o in gc.get_objects())
+                counts.append((len(emulator.streams), emulator.allocations, live, engine.captured))
+    assert counts[0][0] == 4  # the default stream, and one for each role
+    assert counts[0] == counts[1]

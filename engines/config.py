@@ -57,7 +57,7 @@ Profile = Mapping[str, Range]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class BuildConfig:
     """Everything beside the graph that decides what TensorRT makes.
 
     Attributes:
@@ -97,10 +97,10 @@ class Recipe:
         return table
 
     @staticmethod
-    def from_table(table: Mapping[str, Any]) -> "Recipe":
+    def from_table(table: Mapping[str, Any]) -> "BuildConfig":
         """The recipe that a plan's record tells of."""
         profiles = tuple({dim: Range(*numbers) for dim, numbers in p.items()} for p in table["profiles"])
-        return Recipe(**{**table, "profiles": profiles})
+        return BuildConfig(**{**table, "profiles": profiles})
 
     def shapes(self, profile: Profile, spec: TensorSpec) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
         """Smallest, best and largest shape of an input.
@@ -118,7 +118,7 @@ class Recipe:
         return tuple(r.least for r in ranges), tuple(r.best for r in ranges), tuple(r.most for r in ranges)
 
 
-def default_recipe(stage: StageSpec, gpu: GpuFacts) -> Recipe:
+def default_config(stage: StageSpec, gpu: GpuFacts) -> BuildConfig:
     """What suits most: room for every batch that a swap chooses by itself, tuned for a middle one.
 
     Args:
@@ -127,12 +127,12 @@ def default_recipe(stage: StageSpec, gpu: GpuFacts) -> Recipe:
     """
     room = 8 if gpu.memory_bytes < 12 * _GIB else 16 if gpu.memory_bytes < 24 * _GIB else 32
     if not stage.kind.searches:
-        return Recipe(profiles=({"N": Range(1, TUNED_FACES, room)},))
+        return BuildConfig(profiles=({"N": Range(1, TUNED_FACES, room)},))
     # Videos of 16:9 are searched at their own shape, upright ones at the same turned; each is tuned for.
     long, short = stage.size, -(-stage.size * 9 // 16 // _STRIDE) * _STRIDE
     batch = Range(1, TUNED_FRAMES, BUCKETS[-1])
     wide, tall = Range(_STRIDE, long, long), Range(_STRIDE, short, long)
-    return Recipe(profiles=({"B": batch, "H": tall, "W": wide}, {"B": batch, "H": wide, "W": tall}))
+    return BuildConfig(profiles=({"B": batch, "H": tall, "W": wide}, {"B": batch, "H": wide, "W": tall}))
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ class Overrides:
         kept = {name: {k: v for k, v in table.items() if k not in given} for name, table in self.stages.items()}
         return Overrides({**self.everywhere, **given}, kept)
 
-    def apply(self, recipe: Recipe, stage: str) -> Recipe:
+    def apply(self, recipe: BuildConfig, stage: str) -> BuildConfig:
         """A stage's recipe with the user's values in it.
 
         Raises:
@@ -202,7 +202,7 @@ class Overrides:
         return replace(recipe, profiles=tuple(profiles), **typed)
 
 
-KEYS = frozenset(f.name for f in fields(Recipe)) | {"batch", "faces", "workspace_mib"}
+KEYS = frozenset(f.name for f in fields(BuildConfig)) | {"batch", "faces", "workspace_mib"}
 
 
 def _profiles(given: Any, default: Sequence[Profile]) -> list[Profile]:

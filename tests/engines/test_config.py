@@ -17,20 +17,20 @@ F32 = torch.float32
 
 
 def test_defaults_follow_pack_and_gpu(hand: Pack) -> None:
-    from trtswap.engines.recipe import Range, default_recipe
+    from trtswap.engines.config import Range, default_config
 
     for memory, most in ((8, 8), (16, 16), (80, 32)):
         gpu = replace(GPU, memory_bytes=memory * GIB)
-        assert default_recipe(hand.stages["swap"], gpu).profiles == ({"N": Range(1, 4, most)},)
-        wide, tall = default_recipe(replace(hand.stages["detect"], size=640), gpu).profiles
+        assert default_config(hand.stages["swap"], gpu).profiles == ({"N": Range(1, 4, most)},)
+        wide, tall = default_config(replace(hand.stages["detect"], size=640), gpu).profiles
         assert wide == {"B": Range(1, 8, 32), "H": Range(32, 384, 640), "W": Range(32, 640, 640)}
         assert tall == {"B": Range(1, 8, 32), "H": Range(32, 640, 640), "W": Range(32, 384, 640)}
 
 
 def test_shapes_of_an_input(hand: Pack) -> None:
-    from trtswap.engines.recipe import Range, Recipe
+    from trtswap.engines.config import BuildConfig, Range
 
-    recipe = Recipe(profiles=({"N": Range(1, 4, 16)},))
+    recipe = BuildConfig(profiles=({"N": Range(1, 4, 16)},))
     spec = TensorSpec("faces", ("N", 3, 8, 8), F32)
     assert recipe.shapes(recipe.profiles[0], spec) == ((1, 3, 8, 8), (4, 3, 8, 8), (16, 3, 8, 8))
     with pytest.raises(EngineBuildError, match=r"input latents \[N,D\] float32 has no range for D; the recipe has N\."):
@@ -38,7 +38,7 @@ def test_shapes_of_an_input(hand: Pack) -> None:
 
 
 def test_flags_win_over_the_file_and_tables_over_its_top(tmp_path: Path, hand: Pack) -> None:
-    from trtswap.engines.recipe import Overrides, Range, default_recipe
+    from trtswap.engines.config import Overrides, Range, default_config
 
     file = tmp_path / "recipe.toml"
     file.write_text(
@@ -47,16 +47,16 @@ def test_flags_win_over_the_file_and_tables_over_its_top(tmp_path: Path, hand: P
         '[detect]\nprofiles = [{ B = 1, H = [32, 64, 96], W = "32,64,96" }]\nbatch = "1,2,2"\n'
     )
     given = Overrides.load(file)
-    swap = given.apply(default_recipe(hand.stages["swap"], GPU), "swap")
+    swap = given.apply(default_config(hand.stages["swap"], GPU), "swap")
     assert (swap.optimisation_level, swap.workspace_bytes) == (5, 512 * 2**20)
     assert swap.profiles == ({"N": Range(1, 2, 4)},)
     assert swap.tf32
     assert swap.version_compatible
-    detect = given.apply(default_recipe(hand.stages["detect"], GPU), "detect")
+    detect = given.apply(default_config(hand.stages["detect"], GPU), "detect")
     assert detect.optimisation_level == 1
     assert detect.profiles == ({"B": Range(1, 2, 2), "H": Range(32, 64, 96), "W": Range(32, 64, 96)},)
     flags = given.also(optimisation_level=2, faces="3", batch=None)
-    swap = flags.apply(default_recipe(hand.stages["swap"], GPU), "swap")
+    swap = flags.apply(default_config(hand.stages["swap"], GPU), "swap")
     assert swap.optimisation_level == 2
     assert swap.profiles == ({"N": Range(3, 3, 3)},)
 
@@ -82,11 +82,11 @@ def test_flags_win_over_the_file_and_tables_over_its_top(tmp_path: Path, hand: P
     ],
 )
 def test_wrong_values_are_named(tmp_path: Path, hand: Pack, text: str, message: str) -> None:
-    from trtswap.engines.recipe import Overrides, default_recipe
+    from trtswap.engines.config import Overrides, default_config
 
     file = tmp_path / "recipe.toml"
     file.write_text(text)
     with pytest.raises(InputError, match=message):
-        Overrides.load(file).apply(default_recipe(hand.stages["swap"], GPU), "swap")
+        Overrides.load(file).apply(default_config(hand.stages["swap"], GPU), "swap")
     with pytest.raises(InputError, match=r"none\.toml cannot be read as TOML"):
         Overrides.load(tmp_path / "none.toml")
