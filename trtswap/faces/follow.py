@@ -1,4 +1,4 @@
-"""Stages 1 to 3 of a stream: its faces searched, tracked, and shown to the casting."""
+"""Stages 1 to 3 of a stream: its faces searched, cut into shots, tracked, and shown to the casting."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ class Followed:
 
 
 class Follower:
-    """Faces of a stream over time: searched, tracked, shown to the casting.
+    """Faces of a stream over time: searched, cut into shots, tracked, shown to the casting.
 
     The faces of a frame do not depend on how the stream is cut into batches. Memory is bounded: see
     :class:`~trtswap.faces.spacing.SpacedDetector` and :class:`~trtswap.faces.lookahead.Lookahead`.
@@ -57,7 +57,7 @@ class Follower:
         # Enough searched frames for a parabola, and gaps that are as wide as those between searched frames.
         half_window = max(smooth, 2 * detect_every) if smooth and detect_every > 1 else smooth
         tracker = Tracker(half_window=half_window, max_gap=fill + detect_every - 1, min_lag=cast.observe_frames)
-        self._detector = SpacedDetector(detect, detect_every)
+        self._detector = SpacedDetector(detect.with_thumbnails, detect_every)
         self._lookahead = Lookahead(tracker)
         self._cast = cast
         self._stopwatch = stopwatch
@@ -77,7 +77,7 @@ class Follower:
     def _track(self, detected: Sequence[Detected], *, ended: bool) -> list[Followed]:
         for batch in detected:
             with self._stopwatch.stage("track"):
-                first, faces = self._lookahead.push(batch.frames, batch.found)
+                first, faces = self._lookahead.push(batch.frames, batch.found, batch.cuts)
             with self._stopwatch.stage("identify"):
                 self._cast.observe(batch.frames, faces, first)
         with self._stopwatch.stage("track"):
