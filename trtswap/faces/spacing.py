@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from trtswap.faces.cuts import POSSIBLE, Cut, CutDetector, change, detail
+from trtswap.faces.cuts import Cut, CutDetector, detail
 from trtswap.faces.faces import Faces
 from trtswap.faces.track import moves
 from trtswap.pixels.frames import Frames
@@ -54,9 +54,10 @@ class SpacedDetector:
         self._waiting: deque[Detected] = deque()
         self._first = 0  # number of the first frame that waits
         self._pushed = 0
-        self._last: tuple[Faces, Tensor] | None = None  # of the latest searched frame, which is number self._known
+        self._last: Faces | None = None  # of the latest searched frame, which is number self._known
         self._known = -1
-        self._cuts = CutDetector()
+        self._cuts = CutDetector()  # between neighbours, as far as they were searched
+        self._spaced_cuts = CutDetector()  # between every so many-th frame: somewhere between two of them
 
     def push(self, frames: Frames) -> Iterator[Detected]:
         """Take the next batch; gives out batches that are decided, oldest first."""
@@ -80,11 +81,10 @@ class SpacedDetector:
         """Frame ``number`` has been searched: what is with those since the last one?"""
         assert found is not None  # noqa: S101 - the caller has just searched it
         assert shown is not None  # noqa: S101
-        if self._last is not None and self._known + 1 < number:
-            faces, before = self._last
-            if not _steady(faces, found) or change(before, shown) >= POSSIBLE:
-                self._search_between(self._known + 1, number)
-        self._last, self._known = (found, shown), number
+        cut = self._every > 1 and self._spaced_cuts.push(shown) != Cut.NO
+        if self._last is not None and (cut or not _steady(self._last, found)):
+            self._search_between(self._known + 1, number)
+        self._last, self._known = found, number
 
     def _search_between(self, start: int, end: int) -> None:
         first = self._first
