@@ -4,8 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from trtswap.faces.cast import Casting
+from trtswap.faces.detect import Detector
 from trtswap.faces.faces import Faces
 from trtswap.faces.lookahead import Lookahead
 from trtswap.faces.spacing import Detected, SpacedDetector
@@ -36,7 +38,8 @@ class Follower:
     :class:`~trtswap.faces.spacing.SpacedDetector` and :class:`~trtswap.faces.lookahead.Lookahead`.
 
     Args:
-        detect: finds the faces of some frames.
+        detect: finds the faces of some frames. The pack's detector also tells where cuts are; with another finder of
+            faces none are seen.
         cast: is shown the tracked faces of each batch before the batch is given out.
         smooth: landmarks are smoothed over this many frames before and after; 0 turns it off.
         fill: a face missed in at most this many consecutive frames is put back; 0 turns it off.
@@ -57,7 +60,7 @@ class Follower:
         # Enough searched frames for a parabola, and gaps that are as wide as those between searched frames.
         half_window = max(smooth, 2 * detect_every) if smooth and detect_every > 1 else smooth
         tracker = Tracker(half_window=half_window, max_gap=fill + detect_every - 1, min_lag=cast.observe_frames)
-        self._detector = SpacedDetector(detect.with_thumbnails, detect_every)
+        self._detector = SpacedDetector(_with_thumbnails(detect), detect_every)
         self._lookahead = Lookahead(tracker)
         self._cast = cast
         self._stopwatch = stopwatch
@@ -112,3 +115,9 @@ class Unrelated:
     def flush(self) -> list[Followed]:
         """Nothing has waited."""
         return []
+
+
+def _with_thumbnails(detect: Callable[[Frames], Faces]) -> Callable[[Frames], tuple[Faces, Tensor | None]]:
+    if isinstance(detect, Detector):
+        return detect.with_thumbnails
+    return lambda frames: (detect(frames), None)

@@ -44,11 +44,11 @@ class SpacedDetector:
     until the next searched one is known: at most ``every`` and a batch.
 
     Args:
-        detect: finds the faces of some frames, and gives their thumbnails.
+        detect: finds the faces of some frames, and gives their thumbnails; without these (None) no cuts are seen.
         every: 1 searches all.
     """
 
-    def __init__(self, detect: Callable[[Frames], tuple[Faces, Tensor]], every: int):
+    def __init__(self, detect: Callable[[Frames], tuple[Faces, Tensor | None]], every: int):
         self._detect = detect
         self._every = every
         self._waiting: deque[Detected] = deque()
@@ -80,8 +80,7 @@ class SpacedDetector:
     def _decide(self, number: int, found: Faces | None, shown: Tensor | None) -> None:
         """Frame ``number`` has been searched: what is with those since the last one?"""
         assert found is not None  # noqa: S101 - the caller has just searched it
-        assert shown is not None  # noqa: S101
-        cut = self._every > 1 and self._spaced_cuts.push(shown) != Cut.NO
+        cut = self._every > 1 and shown is not None and self._spaced_cuts.push(shown) != Cut.NO
         if self._last is not None and (cut or not _steady(self._last, found)):
             self._search_between(self._known + 1, number)
         self._last, self._known = found, number
@@ -98,7 +97,7 @@ class SpacedDetector:
         faces, small = self._detect(batch.frames[rows])
         for place, index in enumerate(range(rows.start, rows.stop, rows.step)):
             batch.found[index] = faces.of_frame(place).at(index)
-            batch.shown[index] = detail(small[place])
+            batch.shown[index] = None if small is None else detail(small[place])
 
     def _decided(self) -> Iterator[Detected]:
         while self._waiting and self._first + len(self._waiting[0].frames) <= self._known + 1:

@@ -28,7 +28,8 @@ def detector(box: torch.Tensor, landmarks: torch.Tensor) -> Detector:
 
     spec: Any = SimpleNamespace(size=128, threshold=0.5, max_faces=2)
     found: Any = engine
-    return Detector(found, spec)
+    found.spec = spec
+    return Detector(found)
 
 
 def points(value: float) -> torch.Tensor:

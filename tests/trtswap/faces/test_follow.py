@@ -1,5 +1,6 @@
 """Clips with cuts, through search, tracking and casting: inputs that once failed, each with what is right."""
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import torch
 from trtswap import Identity, Swapper
 from trtswap.faces import Faces
 from trtswap.faces.cast import ByReference, Casting, OneForAll
+from trtswap.faces.detect import Detector
 from trtswap.faces.follow import Follower
+from trtswap.faces.identity import Identifier
 from trtswap.packs import sample_sources
-from trtswap.session.stopwatch import Clock
+from trtswap.session.stopwatch import Stopwatch
 from trtswap.video.reader import VideoReader
 
 
@@ -30,11 +33,19 @@ def followed(
     swapper: Swapper, clip: Path, casting: Casting, *, batch: int = 8, smooth: int = 4, every: int = 1
 ) -> list[tuple[Faces, Faces, torch.Tensor]]:
     """Of each frame: its faces, those that get an identity, and their latents."""
-    follower = Follower(swapper.pipeline.detect, casting, smooth=smooth, fill=5, detect_every=every, stopwatch=Clock())
+    detect = Detector(swapper.runtime.stage("detect"))
+    follower = Follower(
+        detect,
+        casting,
+        smooth=smooth,
+        fill=5,
+        detect_every=every,
+        stopwatch=Stopwatch(),
+    )
     frames = []
     with VideoReader(clip, batch_size=batch) as reader:
-        ready = [done for frames in reader for done in follower.push(frames)]
-        for done in ready + follower.flush():
+        batches = itertools.chain((follower.push(frames) for frames in reader), (follower.flush() for _ in range(1)))
+        for done in itertools.chain.from_iterable(batches):
             assert done.first_frame == len(frames)
             cast, latents = casting.assign(done.faces, done.first_frame)
             for b in range(len(done.frames)):
@@ -43,7 +54,9 @@ def followed(
 
 
 def mapped(swapper: Swapper, *pairs: tuple[Identity, Identity]) -> ByReference:
-    return ByReference(swapper.pipeline.identify, pairs, swapper.pack.stages["identify"].threshold or 0)
+    return ByReference(
+        Identifier(swapper.runtime.stage("identify")), pairs, swapper.pack.stages["identify"].threshold or 0
+    )
 
 
 def everybody(people: list[Identity]) -> OneForAll:

@@ -93,6 +93,15 @@ def test_a_cut_between_two_searched_frames_is_located(every: int, sizes: list[in
     assert sorted(scene.searched) == (sorted(searched) if every == 4 else list(range(24)))
 
 
+@pytest.mark.parametrize("every", [1, 4])
+def test_a_finder_without_thumbnails_sees_no_cuts(every: int) -> None:
+    scene = Scene({n: face(0) for n in range(24)}, cuts=(10,))
+    detector = SpacedDetector(lambda frames: (scene.detect(frames)[0], None), every)
+    (frames,) = scene.batches([24])
+    decided = [*detector.push(frames), *detector.end()]
+    assert [cut for batch in decided for cut in batch.cuts] == [Cut.NO] * 24
+
+
 def test_every_frame_is_searched_at_once_by_default() -> None:
     scene = Scene({n: face(n) for n in range(5)})
     detector = SpacedDetector(scene.detect, 1)
