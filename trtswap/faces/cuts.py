@@ -97,10 +97,16 @@ class CutDetector:
         self._last: Tensor | None = None
         self._recent: deque[float] = deque(maxlen=_RECENT)
 
-    def push(self, shown: Tensor) -> Cut:
-        """Does a shot begin with the frame whose :func:`detail` is given? The first frame begins none."""
+    def push(self, shown: Tensor, *, adjoins: bool = True) -> Cut:
+        """Does a shot begin with the frame whose :func:`detail` is given? The first frame begins none.
+
+        Args:
+            shown: of the next frame that is known.
+            adjoins: no frame is missing since the one before. Where one is, nothing is judged: several frames' motion
+                would look sudden beside that of single ones.
+        """
         last, self._last = self._last, shown
-        if last is None:
+        if last is None or not adjoins:
             return Cut.NO
         changed = change(last, shown)
         recent = median(self._recent or [0.0])

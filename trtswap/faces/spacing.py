@@ -57,6 +57,7 @@ class SpacedDetector:
         self._last: Faces | None = None  # of the latest searched frame, which is number self._known
         self._known = -1
         self._cuts = CutDetector()  # between neighbours, as far as they were searched
+        self._shown_before = False  # was the frame before the next one to be decided searched?
         self._spaced_cuts = CutDetector()  # between every so many-th frame: somewhere between two of them
 
     def push(self, frames: Frames) -> Iterator[Detected]:
@@ -105,7 +106,8 @@ class SpacedDetector:
             self._first += len(batch.frames)
             for index, shown in enumerate(batch.shown):
                 if shown is not None:
-                    batch.cuts[index] = self._cuts.push(shown)
+                    batch.cuts[index] = self._cuts.push(shown, adjoins=self._shown_before)
+                self._shown_before = shown is not None
             yield batch
 
 

@@ -96,6 +96,13 @@ def test_a_whip_pan_is_at_most_its_beginning() -> None:
     assert [time for time in certain(frames) if time > 6] == []
 
 
+def test_a_frame_after_missing_ones_is_no_cut() -> None:
+    detector = CutDetector()
+    shown = [detail(frame) for frame in torch.cat([shot(1, 5), shot(2, 5)])]
+    judged = [detector.push(frame, adjoins=time != 5) for time, frame in enumerate(shown)]
+    assert judged == [Cut.NO] * 10
+
+
 def test_change_is_symmetric_and_between_nothing_and_all() -> None:
     one, other = detail(scene(1)), detail(scene(2))
     assert change(one, one) == 0
