@@ -15,6 +15,7 @@ from trtswap.model.pack import Pack
 from .trt_emulator.machine import HostGpu, Machine
 
 DATA = Path(os.environ.get("TRTSWAP_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+CASES = Path(os.environ.get("TRTSWAP_TEST_CASES", Path(__file__).parents[2] / "shared" / "cases"))
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +24,14 @@ def data() -> Path:
     if (DATA / "presenter.mp4").is_file():
         return DATA
     unavailable(f"the real test data is not at {DATA}; set TRTSWAP_TEST_DATA to its folder")
+
+
+@pytest.fixture(scope="session")
+def cases() -> Path:
+    """Folder of small inputs that once failed; as :func:`data`."""
+    if CASES.is_dir():
+        return CASES
+    unavailable(f"the inputs that once failed are not at {CASES}; set TRTSWAP_TEST_CASES to their folder")
 
 
 def unavailable(what: str) -> NoReturn:

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from trtswap.backends.runtime import Stage
-from trtswap.faces import Faces
+from trtswap.faces.cuts import thumbnails
+from trtswap.faces.faces import Faces
 from trtswap.pixels.frames import Frames
 from trtswap.pixels.geometry import invert, transform_points
 
@@ -33,23 +34,64 @@ class Detector:
                 twice as large.
 
         Returns:
-            Faces on the host, ordered by frame, then by falling score; not tracked.
+            Faces on the host, ordered by frame, then by falling score; not tracked. All can be aligned: see
+            :func:`alignable`.
         """
         images, transform = frames.resized(size or self.size)
-        scores, boxes, landmarks = self._found(images)
+        scores, boxes, landmarks = to_host(*self._searched(images))
+        return self._found(scores, boxes, landmarks, transform, frames)
+
+    def with_thumbnails(self, frames: Frames) -> tuple[Faces, Tensor]:
+        """As a call, with thumbnails of the searched pictures on the host: :func:`~trtswap.faces.cuts.thumbnails`."""
+        images, transform = frames.resized(self.size)
+        width, height = (
+            round(s * length) for s, length in zip(transform.diagonal().tolist(), frames.display_size, strict=True)
+        )
+        scores, boxes, landmarks, small = to_host(*self._searched(images), thumbnails(images, width, height))
+        return self._found(scores, boxes, landmarks, transform, frames), small
+
+    def _searched(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Scores, boxes and landmarks on the device, of as many pictures at once as the engine takes."""
+        most = self.stage.engine.max_rows or max(1, len(images))
+        parts = [self.stage(images=part) for part in torch.split(images, most)]
+        return tuple(torch.cat([part[name] for part in parts]) for name in ("scores", "boxes", "landmarks"))
+
+    def _found(self, scores: Tensor, boxes: Tensor, landmarks: Tensor, transform: Tensor, frames: Frames) -> Faces:
+        """What the graph gave, on the host, as faces in frame pixels."""
         keep = scores[:, : self.max_faces] >= max(self.threshold, torch.finfo(torch.float32).tiny)
         frame_index, row = keep.nonzero(as_tuple=True)
         to_frame = invert(transform)
-        return Faces(
+        faces = Faces(
             frame_index=frame_index,
             box=transform_points(to_frame, boxes[frame_index, row].view(-1, 2, 2)).flatten(1),
             landmarks=transform_points(to_frame, landmarks[frame_index, row]),
             score=scores[frame_index, row],
             track=torch.full_like(frame_index, -1),
         )
+        sound = alignable(faces, frames.display_size)
+        return faces if bool(sound.all()) else faces[sound]
 
-    def _found(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Scores, boxes and landmarks on the host, as many frames at once as the engine takes."""
-        most = self.stage.engine.max_rows or max(1, len(images))
-        parts = [self.stage(images=part) for part in torch.split(images, most)]
-        return tuple(torch.cat([part[name].cpu() for part in parts]) for name in ("scores", "boxes", "landmarks"))
+
+def alignable(faces: Faces, display_size: tuple[int, int]) -> Tensor:
+    """Which faces can be aligned to a template at all; a damaged or foreign graph may give others.
+
+    All coordinates are numbers and lie at most four sides of the frame away, the box has an area, and the landmarks
+    do not fall together: their root mean square distance from their mean is at least half a pixel.
+
+    Returns:
+        bool [N].
+    """
+    points = torch.cat([faces.box.view(-1, 2, 2), faces.landmarks], 1)
+    near = (points.abs() <= 5 * max(display_size)).all(-1).all(-1)  # false for NaN as well
+    area = (faces.box[:, 2:] > faces.box[:, :2]).all(1)
+    spread = (faces.landmarks - faces.landmarks.mean(1, keepdim=True)).square().sum(-1).mean(1)
+    return near & area & (spread >= 0.25) & faces.score.isfinite()
+
+
+def to_host(*tensors: Tensor) -> list[Tensor]:
+    """Float32 tensors of one device on the host: from a GPU in one transfer, which waits for it once."""
+    if all(t.device.type == "cpu" for t in tensors):
+        return list(tensors)
+    flat = torch.cat([t.flatten() for t in tensors]).cpu()
+    parts = torch.split(flat, [t.numel() for t in tensors])
+    return [part.view(t.shape) for part, t in zip(parts, tensors, strict=True)]

@@ -1,11 +1,13 @@
-"""Stages 1 to 3 of a stream: its faces searched, tracked, and shown to the casting."""
+"""Stages 1 to 3 of a stream: its faces searched, cut into shots, tracked, and shown to the casting."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from trtswap.faces.cast import Casting
+from trtswap.faces.detect import Detector
 from trtswap.faces.faces import Faces
 from trtswap.faces.lookahead import Lookahead
 from trtswap.faces.spacing import Detected, SpacedDetector
@@ -30,13 +32,14 @@ class Followed:
 
 
 class Follower:
-    """Faces of a stream over time: searched, tracked, shown to the casting.
+    """Faces of a stream over time: searched, cut into shots, tracked, shown to the casting.
 
     The faces of a frame do not depend on how the stream is cut into batches. Memory is bounded: see
     :class:`~trtswap.faces.spacing.SpacedDetector` and :class:`~trtswap.faces.lookahead.Lookahead`.
 
     Args:
-        detect: finds the faces of some frames.
+        detect: finds the faces of some frames. The pack's detector also tells where cuts are; with another finder of
+            faces none are seen.
         cast: is shown the tracked faces of each batch before the batch is given out.
         smooth: landmarks are smoothed over this many frames before and after; 0 turns it off.
         fill: a face missed in at most this many consecutive frames is put back; 0 turns it off.
@@ -57,7 +60,7 @@ class Follower:
         # Enough searched frames for a parabola, and gaps that are as wide as those between searched frames.
         half_window = max(smooth, 2 * detect_every) if smooth and detect_every > 1 else smooth
         tracker = Tracker(half_window=half_window, max_gap=fill + detect_every - 1, min_lag=cast.observe_frames)
-        self._detector = SpacedDetector(detect, detect_every)
+        self._detector = SpacedDetector(_with_thumbnails(detect), detect_every)
         self._lookahead = Lookahead(tracker)
         self._cast = cast
         self._stopwatch = stopwatch
@@ -77,7 +80,7 @@ class Follower:
     def _track(self, detected: Sequence[Detected], *, ended: bool) -> list[Followed]:
         for batch in detected:
             with self._stopwatch.stage("track"):
-                first, faces = self._lookahead.push(batch.frames, batch.found)
+                first, faces = self._lookahead.push(batch.frames, batch.found, batch.cuts)
             with self._stopwatch.stage("identify"):
                 self._cast.observe(batch.frames, faces, first)
         with self._stopwatch.stage("track"):
@@ -112,3 +115,9 @@ class Unrelated:
     def flush(self) -> list[Followed]:
         """Nothing has waited."""
         return []
+
+
+def _with_thumbnails(detect: Callable[[Frames], Faces]) -> Callable[[Frames], tuple[Faces, Tensor | None]]:
+    if isinstance(detect, Detector):
+        return detect.with_thumbnails
+    return lambda frames: (detect(frames), None)

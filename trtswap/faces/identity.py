@@ -14,7 +14,10 @@ from trtswap.errors import InputError, SourceError, WriteError
 from trtswap.faces import Faces
 from trtswap.model.pack import Pack
 from trtswap.pixels.frames import Frames
-from trtswap.pixels.geometry import align
+from trtswap.pixels.geometry import align, scale_of
+
+# Of a face that is lit as usual; beyond it more contrast says nothing.
+_FULL_CONTRAST = 0.1
 
 FORMAT = "trtswap identity 1"
 """What a saved identity says of itself."""
@@ -32,10 +35,21 @@ class Identifier:
 
     def __call__(self, frames: Frames, faces: Faces) -> Tensor:
         """Latents of N faces: float32 [N, D] on the engine's device, L2-normalised."""
+        return self.with_clearness(frames, faces)[0]
+
+    def with_clearness(self, frames: Frames, faces: Faces) -> tuple[Tensor, Tensor]:
+        """Latents as a call gives them, and how clearly each face is seen: float32 [N], 0..1, on the same device.
+
+        1 is a face whose crop has a contrast (standard deviation of its brightness) of at least 0.1 and is not
+        enlarged; a crop of a face in the dark or far away has less.
+        """
         spec = self.stage.spec
         transforms = align(faces.landmarks, spec.templates, spec.size)
-        crops = frames.sample(faces.frame_index, transforms, spec.size)
-        return self.stage.rows(faces=crops.clamp_(0, 1))
+        crops = frames.sample(faces.frame_index, transforms, spec.size).clamp_(0, 1)
+        contrast = crops.mean(1).flatten(1).std(1)
+        enlarged = scale_of(transforms).clamp(min=1).to(contrast.device)
+        clearness = (contrast / _FULL_CONTRAST).clamp(max=1) / enlarged
+        return self.stage.rows(faces=crops), clearness
 
 
 def average(latents: Tensor) -> Tensor:

@@ -3,7 +3,8 @@
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-from trtswap.faces import Faces
+from trtswap.faces.cuts import Cut
+from trtswap.faces.faces import Faces
 from trtswap.faces.track import Tracker
 from trtswap.pixels.frames import Frames
 
@@ -21,8 +22,8 @@ class Lookahead:
         self._pushed = 0
         self._given = 0
 
-    def push(self, frames: Frames, found: Sequence[Faces | None]) -> tuple[int, Faces]:
-        """Take the next batch and the faces found in each of its frames, None where nobody has looked.
+    def push(self, frames: Frames, found: Sequence[Faces | None], cuts: Sequence[Cut]) -> tuple[int, Faces]:
+        """Take the next batch, the faces found in each of its frames (None where nobody has looked), and the cuts.
 
         Returns:
             The number of the batch's first frame, and the same faces with their track numbers.
@@ -30,7 +31,7 @@ class Lookahead:
         first = self._pushed
         self._pushed += len(frames)
         self._waiting.append(frames)
-        return first, Faces.cat([self._tracker.push(faces) for faces in found])
+        return first, Faces.cat([self._tracker.push(*of_frame) for of_frame in zip(found, cuts, strict=True)])
 
     def ready(self, *, ended: bool) -> Iterator[tuple[int, Frames, Faces]]:
         """Give out complete batches, oldest first: number of the first frame, frames, smoothed faces.

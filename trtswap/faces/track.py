@@ -2,6 +2,7 @@
 
 Offline work may look ahead: a frame is given out ``lag`` frames after it came in, when what follows it is
 known, so that smoothing has no lag of its own and a face that is lost for a moment is put back in between.
+Tracks end at cuts: nothing is smoothed or filled across one.
 The result depends on the frames alone, not on how they were batched.
 """
 
@@ -12,10 +13,14 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from trtswap.faces import Faces
+from trtswap.faces.cuts import Cut
+from trtswap.faces.faces import Faces
 
 # A face is the same as before if its landmarks moved by less than this share of its size.
 MAX_MOVE = 0.5
+# ... and by less than this share where the picture has changed so suddenly that it may be a cut: between two frames of
+# the clips in tests/trtswap/faces/test_cuts.py nobody's landmarks move by more than 0.1 while the picture stays.
+MAX_MOVE_AT_A_CHANGE = 0.12
 # Columns of an observation: box 4, landmarks 10, score 1.
 _BOX, _LANDMARKS, _SCORE = slice(0, 4), slice(4, 14), 14
 # Points that a parabola is fitted to; a line goes through fewer.
@@ -60,16 +65,21 @@ class Tracker:
         self._next_number = 0
         self._pushed = 0
         self._given = 0
+        self._shot_start = 0
 
-    def push(self, faces: Faces | None) -> Faces:
+    def push(self, faces: Faces | None, cut: Cut = Cut.NO) -> Faces:
         """Take the faces found in the next frame; the same come back with their track numbers.
 
-        None stands for a frame in which nobody has looked.
+        Args:
+            faces: of one frame; None for a frame in which nobody has looked.
+            cut: does a new shot begin with the frame?
         """
+        if cut == Cut.CERTAIN:
+            self._shot_start = self._pushed
         if faces is None:
             self._pushed += 1
             return Faces.none()
-        numbers = self._associate(faces)
+        numbers = self._associate(faces, MAX_MOVE if cut == Cut.NO else MAX_MOVE_AT_A_CHANGE)
         self._pushed += 1
         return replace(faces, track=torch.tensor(numbers, dtype=torch.int64))
 
@@ -83,15 +93,16 @@ class Tracker:
             yield _faces(rows)
             self._forget(self._given)
 
-    def _associate(self, faces: Faces) -> list[int]:
+    def _associate(self, faces: Faces, max_move: float) -> list[int]:
         """Give each face to the nearest track that is not lost yet, nearest pairs first; else start a track."""
         now = self._pushed
         observed = _rows(faces)
-        alive = [t for t in self._tracks if t.times and now - t.times[-1] <= self.max_gap + 1]
+        oldest = max(now - self.max_gap - 1, self._shot_start)
+        alive = [t for t in self._tracks if t.times and t.times[-1] >= oldest]
         owner: dict[int, _Track] = {}
         last = torch.stack([t.rows[-1] for t in alive]) if alive else observed[:0]
-        for _, i, j in sorted(_moves(last, observed)):
-            if j not in owner and alive[i] not in owner.values():
+        for move, i, j in sorted(_moves(last, observed)):
+            if move < max_move and j not in owner and alive[i] not in owner.values():
                 owner[j] = alive[i]
         for j in range(len(faces)):
             if j not in owner:

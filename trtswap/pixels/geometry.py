@@ -71,7 +71,8 @@ def similarity(src: Tensor, dst: Tensor) -> Tensor:
     numbers p, q the best factor is sum(conj(p) q) / sum(|p|^2). No SVD, no iteration, differentiable.
 
     Args:
-        src: float [N, P, 2], P >= 2 points, not all equal.
+        src: float [N, P, 2], P >= 2 points, finite and not all equal: those that are have no similarity, and come out
+            as NaN. The detector drops such faces (:func:`trtswap.faces.detect.alignable`).
         dst: float [N, P, 2] or [P, 2].
 
     Returns:

@@ -19,7 +19,7 @@ from trtswap.faces.cast import ByReference, Casting, Nobody, OneForAll, Who
 from trtswap.faces.detect import Detector
 from trtswap.faces.follow import Followed, Follower, Unrelated
 from trtswap.faces.identity import Identifier, Identity
-from trtswap.faces.largest import largest
+from trtswap.faces.largest import LargestFace
 from trtswap.options import SwapOptions
 from trtswap.pixels.frames import Frames
 from trtswap.session.observers import Observer
@@ -96,6 +96,7 @@ class Session:
         self._pipeline = Pipeline(Opened(runtime, self.options, watchers), self.stopwatch)
         self._cast = _casting(runtime, who, self.options, watchers)
         self._follower = self._new_follower(finder or detector(runtime, self.options, watchers), related)
+        self._largest = LargestFace()
         self._making: deque[Future[Batch]] = deque()
         self._pool: ThreadPoolExecutor | None = None
 
@@ -161,7 +162,7 @@ class Session:
         )
 
     def _with_cast(self, followed: Followed) -> Batch:
-        faces = largest(followed.faces) if self.options.faces == "largest" else followed.faces
+        faces = self._largest.choose(followed.faces) if self.options.faces == "largest" else followed.faces
         cast, latents = self._cast.assign(faces, followed.first_frame)
         return Batch(followed.first_frame, followed.frames, followed.faces, cast, latents)
 

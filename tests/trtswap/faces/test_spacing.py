@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from trtswap import Faces, Frames, SwapOptions, Swapper
+from trtswap.faces.cuts import Cut
 from trtswap.faces.spacing import SpacedDetector
 from trtswap.pixels.color import RGB24
 from trtswap.pixels.geometry import identity_transform
@@ -20,10 +21,14 @@ def face(x: float) -> Faces:
 
 
 class Scene:
-    """Frames that hold nothing but their number, and a detector that looks up the faces of a number."""
+    """Frames that hold nothing but their number, and a detector that looks up the faces of a number.
 
-    def __init__(self, faces: dict[int, Faces]):
+    Thumbnails show one thing, and another one from the frames in ``cuts`` on.
+    """
+
+    def __init__(self, faces: dict[int, Faces], cuts: tuple[int, ...] = ()):
         self.faces = faces
+        self.cuts = cuts
         self.searched: list[int] = []
 
     def batches(self, sizes: list[int]) -> Iterator[Frames]:
@@ -34,23 +39,29 @@ class Scene:
             yield Frames((plane, plane, plane), RGB24, identity_transform(), (4, 4), numbers, (1,) * size)
             start += size
 
-    def detect(self, frames: Frames) -> Faces:
+    def detect(self, frames: Frames) -> tuple[Faces, torch.Tensor]:
         numbers = frames.planes[0][:, 0, 0].tolist()
         assert list(frames.pts) == numbers
         self.searched += numbers
-        return Faces.cat([self.faces.get(n, Faces.none()).at(place) for place, n in enumerate(numbers)])
+        shots = [sum(n >= cut for cut in self.cuts) for n in numbers]
+        blocks = [torch.rand(6, 10, generator=torch.Generator().manual_seed(shot)) for shot in shots]
+        faces = Faces.cat([self.faces.get(n, Faces.none()).at(place) for place, n in enumerate(numbers)])
+        return faces, torch.stack(blocks).repeat_interleave(4, 1).repeat_interleave(4, 2)
 
-    def run(self, sizes: list[int], every: int) -> list[Faces | None]:
-        detector, found, seen = SpacedDetector(self.detect, every), [], []
-        for frames in self.batches(sizes):
-            for batch in detector.push(frames):
-                found += batch.found
-                seen += batch.frames.pts
-        for batch in detector.end():
+    def decided(self, sizes: list[int], every: int) -> tuple[list[Faces | None], list[Cut]]:
+        """What was found in each frame, and the cuts."""
+        detector, found, cuts, seen = SpacedDetector(self.detect, every), [], [], []
+        for batch in (
+            b for frames in [*self.batches(sizes), None] for b in (detector.push(frames) if frames else detector.end())
+        ):
             found += batch.found
+            cuts += batch.cuts
             seen += batch.frames.pts
         assert seen == list(range(sum(sizes)))
-        return found
+        return found, cuts
+
+    def run(self, sizes: list[int], every: int) -> list[Faces | None]:
+        return self.decided(sizes, every)[0]
 
 
 @pytest.mark.parametrize("sizes", [[20], [1] * 20, [7, 7, 6], [3, 17], [4, 4, 4, 4, 4]])
@@ -69,6 +80,26 @@ def test_frames_around_a_change_are_searched(sizes: list[int]) -> None:
     found = scene.run(sizes, every=4)
     assert sorted(scene.searched) == [0, *range(4, 24)]
     assert [n for n, faces in enumerate(found) if faces is not None and len(faces)] == sorted(scene.faces)
+
+
+@pytest.mark.parametrize("sizes", [[24], [1] * 24, [3, 5, 16]])
+@pytest.mark.parametrize("every", [1, 4])
+def test_a_cut_between_two_searched_frames_is_located(every: int, sizes: list[int]) -> None:
+    """Nobody moves, but the picture changes in 10; the frames between 8 and 12 are searched for it."""
+    scene = Scene({n: face(0) for n in range(24)}, cuts=(10,))
+    _, cuts = scene.decided(sizes, every)
+    assert cuts == [Cut.CERTAIN if n == 10 else Cut.NO for n in range(24)]
+    searched = {0, 4, 8, 9, 10, 11, 12, 16, 20, 21, 22, 23}
+    assert sorted(scene.searched) == (sorted(searched) if every == 4 else list(range(24)))
+
+
+@pytest.mark.parametrize("every", [1, 4])
+def test_a_finder_without_thumbnails_sees_no_cuts(every: int) -> None:
+    scene = Scene({n: face(0) for n in range(24)}, cuts=(10,))
+    detector = SpacedDetector(lambda frames: (scene.detect(frames)[0], None), every)
+    (frames,) = scene.batches([24])
+    decided = [*detector.push(frames), *detector.end()]
+    assert [cut for batch in decided for cut in batch.cuts] == [Cut.NO] * 24
 
 
 def test_every_frame_is_searched_at_once_by_default() -> None:

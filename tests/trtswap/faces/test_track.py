@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from trtswap.faces import Faces
+from trtswap.faces.cuts import Cut
 from trtswap.faces.track import Tracker, parabola_at_zero
 from trtswap.pixels.geometry import TEMPLATES
 
@@ -91,6 +92,29 @@ def test_a_cut_starts_a_new_track_and_is_not_smoothed_over() -> None:
     out = run(Tracker(), frames)
     assert [int(f.track[0]) for f in out] == [0] * 20 + [1] * 20
     assert np.abs(centres(out) - centres(frames)).max() < 0.01
+
+
+@pytest.mark.parametrize("apart", [0, 10])
+def test_a_cut_ends_tracks_in_the_same_place(apart: int) -> None:
+    """Three frames are lost at the cut; neither smoothing nor filling crosses it."""
+    frames = [faces_at((200, 150))] * 20 + [faces_at((200 + apart, 150))] * 20
+    tracker, gap = Tracker(), 3
+    for time, faces in enumerate(frames):
+        missed = 20 <= time < 20 + gap
+        tracker.push(Faces.none() if missed else faces, Cut.CERTAIN if time == 20 else Cut.NO)
+    out = list(tracker.ready(ended=True))
+    assert [faces.track.tolist() for faces in out] == [[0]] * 20 + [[]] * gap + [[1]] * (20 - gap)
+    assert np.abs(centres(out[:20]) - centres(frames[:20])).max() < 0.01
+    assert np.abs(centres(out[20 + gap :]) - centres(frames[20 + gap :])).max() < 0.01
+
+
+@pytest.mark.parametrize(("apart", "tracks"), [(5, [0, 0]), (20, [0, 1])])
+def test_where_there_may_be_a_cut_a_track_goes_on_only_if_the_face_stays(apart: int, tracks: list[int]) -> None:
+    tracker = Tracker()
+    for time in range(10):
+        tracker.push(faces_at((200 + apart * (time >= 5), 150)), Cut.POSSIBLE if time == 5 else Cut.NO)
+    out = list(tracker.ready(ended=True))
+    assert [int(faces.track[0]) for faces in out] == [tracks[0]] * 5 + [tracks[1]] * 5
 
 
 @pytest.mark.parametrize("batch", [2, 7, 16, 64])
