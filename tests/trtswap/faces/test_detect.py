@@ -28,7 +28,7 @@ def detector(box: torch.Tensor, landmarks: torch.Tensor) -> Detector:
 
     spec: Any = SimpleNamespace(size=128, threshold=0.5, max_faces=2)
     found: Any = engine
-    found.spec = spec
+    found.spec, found.engine = spec, SimpleNamespace(max_rows=None)
     return Detector(found)
 
 
