@@ -24,6 +24,8 @@ class RuntimeOptions:
             on a CPU alone; 1 elsewhere. The frames are the same, but for OpenVINO's last bit, which depends on the
             threads of a call.
         threads: CPU threads of the networks, all workers' together; the backend's default where None.
+        frames: how many frames will be swapped; None: many, or nobody knows. For few of them ``auto`` takes the runtime
+            that opens sooner rather than the one that is faster.
         keep_compiled: keep what OpenVINO compiles in a folder of the user's, so that opening the pack again costs a
             third; as large as the graphs, see :func:`trtswap.backends.compiled.compiled_folder`.
         cuda_graphs: on a GPU, record each network's work when it is opened and play it back, which spares launches.
@@ -34,11 +36,21 @@ class RuntimeOptions:
     face_batch: int | None = None
     workers: int = 1
     threads: int | None = None
+    frames: int | None = None
     keep_compiled: bool = True
     cuda_graphs: bool = True
 
     def __post_init__(self) -> None:
-        _check(self, (("batch", 1, None), ("face_batch", 1, None), ("workers", 1, None), ("threads", 1, None)))
+        _check(
+            self,
+            (
+                ("batch", 1, None),
+                ("face_batch", 1, None),
+                ("workers", 1, None),
+                ("threads", 1, None),
+                ("frames", 0, None),
+            ),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +62,8 @@ class SwapOptions:
             and sources, whoever looks like a reference gets its source.
         detect_threshold: lowest score that counts as a face, 0..1; the pack's where None.
         max_faces: at most this many faces a frame, the best ones; the pack's where None.
+        min_face: smaller faces are left alone: side of the square of the box's area, pixels of the displayed frame; 0
+            takes all. Below the default landmarks are too far off for a swap to lie where the face is.
         similarity: lowest cosine to a reference that counts as the same person, -1..1; the pack's where None.
         smooth: landmarks are smoothed over this many frames before and after; 0 turns it off.
         fill: a face missed in at most this many consecutive frames is put back; 0 turns it off.
@@ -63,6 +77,7 @@ class SwapOptions:
     faces: Literal["all", "largest"] = "all"
     detect_threshold: float | None = None
     max_faces: int | None = None
+    min_face: float = 20.0
     similarity: float | None = None
     smooth: int = 4
     fill: int = 5
@@ -77,6 +92,7 @@ class SwapOptions:
             (
                 ("detect_threshold", 0, 1),
                 ("max_faces", 1, None),
+                ("min_face", 0, None),
                 ("similarity", -1, 1),
                 ("smooth", 0, 100),
                 ("fill", 0, 100),

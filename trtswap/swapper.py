@@ -253,6 +253,7 @@ class Swapper:
         ):
             for observer in observers:
                 observer.begin(frames.info, expected_frames(frames.info, start, end))
+            session.prepare(frames.info.display_size, frames.batch_size)
             run_video(session, frames, writer, pipelined=pipelined)
             with watch.stage("encode"):
                 writer.close()

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", OnnxRuntimeOptions, OpenVinoOptions, TorchOptions)
 BACKENDS = ("auto", "onnxruntime", "openvino", "tensorrt", "torch")
+# Frames that repay what OpenVINO needs longer to open a pack: 1.4 CPU seconds with the pack avatar, of which each frame
+# saves 0.02.
+REPAID = 64
 
 
 @dataclass(frozen=True)
@@ -30,17 +33,25 @@ class Choice:
     reason: str
 
 
-def choose(backend: str = "auto", device: str | torch.device = "auto", *, graphs: "Sequence[StageSpec]" = ()) -> Choice:
+def choose(
+    backend: str = "auto",
+    device: str | torch.device = "auto",
+    *,
+    graphs: "Sequence[StageSpec]" = (),
+    frames: int | None = None,
+) -> Choice:
     """Decide which backend runs where.
 
     ``auto`` takes TensorRT where there is a GPU and an engine of every graph, else PyTorch on a GPU that is present.
     On a CPU it takes OpenVINO where that is installed and the CPU has AVX-512, on which it was measured to be faster
-    (``bench/cpu_runtimes.py``), else ONNX Runtime. What is asked for by name is taken or refused, never replaced.
+    (``bench/cpu_runtimes.py``), else ONNX Runtime, and for fewer than ``REPAID`` frames, too. What is asked for by name
+    is taken or refused, never replaced.
 
     Args:
         backend: one of ``BACKENDS``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         graphs: what is to run; TensorRT has to be compiled for each, so without them ``auto`` does not take it.
+        frames: how many frames are to be swapped; None: many, or nobody knows.
 
     Raises:
         InputError: no such backend or kind of device.
@@ -50,7 +61,7 @@ def choose(backend: str = "auto", device: str | torch.device = "auto", *, graphs
         raise InputError(f"backend is {backend!r}, expected one of {', '.join(BACKENDS)}.")
     place = None if device == "auto" else _explicit_device(device)
     if backend == "auto":
-        return _automatic(place, graphs)
+        return _automatic(place, graphs, frames)
     if backend == "tensorrt":
         gpu = gpus.find_gpu(place)
         require_tensorrt()
@@ -148,10 +159,10 @@ def _open_tensorrt(file: Path, graph: "Path | str | StageSpec", device: torch.de
     return TensorRtEngine.open(file, sha256, gpu=gpus.find_gpu(device), role=role)
 
 
-def _automatic(place: torch.device | None, graphs: "Sequence[StageSpec]") -> Choice:
+def _automatic(place: torch.device | None, graphs: "Sequence[StageSpec]", frames: int | None) -> Choice:
     gpu = _gpu_if_any(place)
     if gpu is None:
-        return _on_the_cpu("PyTorch sees no CUDA device" if place is None else "the device asked for")
+        return _on_the_cpu("PyTorch sees no CUDA device" if place is None else "the device asked for", frames)
     against = _why_not_tensorrt(gpu, graphs)
     if against is None:
         return Choice("tensorrt", gpu.device, f"tensorrt on {gpu.facts.name}: its engines are built.")
@@ -160,25 +171,27 @@ def _automatic(place: torch.device | None, graphs: "Sequence[StageSpec]") -> Cho
         if place is not None:
             _require("onnx", f"TensorRT: {against}. The torch backend reads graphs with onnx", remedy)
         why = f"a GPU is here, but the torch backend that would use it needs: {remedy}. TensorRT: {against}"
-        return _on_the_cpu(why)
+        return _on_the_cpu(why, frames)
     return Choice("torch", gpu.device, f"torch on {gpu.device}. TensorRT: {against}.")
 
 
-def _on_the_cpu(why: str) -> Choice:
+def _on_the_cpu(why: str, frames: int | None) -> Choice:
     """The faster of the CPU's runtimes that are here."""
-    against = _why_not_openvino()
+    against = _why_not_openvino(frames)
     if against is None:
         return Choice("openvino", torch.device("cpu"), f"openvino on the CPU, which has AVX-512: {why}.")
     _require("onnxruntime", "The onnxruntime backend needs ONNX Runtime", "pip install onnxruntime")
     return Choice("onnxruntime", torch.device("cpu"), f"onnxruntime on the CPU: {why}. OpenVINO: {against}.")
 
 
-def _why_not_openvino() -> str | None:
+def _why_not_openvino(frames: int | None) -> str | None:
     """What keeps ``auto`` from OpenVINO; None where nothing does."""
     if find_spec("openvino") is None or find_spec("onnx") is None:
         return 'not installed, pip install "trtswap[openvino]"'
     if torch.backends.cpu.get_cpu_capability() != "AVX512":
         return "taken by itself only on a CPU with AVX-512, where it was measured to be faster"
+    if frames is not None and frames < REPAID:
+        return f"takes longer to open, which {frames} frame{'' if frames == 1 else 's'} would not repay"
     return None
 
 

@@ -101,7 +101,8 @@ class Runtime:
     ) -> None:
         self.pack = pack if isinstance(pack, Pack) else Pack.load(find_pack(pack))
         self.options = options or RuntimeOptions()
-        self.choice = choose(backend, device, graphs=tuple(self.pack.stages.values()))
+        graphs = tuple(self.pack.stages.values())
+        self.choice = choose(backend, device, graphs=graphs, frames=self.options.frames)
         self._threads = threads_of_each(self.options.workers, self.choice, self.options.threads)
         self.engines: Mapping[str, Engine] = MappingProxyType(self._open())
         try:

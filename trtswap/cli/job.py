@@ -60,6 +60,10 @@ class Job(ABC):
         return (self.target,)
 
     @abstractmethod
+    def count_frames(self) -> int | None:
+        """How many frames there are to swap; None where nobody knows."""
+
+    @abstractmethod
     def check_source(self) -> None:
         """Refuse at once what cannot be read, before a pack is loaded."""
 
@@ -122,7 +126,7 @@ def perform(job: Job, *, as_json: bool, quiet: bool, keep_going: bool) -> None:
 
 
 def _work(job: Job, console: Console, display: Display, switch: StopSwitch, quiet: bool) -> Outcome:
-    with job.running.open(job.options) as swapper:
+    with job.running.of_frames(job.count_frames()).open(job.options) as swapper:
         switch.check()
         if not quiet:
             say(console, in_one_line(swapper), style="dim")

@@ -59,6 +59,9 @@ MaxFaces = Annotated[
     int | None,
     typer.Option(help="Most faces in a frame, the best ones; the pack's if not given.", rich_help_panel=FINDING),
 ]
+MinFace = Annotated[
+    float, typer.Option(metavar="PIXELS", help="Leave smaller faces alone; 0: none.", rich_help_panel=FINDING)
+]
 Smooth = Annotated[
     int,
     typer.Option(help="Smooth landmarks over so many frames before and after; 0: off.", rich_help_panel=FINDING),

@@ -29,6 +29,9 @@ _SAVING: dict[str, dict[str, Any]] = {
 class PictureJob(Job):
     """A picture to swap."""
 
+    def count_frames(self) -> int:
+        return 1
+
     def check_source(self) -> None:
         if self.target.suffix.lower() not in _SAVING:
             raise InputError(

@@ -29,6 +29,10 @@ class Running:
     options: RuntimeOptions
     workers: int | None = None
 
+    def of_frames(self, frames: int | None) -> "Running":
+        """The same for a known number of frames."""
+        return replace(self, options=replace(self.options, frames=frames))
+
     def open(self, options: SwapOptions) -> Swapper:
         """Load the pack, and share the cores as befits a command that has the process to itself.
 
@@ -40,7 +44,7 @@ class Running:
             InputError, PackError, BackendError: see :class:`~trtswap.swapper.Swapper`.
         """
         pack = Pack.load(find_pack(self.pack))
-        choice = choose(self.backend, self.device, graphs=tuple(pack.stages.values()))
+        choice = choose(self.backend, self.device, graphs=tuple(pack.stages.values()), frames=self.options.frames)
         in_torch, threads = choice.backend == "torch", self.options.threads
         if not in_torch:
             torch.set_num_threads(1)

@@ -31,6 +31,7 @@ def swap(
     faces: opt.WhichFaces = opt.DEFAULTS.faces,
     detect_threshold: opt.Threshold = None,
     max_faces: opt.MaxFaces = None,
+    min_face: opt.MinFace = opt.DEFAULTS.min_face,
     smooth: opt.Smooth = opt.DEFAULTS.smooth,
     fill: opt.Fill = opt.DEFAULTS.fill,
     detect_every: opt.DetectEvery = opt.DEFAULTS.detect_every,
@@ -67,7 +68,8 @@ def swap(
     pick = parse_face(source_face)
     with as_usage_error():
         choices = SwapOptions(
-            faces=faces, detect_threshold=detect_threshold, max_faces=max_faces, similarity=similarity, smooth=smooth,
+            faces=faces, detect_threshold=detect_threshold, max_faces=max_faces, min_face=min_face,
+            similarity=similarity, smooth=smooth,
             fill=fill, detect_every=detect_every, mouth=mouth, restore_weight=restore_weight, feather=feather,
         )  # fmt: skip
         settled = RuntimeOptions(restore=restore, batch=batch, face_batch=face_batch, threads=threads)

@@ -15,9 +15,10 @@ from trtswap.report import Recorder, Report, write_report
 from trtswap.report.page import write_text
 from trtswap.report.timeline import chrome_trace
 from trtswap.session.observers import Observer
-from trtswap.swapper import Swapper, SwapResult
+from trtswap.swapper import Swapper, SwapResult, expected_frames
 from trtswap.video.containers import container_for
 from trtswap.video.probe import open_input, video_stream
+from trtswap.video.reader import VideoReader
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,10 @@ class VideoJob(Job):
     @property
     def targets(self) -> tuple[Path, ...]:
         return tuple(path for path in (self.target, self.report, self.trace) if path is not None)
+
+    def count_frames(self) -> int | None:
+        with VideoReader(self.source, batch_size=1) as headers:
+            return expected_frames(headers.info, self.start, self.end)
 
     def check_source(self) -> None:
         names = [path.absolute() for path in self.targets]

@@ -6,7 +6,7 @@ from torch import Tensor
 from trtswap.backends.runtime import Stage
 from trtswap.faces.cuts import thumbnails
 from trtswap.faces.faces import Faces
-from trtswap.pixels.frames import Frames
+from trtswap.pixels.frames import Frames, searched_size
 from trtswap.pixels.geometry import invert, transform_points
 
 
@@ -25,6 +25,11 @@ class Detector:
         self.size = spec.size
         self.threshold = spec.threshold if threshold is None else threshold
         self.max_faces = spec.max_faces if max_faces is None else min(max_faces, spec.max_faces)
+
+    def prepare(self, display_size: tuple[int, int], batch: int) -> None:
+        """Make the graph ready for frames of this displayed size, so many at once."""
+        most = self.stage.engine.max_rows or batch
+        self.stage.engine.prepare(images=(min(batch, most), 3, *searched_size(display_size, self.size)[1]))
 
     def __call__(self, frames: Frames, *, size: int | None = None) -> Faces:
         """Detect once in every frame.

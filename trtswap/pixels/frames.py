@@ -39,6 +39,21 @@ class Layer:
     alpha: Tensor
 
 
+def searched_size(display_size: tuple[int, int], size: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """How large :meth:`Frames.resized` makes a frame.
+
+    Args:
+        display_size: (width, height) of the frame, pixels.
+        size: longest that its longer side may be.
+
+    Returns:
+        (height, width) of the picture, and the same with its padding to multiples of 32.
+    """
+    scale = min(1.0, size / max(display_size))
+    w, h = (max(1, round(length * scale)) for length in display_size)
+    return (h, w), (-(-h // 32) * 32, -(-w // 32) * 32)
+
+
 @dataclass
 class Frames:
     """B frames of one video or one array.
@@ -150,8 +165,7 @@ class Frames:
             host, displayed pixel -> image pixel.
         """
         width, height = self.display_size
-        scale = min(1.0, size / max(width, height))
-        w, h = max(1, round(width * scale)), max(1, round(height * scale))
+        (h, w), padded = searched_size(self.display_size, size)
         turned = self._is_transposed()
         coded = (w, h) if turned else (h, w)
         together = _interleaved(self.planes)
@@ -161,7 +175,7 @@ class Frames:
             else F.interpolate(together, coded, mode="bilinear", antialias=True).unbind(1)
         )
         matrix, offset = rgb_from_planes(replace(self.format, bits=8), self.device)
-        images = torch.empty(len(self), 3, -(-h // 32) * 32, -(-w // 32) * 32, device=self.device)
+        images = torch.empty(len(self), 3, *padded, device=self.device)
         images[:, :, h:] = images[:, :, :, w:] = 0
         for image, values in zip(images, zip(*planes, strict=True), strict=True):
             rgb = torch.addmm(offset[:, None], matrix, torch.stack(values).flatten(1).float()).view(3, *coded)

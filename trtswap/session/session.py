@@ -20,6 +20,7 @@ from trtswap.faces.detect import Detector
 from trtswap.faces.follow import Followed, Follower, Unrelated
 from trtswap.faces.identity import Identifier, Identity
 from trtswap.faces.largest import LargestFace
+from trtswap.faces.small import LargeEnough
 from trtswap.options import SwapOptions
 from trtswap.pixels.frames import Frames
 from trtswap.session.observers import Observer
@@ -96,9 +97,18 @@ class Session:
         self._pipeline = Pipeline(Opened(runtime, self.options, watchers), self.stopwatch)
         self._cast = _casting(runtime, who, self.options, watchers)
         self._follower = self._new_follower(finder or detector(runtime, self.options, watchers), related)
-        self._largest = LargestFace()
+        self._large, self._largest = LargeEnough(self.options.min_face), LargestFace()
         self._making: deque[Future[Batch]] = deque()
         self._pool: ThreadPoolExecutor | None = None
+
+    def prepare(self, display_size: tuple[int, int], batch: int) -> None:
+        """Have the detector ready for such frames before the first of them comes; on a GPU its work is captured now.
+
+        Args:
+            display_size: (width, height), pixels.
+            batch: frames that will be pushed at once.
+        """
+        detector(self.runtime, self.options).prepare(display_size, batch)
 
     def push(self, frames: Frames) -> list[Frames]:
         """Take the next frames, at least one; gives out the batches that are ready, oldest first.
@@ -162,7 +172,9 @@ class Session:
         )
 
     def _with_cast(self, followed: Followed) -> Batch:
-        faces = self._largest.choose(followed.faces) if self.options.faces == "largest" else followed.faces
+        faces = self._large.choose(followed.faces)
+        if self.options.faces == "largest":
+            faces = self._largest.choose(faces)
         cast, latents = self._cast.assign(faces, followed.first_frame)
         return Batch(followed.first_frame, followed.frames, followed.faces, cast, latents)
 

@@ -55,6 +55,10 @@ def test_auto_without_a_gpu_is_openvino_where_it_is_faster(instructions: Callabl
     choice = choose()
     assert (choice.backend, choice.device) == ("openvino", torch.device("cpu"))
     assert choice.reason == "openvino on the CPU, which has AVX-512: PyTorch sees no CUDA device."
+    assert choose(frames=64).backend == "openvino"
+    short = choose(frames=63)
+    assert short.backend == "onnxruntime"
+    assert "OpenVINO: takes longer to open, which 63 frames would not repay." in short.reason
     assert choose("auto", "cpu").backend == "openvino"
 
 

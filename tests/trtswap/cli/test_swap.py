@@ -44,7 +44,7 @@ def test_beside_the_input_if_not_told_where(swap: Run, clips: Path, face: Path, 
     assert frames_in(target) == 10
     assert ran.out.startswith(f"{target}: 10 frames in ")
     assert "10 faces swapped in 10 frames, 0 warnings" in ran.out
-    assert ran.err.startswith(f"Pack paste 1, fp32, {choose().reason}")
+    assert ran.err.startswith(f"Pack paste 1, fp32, {choose(frames=10).reason}")
 
 
 def test_only_the_face_changes(swap: Run, clips: Path, face: Path, tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_json_and_nothing_else(swap: Run, clips: Path, face: Path, tmp_path: Pat
     assert facts["output"] == str(tmp_path / "out.mp4")
     assert (facts["frames"], facts["faces"], facts["frames_with_faces"]) == (5, 5, 5)
     assert frames_in(tmp_path / "out.mp4") == 5
-    assert facts["backend"] == choose().backend
+    assert facts["backend"] == choose(frames=10).backend
     assert facts["device"] == "cpu"
     assert facts["precision"] == "fp32"
     assert facts["warnings"] == []
@@ -182,6 +182,7 @@ def asked(run: Run, clips: Path, face: Path, tmp_path: Path, monkeypatch: pytest
         (("--faces", "largest"), "faces", "largest"),
         (("--detect-threshold", "0.7"), "detect_threshold", 0.7),
         (("--max-faces", "3"), "max_faces", 3),
+        (("--min-face", "64"), "min_face", 64.0),
         (("--similarity", "0.4"), "similarity", 0.4),
         (("--smooth", "0"), "smooth", 0),
         (("--fill", "9"), "fill", 9),
@@ -199,15 +200,17 @@ def test_options_reach_the_library(
 ) -> None:
     default = vars(SwapOptions()) | vars(RuntimeOptions())
     seen = asked(*given)
-    options = vars(seen.options) | vars(seen.running.options)
+    options = vars(seen.options) | vars(seen.running.options) | {"frames": None}
     assert options == default | {name: value}
     assert default[name] != value
 
 
 def test_what_runs(asked: Callable[..., Asked]) -> None:
     given = asked("--pack", "p", "--backend", "torch", "--device", "cpu", "--workers", "3").running
-    assert given == Running("p", "torch", "cpu", RuntimeOptions(), workers=3)
-    assert asked().running == Running("avatar", "auto", "auto", RuntimeOptions(), workers=None)
+    ten_frames = RuntimeOptions(frames=10)
+    assert given == Running("p", "torch", "cpu", ten_frames, workers=3)
+    assert asked().running == Running("avatar", "auto", "auto", ten_frames, workers=None)
+    assert asked("--start", "0.1", "--end", "0.3").running.options.frames == 5
 
 
 class TestPictures:
@@ -273,7 +276,7 @@ def test_report(swap: Run, clips: Path, face: Path, tmp_path: Path) -> None:
     assert all(event["dur"] >= 0 for event in events)
     assert "trtswap swap --pack" in page
     assert "Who worked when" in page
-    assert f"Pack paste 1, {choose().backend} on the CPU" in page
+    assert f"Pack paste 1, {choose(frames=10).backend} on the CPU" in page
 
 
 def test_the_packs_sample_is_shown_and_named_without_a_source(

@@ -3,7 +3,7 @@
 import torch
 
 from trtswap.faces import Faces
-from trtswap.faces.small import MIN_FACE, large_enough
+from trtswap.faces.small import MIN_FACE, LargeEnough, large_enough
 
 
 def boxes(*sizes: tuple[float, float]) -> Faces:
@@ -27,3 +27,17 @@ def test_the_default_is_the_one_that_is_documented() -> None:
 def test_a_box_turned_inside_out_has_no_size() -> None:
     assert len(large_enough(boxes((-40, -40)), 20)) == 0
     assert len(large_enough(Faces.none(), 20)) == 0
+
+
+def test_a_face_that_wavers_about_the_size_does_not_flicker() -> None:
+    """Taken from 20 px on, and then down to 16; another track and a later face need 20 again."""
+    sides = [19, 20, 18, 16.1, 15.9, 19, 20.5, 18]
+    large, shown = LargeEnough(20), []
+    for frame, side in enumerate(sides):
+        faces = boxes((side, side), (17, 17)).at(frame)
+        shown.append(large.choose(faces).track.tolist())
+    assert shown == [[], [0], [0], [0], [], [], [0], [0]]
+    whole = Faces.cat([boxes((side, side), (17, 17)).at(frame) for frame, side in enumerate(sides)])
+    together = LargeEnough(20).choose(whole)
+    assert together.frame_index.tolist() == [1, 2, 3, 6, 7]
+    assert LargeEnough(0).choose(whole).track.tolist() == [0, 1] * len(sides)
