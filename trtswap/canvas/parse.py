@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trtswap.backends.runtime import Stage
+from trtswap.pixels.upload import on_device
 
 if TYPE_CHECKING:
     from trtswap.canvas.batch import FaceBatch
@@ -92,7 +93,8 @@ def _looked_up(labels: Tensor, values: dict[int, float]) -> Tensor:
     table = torch.zeros(256)
     for label, value in values.items():
         table[label] = value
-    return table.to(labels.device).index_select(0, labels.flatten().int()).view(len(labels), 1, *labels.shape[1:])
+    values_of = on_device(table, labels.device)
+    return values_of.index_select(0, labels.flatten().int()).view(len(labels), 1, *labels.shape[1:])
 
 
 def _area(picture: Tensor, size: int) -> Tensor:

@@ -17,6 +17,7 @@ from trtswap.faces import Faces
 from trtswap.options import SwapOptions
 from trtswap.pixels.frames import Frames, Layer
 from trtswap.pixels.geometry import align
+from trtswap.pixels.upload import on_device
 from trtswap.session.stopwatch import Stopwatch
 
 
@@ -97,7 +98,7 @@ class Pipeline:
         to_canvas = align(faces.landmarks, (pack.canvas_template,), pack.canvas_size)
         layers: list[Layer] = []
         for rows, count in face_batches(len(faces), self._runtime.face_batch, pad=self._runtime.device.type == "cuda"):
-            batch = FaceBatch(frames, faces[rows], latents[rows.to(latents.device)], to_canvas[rows])
+            batch = FaceBatch(frames, faces[rows], latents[on_device(rows, latents.device)], to_canvas[rows])
             for step in self.steps:
                 with self._stopwatch.stage(step.stage):
                     step.work(batch)

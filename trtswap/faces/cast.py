@@ -11,6 +11,7 @@ from trtswap.faces.faces import Faces
 from trtswap.faces.identity import Identifier, Identity, similarity
 from trtswap.faces.recognise import LOOK_EVERY, RUN, Look, Recognised, Rule, rivals
 from trtswap.pixels.frames import Frames
+from trtswap.pixels.upload import on_device
 
 Who = Identity | Sequence[tuple[Identity, Identity]]
 
@@ -113,7 +114,7 @@ class ByReference:
         self._tracks = {number: track for number, track in self._tracks.items() if track.seen >= first_frame}
         references = torch.tensor(found, dtype=torch.int64)
         known = references >= 0
-        return faces[known], self._sources[references[known].to(self._sources.device)]
+        return faces[known], self._sources[on_device(references[known], self._sources.device)]
 
     def _between(self, number: int, time: int) -> list[Look]:
         """Looks at a track in the frames since the last look, which wait to be given out and are still as they were."""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from trtswap.pixels.upload import on_device
 from trtswap.pixels.warp import (
     Filter,
     Region,
@@ -17,7 +18,6 @@ from trtswap.pixels.warp import (
     filter_of,
     grouped,
     kinds,
-    on_device,
     places,
     reach,
     read,

@@ -26,6 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trtswap.pixels.geometry import invert
+from trtswap.pixels.upload import on_device
 
 # Largest variance, square pixels, of one pass of the three-tap blur; a larger one would ring.
 _PASS_VARIANCE = 0.4
@@ -273,11 +274,6 @@ def _grid(terms: "list[float] | list[Tensor]", xs: Tensor, ys: Tensor) -> Tensor
 def _each(values: list[float], device: torch.device) -> "float | Tensor":
     """A number of each warp: as it is where there is one, else float32 [N, 1]."""
     return values[0] if len(values) == 1 else on_device(torch.tensor(values)[:, None], device)
-
-
-def on_device(values: Tensor, device: torch.device) -> Tensor:
-    """A small tensor of the host on the device; nothing is waited for."""
-    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
 
 
 def bounds(to_source: Tensor, height: int, width: int, source_height: int, source_width: int) -> Region:
