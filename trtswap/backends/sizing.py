@@ -10,8 +10,11 @@ from trtswap.errors import InputError
 
 # Sizes to choose from; few, so that engines, CUDA graphs and allocations are used again.
 BUCKETS = (1, 2, 4, 8, 16, 32)
-# More than this gains nothing on a CPU: a batch of four leaves its caches already.
+# More than this gains nothing on a CPU: a batch of four leaves its caches already, and so do activations of so many
+# bytes. The full-size networks take as long for each of four faces as for one (5.6 and 5.3 s of one core), and 6.1 GB in
+# place of 2.4.
 LARGEST_ON_CPU = 4
+ACTIVATIONS_ON_CPU = 700 << 20
 # Bytes of activations for each pixel of the canvas: full-size SimSwap, BiSeNet and GFPGAN took 630 MB a face of 512.
 BYTES_PER_CANVAS_PIXEL = 2500
 # Batches that are on their way at once: one in each of five roles, one in each queue, two that wait for the tracker,
@@ -25,12 +28,13 @@ SHARE = 0.25
 
 def faces_at_once(canvas_size: int, device: torch.device, *, workers: int = 1) -> int:
     """How many faces each worker sends through the networks at once on a canvas of that side, pixels."""
-    return _largest(workers * canvas_size**2 * BYTES_PER_CANVAS_PIXEL, device)
+    each = canvas_size**2 * BYTES_PER_CANVAS_PIXEL
+    return _largest(workers * each, device, gain=ACTIVATIONS_ON_CPU // each)
 
 
 def frames_at_once(frame_bytes: int, device: torch.device) -> int:
     """How many frames are a batch, for frames whose planes have so many bytes."""
-    return _largest(frame_bytes * BATCHES_ON_THE_WAY, device)
+    return _largest(frame_bytes * BATCHES_ON_THE_WAY, device, gain=LARGEST_ON_CPU)
 
 
 def batch_sizes(largest: int) -> tuple[int, ...]:
@@ -73,7 +77,8 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _largest(bytes_each: int, device: torch.device) -> int:
+def _largest(bytes_each: int, device: torch.device, *, gain: int) -> int:
+    """The largest size that fits; on a CPU none beyond ``gain``, which is the last that gains anything."""
     fitting = SHARE * gpus.device_of(device).free_bytes() / max(1, bytes_each)
-    limit = BUCKETS[-1] if device.type == "cuda" else LARGEST_ON_CPU
+    limit = BUCKETS[-1] if device.type == "cuda" else min(LARGEST_ON_CPU, gain)
     return max(bucket for bucket in BUCKETS if bucket == 1 or bucket <= min(fitting, limit))
