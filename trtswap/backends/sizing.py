@@ -11,7 +11,7 @@ from trtswap.errors import InputError
 # Sizes to choose from; few, so that engines, CUDA graphs and allocations are used again.
 BUCKETS = (1, 2, 4, 8, 16, 32)
 # More than this gains nothing on a CPU: a batch of four leaves its caches already, and so do activations of so many
-# bytes. The full-size networks take as long for each of four faces as for one (5.6 and 5.3 s of one core), and 6.1 GB in
+# bytes. Full-size networks take as long for each of four faces as for one (5.6 and 5.3 s of one core), and 6.1 GB in
 # place of 2.4.
 LARGEST_ON_CPU = 4
 ACTIVATIONS_ON_CPU = 700 << 20
