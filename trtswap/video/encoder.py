@@ -22,6 +22,7 @@ from trtswap.video.formats import chroma_shift
 from trtswap.video.hdr import encoder_params
 from trtswap.video.info import VideoInfo
 from trtswap.video.planes import convert
+from trtswap.video.scheduling import ordinary_threads
 
 # These refuse frames whose size is no multiple of the chroma subsampling.
 _WANTS_WHOLE_CHROMA = frozenset({"libx264", "libx265", "libsvtav1"})
@@ -187,7 +188,7 @@ class Encoder:
             self.stream.set_display_matrix(info.display.matrix)
 
     def _open(self) -> None:
-        with captured_log() as log, _quiet_svt():
+        with captured_log() as log, _quiet_svt(), ordinary_threads():
             try:
                 self.stream.codec_context.open()
             except (av.error.FFmpegError, ValueError, OSError) as error:

@@ -227,3 +227,19 @@ def test_other_frames_than_announced(source: Path, tmp_path: Path) -> None:
 
 def _names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="the system does not tell its threads")
+@pytest.mark.parametrize("codec", ["libsvtav1", "libx264"])
+def test_encoders_leave_the_scheduling_of_threads_alone(codec: str, source: Path, tmp_path: Path) -> None:
+    """SVT-AV1 as root makes the whole process real-time."""
+    before = os.sched_getscheduler(0)
+    with (
+        VideoReader(source) as reader,
+        VideoWriter(tmp_path / "a.mkv", reader.info, options=WriteOptions(codec=codec, preset="ultrafast")) as writer,
+    ):
+        for frames in reader:
+            writer.write(frames)
+        kinds = {os.sched_getscheduler(int(task)) for task in os.listdir("/proc/self/task")}
+    assert kinds == {before}
+    assert os.sched_getscheduler(0) == before
