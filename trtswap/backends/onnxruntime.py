@@ -29,6 +29,12 @@ DTYPES: Mapping[str, tuple[torch.dtype, type[np.generic]]] = {
 }
 
 
+# Bytes of a graph from which on each run gives its memory back: networks that run one after the other would else keep
+# what each of them needed at most. It costs SimSwap, BiSeNet and GFPGAN 2 % and saves a quarter of their memory (1.8 GB,
+# not 2.4); small networks it would cost 30 %.
+LARGE_GRAPH = 32 << 20
+
+
 class OnnxRuntimeEngine(GraphEngine):
     """One ONNX Runtime session.
 
@@ -75,6 +81,7 @@ class OnnxRuntimeEngine(GraphEngine):
                 "CUDA and cuDNN versions it was built for. Use backend='torch' for the GPU, or device='cpu'."
             )
         self._onnxruntime = onnxruntime
+        self._gives_memory_back = device.type == "cpu" and file.stat().st_size >= LARGE_GRAPH
         self.concurrent_calls = 0 if self._lane is None else 1
         self._numpy_dtypes = {a.name: DTYPES[a.type][1] for a in self._arguments() if a.type in DTYPES}
         super().__init__(
@@ -115,6 +122,8 @@ class OnnxRuntimeEngine(GraphEngine):
     def _run_options(self) -> Any:
         options = self._onnxruntime.RunOptions()
         options.log_severity_level = 4
+        if self._gives_memory_back:
+            options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         if self._lane is not None:
             options.add_run_config_entry("disable_synchronize_execution_providers", "1")
         return options
