@@ -29,8 +29,8 @@ DTYPES: Mapping[str, tuple[torch.dtype, type[np.generic]]] = {
 }
 
 
-# Bytes of a graph from which on each run gives its memory back: networks that run one after the other would else keep
-# what each of them needed at most. It costs SimSwap, BiSeNet and GFPGAN 2 % and saves a quarter of their memory (1.8 GB,
+# Bytes of a graph from which on each run gives its memory back: networks that run in turn would else keep what each of
+# them needed at most. It costs SimSwap, BiSeNet and GFPGAN 2 % and saves a quarter of their memory (1.8 GB,
 # not 2.4); small networks it would cost 30 %.
 LARGE_GRAPH = 32 << 20
 
