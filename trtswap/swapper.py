@@ -260,7 +260,7 @@ class Swapper:
             warnings = (*frames.warnings, *damage(frames), *writer.warnings)
         counts = session.faces_per_frame
         if not any(counts):
-            warnings += (f"No face was found in {source}; the target is a copy.",)
+            warnings += (_unchanged(session, source),)
         return SwapResult(len(counts), tuple(counts), watch.seconds, warnings, frames.loss, tuple(watch.spans))
 
     def close(self) -> None:
@@ -293,6 +293,16 @@ def expected_frames(info: VideoInfo, start: float | None, end: float | None) -> 
     if until is None or info.average_rate is None:
         return None
     return max(0, round((until - (start or 0)) * info.average_rate))
+
+
+def _unchanged(session: Session, source: Path | str) -> str:
+    """Why no face was swapped, one sentence."""
+    if not session.faces_found:
+        return f"No face was found in {source}; the target is a copy."
+    return (
+        f"Faces were found in {source}, but none was changed: each is smaller than {session.options.min_face:g} pixels "
+        "(min_face), or like none of the references (similarity); the target is a copy."
+    )
 
 
 def _pick(faces: Faces, name: str, pick: str | int) -> Faces:

@@ -200,6 +200,14 @@ def test_options_are_checked() -> None:
             RuntimeOptions(**wrong)
 
 
+def test_faces_that_are_left_alone_are_no_missing_faces(swapper: Swapper, data: Path, tmp_path: Path) -> None:
+    who = swapper.identity(data / "astronaut.png")
+    options, video = SwapOptions(min_face=2000), data / "presenter.mp4"
+    result = swapper.swap_video(video, tmp_path / "out.mp4", who, end=0.1, options=options, preset="ultrafast")
+    assert result.faces_per_frame == (0, 0, 0)
+    assert [w for w in result.warnings if "each is smaller than 2000 pixels" in w]
+
+
 def test_an_observer_can_stop_a_swap(swapper: Swapper, data: Path, tmp_path: Path) -> None:
     class Stop(Observer):
         def before(self, first_frame: int, frames: Frames, faces: Faces) -> None:

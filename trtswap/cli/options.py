@@ -60,7 +60,10 @@ MaxFaces = Annotated[
     typer.Option(help="Most faces in a frame, the best ones; the pack's if not given.", rich_help_panel=FINDING),
 ]
 MinFace = Annotated[
-    float, typer.Option(metavar="PIXELS", help="Leave smaller faces alone; 0: none.", rich_help_panel=FINDING)
+    float,
+    typer.Option(
+        metavar="PIXELS", help="Faces smaller than this are left alone; 0 takes all.", rich_help_panel=FINDING
+    ),
 ]
 Smooth = Annotated[
     int,

@@ -72,6 +72,7 @@ class Session:
 
     Attributes:
         faces_per_frame: swapped faces of each frame given out so far.
+        faces_found: faces that were followed so far, swapped or not, counted in every frame.
 
     Raises:
         InputError: an identity is of another pack, or ``who`` is empty.
@@ -92,6 +93,7 @@ class Session:
         self.options = options or SwapOptions()
         self.stopwatch = stopwatch or Stopwatch()
         self.faces_per_frame: list[int] = []
+        self.faces_found = 0
         self._observers = tuple(observers)
         watchers = _watchers(self._observers)
         self._pipeline = Pipeline(Opened(runtime, self.options, watchers), self.stopwatch)
@@ -172,6 +174,7 @@ class Session:
         )
 
     def _with_cast(self, followed: Followed) -> Batch:
+        self.faces_found += len(followed.faces)
         faces = self._large.choose(followed.faces)
         if self.options.faces == "largest":
             faces = self._largest.choose(faces)

@@ -9,6 +9,8 @@ from pathlib import Path
 import av
 import numpy as np
 
+from trtswap.video.scheduling import ordinary_threads
+
 TICKS = Fraction(1, 12_800)
 HDR_MASTERING = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)"
 HDR_LIGHT = "1000,400"
@@ -40,7 +42,7 @@ class Clip:
     attachment: bytes | None = None
 
     def write(self, path: Path) -> Path:
-        with av.open(str(path), "w", container_options=dict(self.muxer)) as output:
+        with ordinary_threads(), av.open(str(path), "w", container_options=dict(self.muxer)) as output:
             video = self._add_video(output)
             sounds = [self._add_audio(output, codec, number) for number, codec in enumerate(self.audio)]
             words = _add_subtitles(output, path) if self.subtitles else None

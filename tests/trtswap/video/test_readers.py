@@ -15,6 +15,7 @@ from trtswap.errors import InputError, ReadError
 from trtswap.pixels.frames import Frames
 from trtswap.video.opening import READERS, open_reader
 from trtswap.video.rgb_reader import planes_of
+from trtswap.video.scheduling import ordinary_threads
 
 from .clips import FAST, Clip, damaged
 
@@ -81,7 +82,7 @@ def write(
     size: tuple[int, int] = (320, 180),
 ) -> Path:
     """A clip with frame times in milliseconds."""
-    with av.open(str(path), "w") as out:
+    with ordinary_threads(), av.open(str(path), "w") as out:
         stream = out.add_stream(kind.codec, rate=25, options=kind.options)
         stream.width, stream.height = size
         stream.pix_fmt = pix_fmt
