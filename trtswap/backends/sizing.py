@@ -38,7 +38,7 @@ def frames_at_once(frame_bytes: int, device: torch.device) -> int:
 
 
 def batch_sizes(largest: int) -> tuple[int, ...]:
-    """Sizes of the batches that :func:`~trtswap.backends.batching.face_batches` makes of any number of faces, rising."""
+    """Sizes of batches that :func:`~trtswap.backends.batching.face_batches` makes of any number of faces, rising."""
     return (*(size for size in BUCKETS if size < largest), largest)
 
 

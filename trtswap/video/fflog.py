@@ -1,6 +1,7 @@
 """FFmpeg's log lines of one call, for error messages and for the few facts that it tells in no other way."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -8,6 +9,7 @@ import av.logging
 
 # The level is one number for the whole process, so two captures must not overlap.
 _LEVEL_LOCK = threading.RLock()
+_WAY_OUT_SECONDS = 0.002
 
 
 @contextmanager
@@ -22,6 +24,9 @@ def captured_log(level: int = av.logging.WARNING) -> Iterator[list[tuple[int, st
         finally:
             av.logging.set_skip_repeated(skips)
             av.logging.set_level(before)  # None switches logging off
+            # Decoders' threads that are inside the callback wait for the interpreter; let them out before anybody frees
+            # their decoder, which would wait for them with the interpreter held.
+            time.sleep(_WAY_OUT_SECONDS)
 
 
 def log_text(lines: list[tuple[int, str, str]]) -> str:

@@ -120,6 +120,18 @@ class VideoReader:
     def close(self) -> None:
         """Free the decoder and the file; safe to call twice."""
         self._frames: Iterator[av.VideoFrame] = iter(())
+        self._close_container()
+
+    def _close_container(self) -> None:
+        """Free decoder and file, once the decoder's threads are idle.
+
+        A thread that still decodes may want to log, and where messages are captured (:mod:`~trtswap.video.fflog`) it
+        waits for the interpreter to do so; who frees the decoder meanwhile holds the interpreter and waits for the
+        thread. Flushing waits for the threads with the interpreter released.
+        """
+        context = self._stream.codec_context
+        if context is not None and context.is_open:
+            context.flush_buffers()
         self._container.close()
 
     @property
@@ -197,7 +209,7 @@ class VideoReader:
             key = next((frame for frame in frames if frame.key_frame), None)
             if key is not None and key.pts is not None and key.pts <= start_tick:
                 return chain([key], frames)
-        self._container.close()
+        self._close_container()
         self._open()
         return self._demuxer.frames()
 
