@@ -70,9 +70,9 @@ def test_an_identity_swap_changes_nothing_but_the_faces(
     target, remember = tmp_path / "out.mkv", Remember()
     with Swapper(identity_pack, backend="onnxruntime", device="cpu", options=SwapOptions(mouth=False)) as swapper:
         who = swapper.identity(data / "astronaut.png")
-        options = {"qp": "0"}
+        lossless = {"qp": "0"}
         result = swapper.swap_video(
-            source, target, who, codec="libx264", preset="ultrafast", options=options, observers=[remember]
+            source, target, who, codec="libx264", preset="ultrafast", encoder_options=lossless, observers=[remember]
         )
         pack = swapper.pack
     assert result.frames == FRAMES
