@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from statistics import median
@@ -86,7 +86,8 @@ def run_compute(
         return Faces.cat([placed.at(b) for b in range(len(batch))])
 
     watch = Stopwatch(synchronise=device if profile else None)
-    session = Session(runtime, somebody(swapper), swapper.options, stopwatch=watch, finder=found)
+    options = replace(swapper.options, min_face=0.0)  # however small the cells of the grid are
+    session = Session(runtime, somebody(swapper), options, stopwatch=watch, finder=found)
     batch = runtime.options.batch or 8
     roles = (
         Role("decode", lambda _: _made_up(size, frames, batch, device, watch)),
