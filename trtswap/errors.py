@@ -13,6 +13,10 @@ class InputError(TrtswapError):
     """An argument has a value, shape or dtype that the called function does not take."""
 
 
+class LimitError(TrtswapError):
+    """A picture or a video is larger than :class:`trtswap.limits.Limits` allow."""
+
+
 class SourceError(TrtswapError):
     """A source or reference image cannot give an identity: unreadable, no face, or several faces."""
 
