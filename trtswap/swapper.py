@@ -159,20 +159,23 @@ class Swapper:
         """Faces in uint8 RGB pictures [B, H, W, 3] (torch, NumPy or any DLPack or CUDA-array object)."""
         return detector(self.runtime, self.options)(frames_from_rgb(frames).to(self.choice.device))
 
-    def swap(self, frames: Any, who: Who, *, options: SwapOptions | None = None) -> Any:
+    def swap(
+        self, frames: Any, who: Who, *, options: SwapOptions | None = None, observers: Sequence[Observer] = ()
+    ) -> Any:
         """Swap faces in a batch of unrelated pictures (no tracking, no smoothing).
 
         Args:
             frames: uint8 RGB [B, H, W, 3]: torch, NumPy, or any DLPack or CUDA-array object. Not modified.
             who: an identity for all faces, or pairs of (reference, source).
             options: of this request; the Swapper's where None.
+            observers: are told what happens.
 
         Returns:
             Swapped pictures: a NumPy array for a NumPy array, else a torch tensor on the engine's device.
         """
         batch = frames_from_rgb(frames, copy=True)
         if len(batch):
-            with Session(self.runtime, who, options or self.options, related=False) as session:
+            with Session(self.runtime, who, options or self.options, observers=observers, related=False) as session:
                 (batch,) = [*session.push(batch), *session.flush()]
         out = torch.stack(batch.planes, -1)
         return out.cpu().numpy() if type(frames).__module__ == "numpy" else out
@@ -260,7 +263,7 @@ class Swapper:
             warnings = (*frames.warnings, *damage(frames), *writer.warnings)
         counts = session.faces_per_frame
         if not any(counts):
-            warnings += (_unchanged(session, source),)
+            warnings += (unchanged(source, session.faces_found, session.options),)
         return SwapResult(len(counts), tuple(counts), watch.seconds, warnings, frames.loss, tuple(watch.spans))
 
     def close(self) -> None:
@@ -295,12 +298,12 @@ def expected_frames(info: VideoInfo, start: float | None, end: float | None) -> 
     return max(0, round((until - (start or 0)) * info.average_rate))
 
 
-def _unchanged(session: Session, source: Path | str) -> str:
-    """Why no face was swapped, one sentence."""
-    if not session.faces_found:
+def unchanged(source: Path | str, faces_found: int, options: SwapOptions) -> str:
+    """Why no face of a source was swapped, one sentence."""
+    if not faces_found:
         return f"No face was found in {source}; the target is a copy."
     return (
-        f"Faces were found in {source}, but none was changed: each is smaller than {session.options.min_face:g} pixels "
+        f"Faces were found in {source}, but none was changed: each is smaller than {options.min_face:g} pixels "
         "(min_face), or like none of the references (similarity); the target is a copy."
     )
 

@@ -90,8 +90,7 @@ class TableSink(Sink):
 
     def frame(self, index: int, pts_seconds: float, faces: Faces) -> None:
         self._faces_per_frame[len(faces)] += 1
-        sides = (faces.box[:, 2:] - faces.box[:, :2]).clamp(min=0).prod(1).sqrt()
-        for track, score, side in zip(faces.track.tolist(), faces.score.tolist(), sides.tolist(), strict=True):
+        for track, score, side in zip(faces.track.tolist(), faces.score.tolist(), faces.side.tolist(), strict=True):
             self._tracks.setdefault(track, _Seen(pts_seconds)).add(pts_seconds, score, side)
 
     def end(self, warnings: Sequence[str], loss: Loss | None) -> None:

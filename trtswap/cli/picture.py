@@ -10,9 +10,11 @@ from trtswap.cli.job import Job, Outcome
 from trtswap.cli.progress import count
 from trtswap.cli.runtime import precisions
 from trtswap.errors import InputError, WriteError
+from trtswap.faces import Faces
 from trtswap.faces.cast import Who
+from trtswap.pixels.frames import Frames
 from trtswap.session.observers import Observer
-from trtswap.swapper import Swapper
+from trtswap.swapper import Swapper, unchanged
 from trtswap.video.images import read_image
 from trtswap.video.target import Target
 
@@ -25,40 +27,46 @@ _SAVING: dict[str, dict[str, Any]] = {
 }
 
 
+class _Counted(Observer):
+    """How many faces of a picture were found and swapped."""
+
+    def before(self, first_frame: int, frames: Frames, faces: Faces) -> None:
+        self.found = len(faces)
+
+    def after(self, first_frame: int, frames: Frames, faces: Faces) -> None:
+        self.swapped = len(faces)
+
+
 @dataclass(frozen=True, kw_only=True)
 class PictureJob(Job):
     """A picture to swap."""
 
-    def count_frames(self) -> int:
-        return 1
-
-    def check_source(self) -> None:
+    def check_source(self) -> int:
         if self.target.suffix.lower() not in _SAVING:
             raise InputError(
                 f"{self.target}: cannot write a picture as {self.target.suffix or 'a file without suffix'}; expected "
                 f"one of {', '.join(_SAVING)}."
             )
         read_image(self.source)
+        return 1
 
     def run(self, swapper: Swapper, who: Who, observers: Sequence[Observer]) -> Outcome:
-        for observer in observers:
-            observer.stage("swap")
+        counted = _Counted()
         picture = read_image(self.source)[None]
-        found = len(swapper.detect(picture))
-        warnings = [] if found else [f"no face was found in {self.source}; the target is a copy"]
-        swapped = swapper.swap(picture, who)[0].cpu().numpy()
+        swapped = swapper.swap(picture, who, observers=[*observers, counted])[0].cpu().numpy()
         self._write(Image.fromarray(swapped))
+        warnings = [] if counted.swapped else [unchanged(self.source, counted.found, swapper.options)]
         facts = {
             "input": str(self.source),
             "output": str(self.target),
-            "faces": found,
+            "faces": counted.swapped,
             "pack": {"name": swapper.pack.name, "version": swapper.pack.version},
             "backend": swapper.choice.backend,
             "device": str(swapper.choice.device),
             "precision": precisions(swapper),
             "warnings": warnings,
         }
-        return Outcome(facts, f"{self.target}: {count(found, 'face')} found", warnings)
+        return Outcome(facts, f"{self.target}: {count(counted.swapped, 'face')} swapped", warnings)
 
     def _write(self, picture: Image.Image) -> None:
         target = Target(self.target, source=self.source, overwrite=self.overwrite)

@@ -43,6 +43,11 @@ class Faces:
     def __len__(self) -> int:
         return int(self.frame_index.shape[0])
 
+    @property
+    def side(self) -> Tensor:
+        """float32 [N], pixels: side of the square of a box's area, so that a profile counts like a frontal view."""
+        return (self.box[:, 2:] - self.box[:, :2]).clamp(min=0).prod(1).sqrt()
+
     def __getitem__(self, index: Tensor) -> "Faces":
         """The faces at a boolean mask or at int64 positions."""
         return Faces(*(getattr(self, f.name)[index] for f in fields(self)))

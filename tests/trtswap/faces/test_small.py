@@ -3,13 +3,18 @@
 import torch
 
 from trtswap.faces import Faces
-from trtswap.faces.small import MIN_FACE, LargeEnough, large_enough
+from trtswap.faces.small import LargeEnough
+from trtswap.options import MIN_FACE, SwapOptions
 
 
 def boxes(*sizes: tuple[float, float]) -> Faces:
     corners = torch.tensor([(10.0, 5.0, 10 + width, 5 + height) for width, height in sizes]).view(-1, 4)
     n = len(corners)
     return Faces(torch.zeros(n, dtype=torch.int64), corners, torch.zeros(n, 5, 2), torch.ones(n), torch.arange(n))
+
+
+def large_enough(faces: Faces, smallest: float) -> Faces:
+    return LargeEnough(smallest).choose(faces)
 
 
 def test_faces_below_the_size_are_left_out() -> None:
@@ -21,7 +26,8 @@ def test_faces_below_the_size_are_left_out() -> None:
 
 def test_the_default_is_the_one_that_is_documented() -> None:
     side = MIN_FACE
-    assert len(large_enough(boxes((side, side), (side - 0.1, side)))) == 1
+    assert SwapOptions().min_face == MIN_FACE
+    assert len(large_enough(boxes((side, side), (side - 0.1, side)), side)) == 1
 
 
 def test_a_box_turned_inside_out_has_no_size() -> None:
