@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,31 +60,35 @@ class Job(ABC):
         return (self.target,)
 
     @abstractmethod
-    def count_frames(self) -> int | None:
-        """How many frames there are to swap; None where nobody knows."""
+    def check_source(self) -> int | None:
+        """Refuse at once what cannot be read, before a pack is loaded.
 
-    @abstractmethod
-    def check_source(self) -> None:
-        """Refuse at once what cannot be read, before a pack is loaded."""
+        Returns:
+            How many frames there are to swap; None where nobody knows.
+        """
 
     @abstractmethod
     def run(self, swapper: Swapper, who: Who, observers: Sequence[Observer]) -> Outcome:
         """Swap and write."""
 
-    def check(self) -> None:
+    def check(self) -> int | None:
         """Refuse at once what cannot end well.
+
+        Returns:
+            How many frames there are to swap; None where nobody knows.
 
         Raises:
             typer.BadParameter: the options contradict each other.
             TrtswapError: a file cannot be read, or a target cannot be written.
         """
         self.people.check()
-        self.check_source()
+        frames = self.check_source()
         for target in self.targets:
             for picture in self.people.pictures():
                 if target.exists() and target.samefile(picture):
                     raise InputError(f"{target}: is one of the pictures of people; expected another name.")
             Target(target, source=self.source, overwrite=self.overwrite).discard()
+        return frames
 
 
 class _StopObserver(Observer):
@@ -105,7 +109,7 @@ def perform(job: Job, *, as_json: bool, quiet: bool, keep_going: bool) -> None:
         TruncatedError: the source is cut off; what could be read was swapped and kept.
         Interrupted: a signal stopped it.
     """
-    job.check()
+    job = replace(job, running=job.running.of_frames(job.check()))
     console = stderr()
     with display_for(console, quiet=quiet) as display:
         try:
@@ -126,7 +130,7 @@ def perform(job: Job, *, as_json: bool, quiet: bool, keep_going: bool) -> None:
 
 
 def _work(job: Job, console: Console, display: Display, switch: StopSwitch, quiet: bool) -> Outcome:
-    with job.running.of_frames(job.count_frames()).open(job.options) as swapper:
+    with job.running.open(job.options) as swapper:
         switch.check()
         if not quiet:
             say(console, in_one_line(swapper), style="dim")

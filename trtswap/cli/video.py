@@ -17,7 +17,6 @@ from trtswap.report.timeline import chrome_trace
 from trtswap.session.observers import Observer
 from trtswap.swapper import Swapper, SwapResult, expected_frames
 from trtswap.video.containers import container_for
-from trtswap.video.probe import open_input, video_stream
 from trtswap.video.reader import VideoReader
 
 
@@ -44,17 +43,13 @@ class VideoJob(Job):
     def targets(self) -> tuple[Path, ...]:
         return tuple(path for path in (self.target, self.report, self.trace) if path is not None)
 
-    def count_frames(self) -> int | None:
-        with VideoReader(self.source, batch_size=1) as headers:
-            return expected_frames(headers.info, self.start, self.end)
-
-    def check_source(self) -> None:
+    def check_source(self) -> int | None:
         names = [path.absolute() for path in self.targets]
         if len(set(names)) < len(names):
             raise InputError(f"{self.target}: is both the video and the report or trace; expected different files.")
         container_for(self.target)
-        with open_input(self.source) as container:
-            video_stream(container, self.source)
+        with VideoReader(self.source, batch_size=1) as reader:
+            return expected_frames(reader.info, self.start, self.end)
 
     def run(self, swapper: Swapper, who: Who, observers: Sequence[Observer]) -> Outcome:
         recorder = Recorder()

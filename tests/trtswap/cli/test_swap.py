@@ -220,7 +220,7 @@ class TestPictures:
             next(video.decode(video=0)).to_image().resize((960, 540)).save(tmp_path / "in.png")
         ran = run("swap", tmp_path / "in.png", "-s", face, "-o", tmp_path / name, "--pack", paste_pack)
         assert ran.code == 0
-        assert ran.out == f"{tmp_path / name}: 1 face found\n"
+        assert ran.out == f"{tmp_path / name}: 1 face swapped\n"
         before, after = (np.asarray(Image.open(tmp_path / n).convert("RGB")).astype(int) for n in ("in.png", name))
         difference = np.abs(after - before).max(axis=2)
         assert difference[90:200, 430:520].max() > 60
@@ -240,7 +240,7 @@ class TestPictures:
         ran = run("swap", pictures / "gray.png", "-s", face, "-o", tmp_path / "out.png", "--pack", paste_pack, "--json")
         assert ran.code == 0
         assert json.loads(ran.out)["faces"] == 0
-        assert "no face was found" in ran.err
+        assert "No face was found" in ran.err
         assert np.array_equal(Image.open(tmp_path / "out.png"), Image.open(pictures / "gray.png"))
 
     def test_the_colour_profile_stays(
