@@ -12,9 +12,10 @@ from trtswap.errors import InputError
 BUCKETS = (1, 2, 4, 8, 16, 32)
 # More than this gains nothing on a CPU: a batch of four leaves its caches already, and so do activations of so many
 # bytes. Full-size networks take as long for each of four faces as for one (5.6 and 5.3 s of one core), and 6.1 GB in
-# place of 2.4.
+# place of 2.4; those of the pack avatar as long for each of four as of two, and 1,260 MB in place of 955 (two workers,
+# ONNX Runtime).
 LARGEST_ON_CPU = 4
-ACTIVATIONS_ON_CPU = 700 << 20
+ACTIVATIONS_ON_CPU = 350 << 20
 # Bytes of activations for each pixel of the canvas: full-size SimSwap, BiSeNet and GFPGAN took 630 MB a face of 512.
 BYTES_PER_CANVAS_PIXEL = 2500
 # Batches that are on their way at once: one in each of five roles, one in each queue, two that wait for the tracker,

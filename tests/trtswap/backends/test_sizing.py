@@ -20,19 +20,19 @@ def has_free(patch: pytest.MonkeyPatch, free: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("free", "frames", "faces"), [(64 << 30, 4, 4), (2 << 30, 4, 2), (200 << 20, 1, 1), (0, 1, 1), (1500 << 20, 4, 2)]
+    ("free", "frames", "faces"), [(64 << 30, 4, 4), (2 << 30, 4, 4), (400 << 20, 2, 2), (200 << 20, 1, 1), (0, 1, 1)]
 )
 def test_sizes_fit_into_a_share_of_the_free_memory(
     free: int, frames: int, faces: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     has_free(monkeypatch, free)
     assert sizing.frames_at_once(1920 * 1080 * 3 // 2, CPU) == frames
-    assert sizing.faces_at_once(256, CPU) == faces
+    assert sizing.faces_at_once(128, CPU) == faces
 
 
 def test_a_cpu_takes_no_more_faces_than_gain_anything(monkeypatch: pytest.MonkeyPatch) -> None:
     has_free(monkeypatch, 64 << 30)
-    assert [sizing.faces_at_once(canvas, CPU) for canvas in (128, 256, 512, 1024)] == [4, 4, 1, 1]
+    assert [sizing.faces_at_once(canvas, CPU) for canvas in (128, 256, 512, 1024)] == [4, 2, 1, 1]
 
 
 def test_a_gpu_takes_more_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,8 +41,8 @@ def test_a_gpu_takes_more_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_workers_share_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    has_free(monkeypatch, 3 << 30)
-    assert [sizing.faces_at_once(256, CPU, workers=workers) for workers in (1, 2, 4)] == [4, 2, 1]
+    has_free(monkeypatch, 700 << 20)
+    assert [sizing.faces_at_once(128, CPU, workers=workers) for workers in (1, 2, 4)] == [4, 2, 1]
 
 
 @pytest.mark.parametrize(
