@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from trtswap.files import write_whole
 from trtswap.report.measuring import case, check, interleaved, machine, peak_memory_mib, result, table
 
 RESULTS = Path(__file__).parent / "results"
@@ -16,5 +17,5 @@ def write(data: Mapping[str, Any], path: Path | None = None) -> Path:
     """Write a result as strict JSON (no NaN), by default into ``bench/results/BENCHMARK.json``."""
     check(data)
     path = path or RESULTS / f"{data['benchmark']}.json"
-    path.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(data, indent=1, allow_nan=False) + "\n", overwrite=True)
     return path

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trtswap.errors import CalibrationError
+from trtswap.errors import BusyError, CalibrationError, WriteError
+from trtswap.files import write_whole
 from trtswap.model.pack import Pack
 from trtswap.model.stages import STAGES
 
@@ -71,11 +72,12 @@ class CalibrationTable:
                 f"{pack.name} at {pack.path} have {found[:12]}…. Measure it again with `trtswap calibrate`."
             )
 
-    def save(self, path: Path) -> None:
-        """Write the table as JSON.
+    def save(self, path: Path, *, overwrite: bool = True) -> None:
+        """Write the table as JSON, which replaces one that is there only once it is whole.
 
         Raises:
-            CalibrationError: the file cannot be written.
+            BusyError: somebody else writes this file.
+            CalibrationError: the file cannot be written, or exists and is not to be replaced.
         """
         stages = {
             stage: {name: [_short(r.low), _short(r.high), _short(r.extreme)] for name, r in ranges.items()}
@@ -84,9 +86,11 @@ class CalibrationTable:
         head = {"format": FORMAT, "pack": self.pack, "clip": self.clip, "times": list(self.times), "faces": self.faces}
         text = json.dumps(head | {"stages": stages}, allow_nan=False, separators=(",", ":"))
         try:
-            path.write_text(text + "\n", encoding="utf-8")
-        except OSError as e:
-            raise CalibrationError(f"{path} cannot be written: {e.strerror}.") from e
+            write_whole(path, text + "\n", overwrite=overwrite)
+        except BusyError:
+            raise
+        except WriteError as e:
+            raise CalibrationError(str(e)) from e
 
     @staticmethod
     def load(path: Path) -> "CalibrationTable":

@@ -11,7 +11,8 @@ from pathlib import Path
 import tensorrt as trt
 from filelock import FileLock
 
-from trtswap.backends.trt.plans import Place, write_whole
+from trtswap.backends.trt.plans import Place
+from trtswap.files import write_whole
 
 LOG = logging.getLogger("trtswap.tensorrt")
 
@@ -42,7 +43,7 @@ class TimingCache:
         with FileLock(f"{self.path}.lock"):
             merged = self._from_disk(config)
             if merged.combine(measured, ignore_mismatch=False):
-                write_whole(self.path, bytes(merged.serialize()))
+                write_whole(self.path, bytes(merged.serialize()), overwrite=True)
             else:
                 LOG.warning("the times measured by this build do not fit %s and are not kept", self.path)
 

@@ -4,8 +4,8 @@ What a pack holds and how it is read back: :mod:`trtswap.model.pack`.
 """
 
 import shutil
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -16,16 +16,19 @@ import tomli_w
 from onnx import ModelProto
 
 from trtswap.backends import open_engine
-from trtswap.errors import ExportError
+from trtswap.errors import BusyError, ExportError, WriteError
+from trtswap.files import TargetFolder
 from trtswap.model.pack import FORMAT, Pack, StageSpec, check_engine, sha256_of
 
 
 class PackWriter:
     """Collects graphs in a temporary folder beside the target; ``finish`` checks them and moves the folder there.
 
-    Without ``finish``, leaving the context removes everything, and a pack that was there before stays.
+    Without ``finish``, leaving the context removes everything, and a pack that was there before stays. Nobody else
+    writes a pack there meanwhile.
 
     Raises:
+        BusyError: another thread or process is writing a pack there.
         ExportError: the target exists and is not to be overwritten, is not a pack, or cannot be written.
     """
 
@@ -34,13 +37,11 @@ class PackWriter:
         self._stages: dict[str, StageSpec] = {}
         if target.exists() and not overwrite:
             raise ExportError(f"{target} exists. Choose another folder with -o, or replace it with --overwrite.")
-        if target.exists() and not (target / "pack.toml").is_file():
+        if target.exists() and not _is_pack(target):
             raise ExportError(f"{target} exists and is not a pack, so it is not overwritten. Choose another folder.")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            self._folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-        except OSError as e:
-            raise ExportError(f"{target.parent} cannot be written to: {e.strerror}.") from e
+        with _as_export_error():
+            self._place = TargetFolder(target, overwrite=overwrite, replaceable=_is_pack)
+        self._folder = self._place.temporary
 
     def __enter__(self) -> Self:
         return self
@@ -48,7 +49,7 @@ class PackWriter:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._place.discard()
 
     def add(self, stage: StageSpec, model: ModelProto) -> None:
         """Write a stage's graph; of ``stage``, the path and the hash are replaced by the file's."""
@@ -95,10 +96,11 @@ class PackWriter:
         toml = tomli_w.dumps(head | tables, multiline_strings=True)
         try:
             (self._folder / "pack.toml").write_text(toml, encoding="utf-8", newline="\n")
-            self._check()
-            self._publish()
         except OSError as e:
             raise ExportError(f"{self.target} cannot be written: {e.strerror}.") from e
+        self._check()
+        with _as_export_error():
+            self._place.commit()
         return Pack.load(self.target)
 
     def _keep(self, stage: StageSpec, path: Path) -> None:
@@ -109,15 +111,19 @@ class PackWriter:
             with open_engine(stage, backend="onnxruntime", device="cpu") as engine:
                 check_engine(stage, engine)
 
-    def _publish(self) -> None:
-        self._folder.chmod(0o755)  # mkdtemp made it private
-        if self.target.exists():
-            old = self._folder.with_name(f"{self._folder.name}-old")
-            self.target.rename(old)
-            self._folder.rename(self.target)
-            shutil.rmtree(old)
-        else:
-            self._folder.rename(self.target)
+
+@contextmanager
+def _as_export_error() -> Iterator[None]:
+    try:
+        yield
+    except BusyError:
+        raise
+    except WriteError as e:
+        raise ExportError(str(e)) from e
+
+
+def _is_pack(folder: Path) -> bool:
+    return (folder / "pack.toml").is_file()
 
 
 def stage_table(stage: StageSpec) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from trtswap.errors import (
     BackendError,
+    BusyError,
     CalibrationError,
     CheckpointError,
     DeviceMemoryError,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BackendError",
+    "BusyError",
     "CalibrationError",
     "CheckpointError",
     "DeviceMemoryError",

@@ -54,7 +54,11 @@ class TruncatedError(ReadError):
 
 
 class WriteError(VideoError):
-    """A video cannot be encoded, muxed, or put in its place."""
+    """A file cannot be written or put in its place, a video cannot be encoded or muxed."""
+
+
+class BusyError(WriteError):
+    """Another thread or process is writing the same file or folder at this moment."""
 
 
 class CheckpointError(TrtswapError):

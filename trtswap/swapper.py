@@ -17,6 +17,7 @@ from trtswap.faces import Faces
 from trtswap.faces.cast import Who
 from trtswap.faces.identity import Identifier, Identity, average
 from trtswap.faces.largest import largest
+from trtswap.files import Target
 from trtswap.model.pack import Pack
 from trtswap.options import RuntimeOptions, SwapOptions
 from trtswap.pixels.frames import Frames
@@ -207,7 +208,7 @@ class Swapper:
     def swap_video(
         self,
         source: Path | str,
-        target: Path | str,
+        target: Path | str | Target,
         who: Who,
         *,
         start: float | None = None,
@@ -227,7 +228,7 @@ class Swapper:
         """Swap faces in a video; sound, subtitles, timing and metadata are carried over.
 
         Args:
-            source, target: the video and the file to write; they differ.
+            source, target: the video and the file to write, or what was claimed for it before; they differ.
             who: an identity for all faces, or pairs of (reference, source).
             start, end: seconds of the source to take.
             options: of this request; the Swapper's where None.
@@ -240,7 +241,7 @@ class Swapper:
                 :class:`~trtswap.video.writer.WriteOptions`.
 
         Raises:
-            ReadError, WriteError: see there. Nothing is left under the target's name after an error.
+            ReadError, BusyError, WriteError: see there. Nothing is left under the target's name after an error.
         """
         device = self.choice.device
         watch = Stopwatch(synchronise=device if profile else None, listeners=[observer.stage for observer in observers])

@@ -9,11 +9,14 @@ import hashlib
 import json
 import logging
 import os
-import shutil
-import tempfile
+import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
+
+from trtswap.errors import BusyError, WriteError
+from trtswap.files import Claim, TargetFolder
+from trtswap.files.folder import replace_folder
 
 LOG = logging.getLogger("trtswap.compiled")
 SEAL = "sha256"
@@ -52,15 +55,14 @@ def compile_once(entry: Path, compile_: Callable[[Path | None], T]) -> T:
         return compile_(entry)
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=f".{entry.name}-", dir=entry.parent))
-    except OSError as e:
-        LOG.warning("compiled graphs are not kept: %s cannot be written to: %s", entry.parent, e.strerror)
+        # A name of its own: several may compile one graph at once, and each has its engine then.
+        place = TargetFolder(entry.parent / f"{entry.name}-{secrets.token_hex(6)}", overwrite=False)
+    except (OSError, WriteError) as e:
+        LOG.warning("compiled graphs are not kept: %s", e)
         return compile_(None)
-    try:
-        made = compile_(fresh)
-        _put(fresh, entry)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+    with place:
+        made = compile_(place.temporary)
+        _put(place.temporary, entry)
     return made
 
 
@@ -76,12 +78,17 @@ def _put(fresh: Path, entry: Path) -> None:
     """Give a folder its place; one that is there meanwhile, and whole, stays. A full disk leaves none."""
     try:
         (fresh / SEAL).write_text(_hash(fresh), "ascii")
-        if entry.exists() and not is_intact(entry):
-            shutil.rmtree(entry)
-        fresh.rename(entry)
+        with Claim(entry) as claim:
+            if is_intact(entry):
+                return
+            if os.path.lexists(entry):
+                replace_folder(fresh, entry, claim)
+            else:
+                fresh.rename(entry)
+    except BusyError:
+        return  # somebody else puts the same there
     except OSError as e:
-        if not is_intact(entry):
-            LOG.warning("a compiled graph is not kept: %s", e)
+        LOG.warning("a compiled graph is not kept: %s", e)
 
 
 def _hash(folder: Path) -> str:

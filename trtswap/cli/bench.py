@@ -12,6 +12,7 @@ import typer
 from trtswap.cli import options as opt
 from trtswap.cli.console import print_json, say, stderr, stdout
 from trtswap.errors import WriteError
+from trtswap.files import write_whole
 
 if TYPE_CHECKING:
     from trtswap.cli.interrupt import StopSwitch
@@ -60,7 +61,6 @@ def bench(
     from trtswap.options import RuntimeOptions, SwapOptions  # noqa: PLC0415 - heavy, imported on use
     from trtswap.report.benchmark import run_compute, run_video, somebody  # noqa: PLC0415 - heavy, imported on use
     from trtswap.report.measuring import result, table  # noqa: PLC0415 - heavy, imported on use
-    from trtswap.report.page import write_text  # noqa: PLC0415 - heavy, imported on use
     from trtswap.report.timeline import chrome_trace  # noqa: PLC0415 - heavy, imported on use
 
     for path in (write, trace):
@@ -110,11 +110,11 @@ def bench(
     )  # fmt: skip
     if trace is not None:
         last = next(reversed(runs.values()))[-1]
-        write_text(trace, chrome_trace(last.spans), source=input_ or Path(), overwrite=overwrite)
+        write_whole(trace, chrome_trace(last.spans), source=input_ or Path(), overwrite=overwrite)
     if write is not None:
         import json  # noqa: PLC0415 - small and only here
 
-        write_text(
+        write_whole(
             write, json.dumps(data, indent=1, allow_nan=False) + "\n", source=input_ or Path(), overwrite=overwrite
         )
     if as_json:

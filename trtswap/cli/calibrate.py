@@ -49,7 +49,7 @@ def calibrate(
         raise InputError(f"{target} exists. Choose another file with -o, or replace it with --overwrite.")
     with as_usage_error(), progress(stderr(), quiet=quiet) as step:
         table = calibration.calibrate(loaded, video, frames=frames, threads=threads, report=step)
-    table.save(target)
+    table.save(target, overwrite=overwrite)
     tensors = sum(map(len, table.stages.values()))
     if as_json:
         largest = {stage: max(r.bound for r in ranges.values()) for stage, ranges in table.stages.items()}

@@ -54,7 +54,7 @@ def doctor(
         )
         facts["engine_report"] = found
         words["Engines compared"] = engine_report.in_words(found)
-        engine_report.write(reports, facts, words)
+        engine_report.write(reports, facts, words, overwrite=overwrite)
         say(stderr(), f"Wrote {' and '.join(map(str, reports))}.")
     if as_json:
         print_json(facts)

@@ -12,6 +12,7 @@ from trtswap.backends import choose
 from trtswap.backends import device as gpus
 from trtswap.cli.build_progress import BuildDisplay
 from trtswap.errors import InputError
+from trtswap.files import write_whole
 from trtswap.model.pack import Pack
 from trtswap.packs import find_pack
 
@@ -80,9 +81,15 @@ def _times(one: Mapping[str, Any]) -> str:
     return timings + (f"; CUDA graphs for {one['captured']} of {count} shapes" if count else "")
 
 
-def write(files: tuple[Path, Path], facts: Mapping[str, Any], words: Mapping[str, Sequence[str]]) -> None:
-    """Write both files."""
+def write(
+    files: tuple[Path, Path], facts: Mapping[str, Any], words: Mapping[str, Sequence[str]], *, overwrite: bool
+) -> None:
+    """Write both files.
+
+    Raises:
+        BusyError, WriteError: one cannot be written, or has appeared since :func:`targets` and is not to be replaced.
+    """
     for_programs, for_people = files
-    for_programs.write_text(json.dumps(facts, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    write_whole(for_programs, json.dumps(facts, indent=2, allow_nan=False) + "\n", overwrite=overwrite)
     sections = (f"## {title}\n\n" + "".join(f"- {line}\n" for line in lines) for title, lines in words.items())
-    for_people.write_text("# trtswap doctor\n\n" + "\n".join(sections), encoding="utf-8")
+    write_whole(for_people, "# trtswap doctor\n\n" + "\n".join(sections), overwrite=overwrite)

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from trtswap.cli.console import print_json, say, stdout
 from trtswap.errors import BackendError, InputError, PlanError
+from trtswap.files import write_whole
 
 if TYPE_CHECKING:
     from trtswap.backends.trt.plans import Place, StoredPlan
@@ -77,6 +78,7 @@ def inspect(
         Path | None,
         typer.Option(metavar="FILE.json", help="Write what TensorRT tells about every layer; needs the GPU."),
     ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file of --layers that is there.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """What an engine is, what it was made of, and how far it is from its FP32 reference."""
@@ -84,7 +86,7 @@ def inspect(
     document = asdict(plan.record)
     problem = _problem(plan)
     if layers is not None:
-        layers.write_text(_layers(plan), encoding="utf-8")
+        write_whole(layers, _layers(plan), overwrite=overwrite)
     if as_json:
         print_json(document | {"plan": str(plan.path), "problem": problem})
         return

@@ -1,7 +1,9 @@
 """One run of ``trtswap swap``: check everything, load, swap, tell. Ctrl-C and SIGTERM stop it within a second."""
 
+import os.path
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -9,16 +11,16 @@ from typing import Any
 from rich.console import Console
 
 from trtswap.cli.console import print_json, report_loss, say, stderr, stdout, warn
-from trtswap.cli.interrupt import Interrupted, StopSwitch, interruptible
+from trtswap.cli.interrupt import StopSwitch, interruptible
 from trtswap.cli.people import People
 from trtswap.cli.progress import Display, display_for
 from trtswap.cli.runtime import Running, in_one_line
 from trtswap.errors import InputError
 from trtswap.faces.cast import Who
+from trtswap.files import Target
 from trtswap.options import SwapOptions
 from trtswap.session.observers import Observer
 from trtswap.swapper import Swapper
-from trtswap.video.target import Target, temporary_beside
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,8 @@ class Job(ABC):
         """
 
     @abstractmethod
-    def run(self, swapper: Swapper, who: Who, observers: Sequence[Observer]) -> Outcome:
-        """Swap and write."""
+    def run(self, swapper: Swapper, who: Who, observers: Sequence[Observer], places: Mapping[Path, Target]) -> Outcome:
+        """Swap and write; ``places`` has what was claimed for each of ``targets``."""
 
     def check(self) -> int | None:
         """Refuse at once what cannot end well.
@@ -79,16 +81,23 @@ class Job(ABC):
 
         Raises:
             typer.BadParameter: the options contradict each other.
-            TrtswapError: a file cannot be read, or a target cannot be written.
+            TrtswapError: a file cannot be read, or a target is one of them.
         """
         self.people.check()
         frames = self.check_source()
         for target in self.targets:
             for picture in self.people.pictures():
-                if target.exists() and target.samefile(picture):
+                if os.path.exists(target) and os.path.samefile(target, picture):
                     raise InputError(f"{target}: is one of the pictures of people; expected another name.")
-            Target(target, source=self.source, overwrite=self.overwrite).discard()
         return frames
+
+    def place(self, target: Path) -> Target:
+        """Claim the place where one of the targets is to be written.
+
+        Raises:
+            BusyError, WriteError: it cannot be written.
+        """
+        return Target(target, source=self.source, overwrite=self.overwrite)
 
 
 class _StopObserver(Observer):
@@ -111,13 +120,10 @@ def perform(job: Job, *, as_json: bool, quiet: bool, keep_going: bool) -> None:
     """
     job = replace(job, running=job.running.of_frames(job.check()))
     console = stderr()
-    with display_for(console, quiet=quiet) as display:
-        try:
-            outcome = interruptible(lambda switch: _work(job, console, display, switch, quiet))
-        except Interrupted:
-            for target in job.targets:
-                temporary_beside(target).unlink(missing_ok=True)
-            raise
+    with ExitStack() as unfinished:  # on the main thread: what the work has not finished goes, whatever it is doing
+        places = {target: unfinished.enter_context(job.place(target)) for target in job.targets}
+        with display_for(console, quiet=quiet) as display:
+            outcome = interruptible(lambda switch: _work(job, places, console, display, switch, quiet=quiet))
     for warning in outcome.warnings:
         warn(console, warning)
     if as_json:
@@ -129,7 +135,9 @@ def perform(job: Job, *, as_json: bool, quiet: bool, keep_going: bool) -> None:
         report_loss(console, text, keep_going=keep_going)
 
 
-def _work(job: Job, console: Console, display: Display, switch: StopSwitch, quiet: bool) -> Outcome:
+def _work(
+    job: Job, places: Mapping[Path, Target], console: Console, display: Display, switch: StopSwitch, *, quiet: bool
+) -> Outcome:
     with job.running.open(job.options) as swapper:
         switch.check()
         if not quiet:
@@ -138,4 +146,4 @@ def _work(job: Job, console: Console, display: Display, switch: StopSwitch, quie
                 say(console, f"No -s FACE.png was given: showing the pack's sample {job.people.sources[0].name}.")
         display.stage("identity")
         who = job.people.who(swapper)
-        return job.run(swapper, who, [_StopObserver(switch), display])
+        return job.run(swapper, who, [_StopObserver(switch), display], places)

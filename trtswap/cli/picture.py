@@ -1,7 +1,8 @@
 """Swap a still picture."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -12,11 +13,11 @@ from trtswap.cli.runtime import precisions
 from trtswap.errors import InputError, WriteError
 from trtswap.faces import Faces
 from trtswap.faces.cast import Who
+from trtswap.files import Target
 from trtswap.pixels.frames import Frames
 from trtswap.session.observers import Observer
 from trtswap.swapper import Swapper, unchanged
 from trtswap.video.images import read_image
-from trtswap.video.target import Target
 
 # Pillow's options by file type: what is lossy is written at a quality that shows no loss.
 _SAVING: dict[str, dict[str, Any]] = {
@@ -50,11 +51,11 @@ class PictureJob(Job):
         read_image(self.source)
         return 1
 
-    def run(self, swapper: Swapper, who: Who, observers: Sequence[Observer]) -> Outcome:
+    def run(self, swapper: Swapper, who: Who, observers: Sequence[Observer], places: Mapping[Path, Target]) -> Outcome:
         counted = _Counted()
         picture = read_image(self.source)[None]
         swapped = swapper.swap(picture, who, observers=[*observers, counted])[0].cpu().numpy()
-        self._write(Image.fromarray(swapped))
+        self._write(Image.fromarray(swapped), places[self.target])
         warnings = [] if counted.swapped else [unchanged(self.source, counted.found, swapper.options)]
         facts = {
             "input": str(self.source),
@@ -68,13 +69,11 @@ class PictureJob(Job):
         }
         return Outcome(facts, f"{self.target}: {count(counted.swapped, 'face')} swapped", warnings)
 
-    def _write(self, picture: Image.Image) -> None:
-        target = Target(self.target, source=self.source, overwrite=self.overwrite)
+    def _write(self, picture: Image.Image, target: Target) -> None:
         with Image.open(self.source) as original:
             profile = original.info.get("icc_profile")
         try:
             picture.save(target.temporary, icc_profile=profile, **_SAVING[self.target.suffix.lower()])
-        except OSError as error:
-            target.discard()
-            raise WriteError(f"{self.target}: writing failed: {error.strerror or error}") from error
+        except (OSError, ValueError) as error:  # WebP has no pictures beyond 16,383 pixels, for example
+            raise WriteError(f"{self.target}: writing failed: {getattr(error, 'strerror', None) or error}") from error
         target.commit()

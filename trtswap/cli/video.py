@@ -11,8 +11,8 @@ from trtswap.cli.progress import count, duration
 from trtswap.cli.runtime import precisions
 from trtswap.errors import InputError
 from trtswap.faces.cast import Who
+from trtswap.files import Target, write_whole
 from trtswap.report import Recorder, Report, write_report
-from trtswap.report.page import write_text
 from trtswap.report.timeline import chrome_trace
 from trtswap.session.observers import Observer
 from trtswap.swapper import Swapper, SwapResult, expected_frames
@@ -51,19 +51,19 @@ class VideoJob(Job):
         with VideoReader(self.source, batch_size=1) as reader:
             return expected_frames(reader.info, self.start, self.end)
 
-    def run(self, swapper: Swapper, who: Who, observers: Sequence[Observer]) -> Outcome:
+    def run(self, swapper: Swapper, who: Who, observers: Sequence[Observer], places: Mapping[Path, Target]) -> Outcome:
         recorder = Recorder()
         started = time.perf_counter()
         result = swapper.swap_video(
-            self.source, self.target, who, start=self.start, end=self.end, overwrite=self.overwrite,
+            self.source, places[self.target], who, start=self.start, end=self.end,
             profile=self.report is not None, observers=[*observers, recorder] if self.report else observers,
             **self.writing,
         )  # fmt: skip
         seconds = time.perf_counter() - started
         if self.report is not None:
-            self._write_report(self.report, swapper, recorder, result, seconds)
+            self._write_report(places[self.report], swapper, recorder, result, seconds)
         if self.trace is not None:
-            write_text(self.trace, chrome_trace(result.spans), source=self.source, overwrite=self.overwrite)
+            write_whole(places[self.trace], chrome_trace(result.spans))
         return Outcome(
             facts=self._facts(swapper, result, seconds),
             line=self._line(result, seconds),
@@ -72,12 +72,12 @@ class VideoJob(Job):
         )
 
     def _write_report(
-        self, path: Path, swapper: Swapper, recorder: Recorder, result: SwapResult, seconds: float
+        self, place: Target, swapper: Swapper, recorder: Recorder, result: SwapResult, seconds: float
     ) -> None:
         page = Report.of(
             swapper, recorder, result, source=self.source, target=self.target, command=self.command, seconds=seconds
         )
-        write_report(page, path, overwrite=self.overwrite)
+        write_report(page, place)
 
     def _facts(self, swapper: Swapper, result: SwapResult, seconds: float) -> dict[str, Any]:
         return {

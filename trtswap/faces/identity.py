@@ -1,7 +1,6 @@
 """Stage 3: who a face is."""
 
 import json
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trtswap.backends.runtime import Stage
-from trtswap.errors import InputError, SourceError, WriteError
+from trtswap.errors import InputError, SourceError
 from trtswap.faces import Faces
+from trtswap.files import write_whole
 from trtswap.model.pack import Pack
 from trtswap.pixels.frames import Frames
 from trtswap.pixels.geometry import align, scale_of
@@ -108,20 +108,13 @@ class Identity:
         The tensor ``latent`` and, as text, the names, the pack's name and the graph's hash: nothing of the pictures.
 
         Raises:
+            BusyError: somebody else writes this file.
             WriteError: the file cannot be written.
         """
         from safetensors.torch import save  # noqa: PLC0415 - needed here alone
 
         metadata = {"format": FORMAT, "names": json.dumps(self.names), "pack": self.pack, "graph": self.graph}
-        path = Path(path)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            part.write_bytes(save({"latent": self.latent.float().cpu().contiguous()}, metadata))
-            part.replace(path)
-        except OSError as e:
-            raise WriteError(f"{path} cannot be written: {e.strerror}.") from e
-        finally:
-            part.unlink(missing_ok=True)
+        write_whole(path, save({"latent": self.latent.float().cpu().contiguous()}, metadata), overwrite=True)
 
     @staticmethod
     def load(path: Path | str) -> "Identity":

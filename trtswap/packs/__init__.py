@@ -17,11 +17,11 @@ def user_folder() -> Path:
 
 
 def installed_packs() -> dict[str, Path]:
-    """Packs that can be called by name. One that the user exported hides a shipped one of the same name."""
+    """Packs that can be called by name: no unfinished ones. One that the user exported hides a shipped one."""
     found: dict[str, Path] = {}
     for folder in (SHIPPED, user_folder()):
         if folder.is_dir():
-            found |= {toml.parent.name: toml.parent for toml in sorted(folder.glob("*/pack.toml"))}
+            found |= {toml.parent.name: toml.parent for toml in sorted(folder.glob("[!.]*/pack.toml"))}
     return found
 
 

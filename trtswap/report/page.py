@@ -12,7 +12,7 @@ import torch
 
 import trtswap
 from trtswap.backends.sizing import cores
-from trtswap.errors import WriteError
+from trtswap.files import Target, write_whole
 from trtswap.report.charts import faces_over_time, legend
 from trtswap.report.facts import StageRow, file_facts, option_rows, stage_rows
 from trtswap.report.recorder import Recorder, Sample
@@ -20,7 +20,6 @@ from trtswap.report.timeline import timeline
 from trtswap.swapper import Swapper, SwapResult
 from trtswap.video.info import VideoInfo
 from trtswap.video.reader import VideoReader
-from trtswap.video.target import Target
 
 Rows = Sequence[Sequence[str]]
 
@@ -93,29 +92,14 @@ class Report:
         )
 
 
-def write_report(report: Report, path: Path, *, overwrite: bool) -> None:
-    """Write the page; it gets its name when it is whole.
+def write_report(report: Report, place: Path | Target, *, overwrite: bool = False) -> None:
+    """Write the page to a file, or to what was claimed for it before; it gets its name when it is whole.
 
     Raises:
+        BusyError: somebody else writes this file.
         WriteError: the path is taken (without ``overwrite``) or cannot be written.
     """
-    write_text(path, render(report), source=report.source, overwrite=overwrite)
-
-
-def write_text(path: Path, text: str, *, source: Path, overwrite: bool) -> None:
-    """Write a text file that gets its name when it is whole; it is not ``source``.
-
-    Raises:
-        WriteError: the path is taken (without ``overwrite``) or cannot be written.
-    """
-    target = Target(path, source=source, overwrite=overwrite)
-    try:
-        target.temporary.write_text(text, "utf-8")
-        target.commit()
-    except OSError as error:
-        raise WriteError(f"{path}: writing failed: {error.strerror}") from error
-    finally:
-        target.discard()
+    write_whole(place, render(report), source=report.source, overwrite=overwrite)
 
 
 def render(report: Report) -> str:

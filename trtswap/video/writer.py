@@ -12,6 +12,7 @@ import av
 from av.packet import Packet
 
 from trtswap.errors import InputError, WriteError
+from trtswap.files import Target
 from trtswap.pixels.frames import Frames
 from trtswap.video.containers import container_for
 from trtswap.video.encoder import Encoder, choose_encoder
@@ -20,7 +21,6 @@ from trtswap.video.info import VideoInfo
 from trtswap.video.planes import frame_from_planes
 from trtswap.video.probe import open_input, video_stream
 from trtswap.video.streams import StreamCopier, TimeWindow
-from trtswap.video.target import Target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class VideoWriter:
     MPEG-TS 1/90000 s). With ``start`` the first frame becomes time 0, and audio moves along by the same amount.
 
     Args:
-        path: the file to write; the suffix chooses the format.
+        path: the file to write, or what was claimed for it before; the suffix chooses the format.
         info: what the reader said about the source.
         options: see :class:`WriteOptions`; its defaults where None.
         source: the file to copy audio, subtitles, chapters and tags from; None for none.
@@ -63,13 +63,14 @@ class VideoWriter:
         codec: FFmpeg's name of the encoder in use.
 
     Raises:
+        BusyError: somebody else writes this file.
         WriteError: the target, the codec or its options are unusable.
         ReadError: ``source`` does not open.
     """
 
     def __init__(
         self,
-        path: str | PathLike[str],
+        path: str | PathLike[str] | Target,
         info: VideoInfo,
         *,
         options: WriteOptions | None = None,
@@ -78,7 +79,7 @@ class VideoWriter:
         end: float | None = None,
     ) -> None:
         options = options or WriteOptions()
-        self.path = Path(path)
+        self.path = path.path if isinstance(path, Target) else Path(path)
         self.warnings: list[str] = []
         self._info = info
         self._range = (start, end)
@@ -87,7 +88,9 @@ class VideoWriter:
         self.codec = choice.name
         source_path = None if source is None else Path(source)
         self._copier: StreamCopier | None = None
-        self._target = Target(self.path, source=source_path, overwrite=options.overwrite)
+        self._target = (
+            path if isinstance(path, Target) else Target(self.path, source=source_path, overwrite=options.overwrite)
+        )
         self._begun = self._closed = False
         try:
             self._output = av.open(

@@ -48,7 +48,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(
 
     with monkeypatch.context() as m:
         m.setattr(Path, "write_bytes", full)
-        with pytest.raises(WriteError, match=r"anna\.safetensors cannot be written: No space left on device"):
+        with pytest.raises(WriteError, match=r"anna\.safetensors: cannot be written: No space left on device"):
             Identity(-LATENT).save(path)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["anna.safetensors"]

@@ -7,7 +7,6 @@ where it was made for: another TensorRT or another GPU makes it stale. What is s
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -16,7 +15,8 @@ from typing import Any
 import torch
 
 from trtswap.backends.engine import TensorSpec
-from trtswap.errors import PlanError
+from trtswap.errors import BusyError, PlanError, WriteError
+from trtswap.files import write_whole
 
 FORMAT = 1
 BUILD = "`trtswap build-engines`"
@@ -181,7 +181,7 @@ class StoredPlan:
         if self.record.chosen > latest:
             return self
         chosen = StoredPlan(replace(self.record, chosen=latest + 1), self.path)
-        write_whole(chosen.sidecar, _as_json(chosen.record))
+        write_whole(chosen.sidecar, _as_json(chosen.record), overwrite=True)
         return chosen
 
     def remove(self) -> None:
@@ -239,6 +239,7 @@ def write_plan(record: PlanRecord, plan: bytes, folder: Path | None = None) -> S
     """Write plan and record; each appears whole or not at all, the record last.
 
     Raises:
+        BusyError: somebody else writes this very plan.
         PlanError: the folder cannot be written to.
     """
     folder = folder or plans_folder()
@@ -246,29 +247,17 @@ def write_plan(record: PlanRecord, plan: bytes, folder: Path | None = None) -> S
     try:
         folder.mkdir(parents=True, exist_ok=True)
         stored.sidecar.unlink(missing_ok=True)
-        write_whole(stored.path, plan)
-        write_whole(stored.sidecar, _as_json(record))
+        write_whole(stored.path, plan, overwrite=True)
+        write_whole(stored.sidecar, _as_json(record), overwrite=True)
         return stored.prefer()
-    except OSError as e:
-        raise PlanError(f"{folder} cannot be written to: {e.strerror}. Give another folder in $TRTSWAP_ENGINES.") from e
+    except BusyError:
+        raise
+    except (OSError, WriteError) as e:
+        raise PlanError(f"{folder} cannot be written to: {e}. Give another folder in $TRTSWAP_ENGINES.") from e
 
 
 def _as_json(record: PlanRecord) -> bytes:
     return json.dumps(asdict(record), indent=2, allow_nan=False).encode()
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name and move it to its place."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def missing_plans(graphs: Sequence[tuple[str, str]], place: Place, folder: Path | None = None) -> list[str]:
