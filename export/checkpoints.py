@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from trtswap.errors import CheckpointError
 from trtswap.export.unpickle import UNREADABLE, load_module_state
+from trtswap.files.names import key_in
 from trtswap.model.pack import sha256_of
 
 SHOWN_NAMES = 5  # of keys in an error message
@@ -101,10 +102,14 @@ def default_folder() -> Path:
 def search(checkpoint: str | Checkpoint, folder: Path) -> Path | None:
     """The verified file of a checkpoint in a folder or below it, under its own name or any other; None if none is."""
     entry = resolve(checkpoint)
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".part")
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and not _unfinished(path))
     candidates = [path for path in files if path.name == entry.file]
     candidates += [path for path in files if path.name != entry.file and path.stat().st_size == entry.size]
     return next((path for path in candidates if entry.mismatch(path) is None), None)
+
+
+def _unfinished(path: Path) -> bool:
+    return path.suffix == ".part" or key_in(path.name) is not None
 
 
 def find(checkpoint: str | Checkpoint, folder: Path) -> Path:

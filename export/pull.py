@@ -2,13 +2,16 @@
 
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from trtswap.errors import CheckpointError
+from trtswap.errors import BusyError, CheckpointError
 from trtswap.export.checkpoints import Archive, Checkpoint, description, resolve, search
 from trtswap.export.download import DownloadError, Progress, download
+from trtswap.files import Claim
+from trtswap.files.moves import names_to_disk, put_new, to_disk
 from trtswap.model.pack import sha256_of
 
 
@@ -34,27 +37,48 @@ def pull(
         where the file is.
 
     Raises:
+        BusyError: another thread or process is getting this checkpoint into this folder.
         CheckpointError: the licence is not accepted, no source has the file, or the folder cannot be written.
     """
     entry = resolve(checkpoint)
+    target, part = into / entry.file, into / f"{entry.file}.part"
     if present := search(entry, into):
+        forget(target, part)
         return present
-    target = into / entry.file
     if target.exists():
         raise CheckpointError(f"{target} is not the official file: {entry.mismatch(target)}. Move it away.")
     if not accept_licence:
         raise CheckpointError(
             f"checkpoint {entry.name} comes under this licence: {entry.licence}. Read it; --accept-license accepts it."
         )
-    part = into / f"{entry.file}.part"
     with writing(into):
         into.mkdir(parents=True, exist_ok=True)
-        if source is not None:
-            copy_from(source, entry, part)
-        else:
-            fetch(entry, part, mirror=mirror, progress=progress)
-        part.replace(target)
+        with Claim(target):
+            if present := search(entry, into):  # somebody else's, finished meanwhile
+                return present
+            if source is not None:
+                copy_from(source, entry, part)
+            else:
+                fetch(entry, part, mirror=mirror, progress=progress)
+            to_disk(part)
+            put_new(part, target)
+            names_to_disk(into)
+            archive_part(part).unlink(missing_ok=True)
     return target
+
+
+def archive_part(part: Path) -> Path:
+    """Where the archive of a checkpoint comes while it is fetched; no two checkpoints share it."""
+    return part.with_name(f"{part.stem}.archive.part")
+
+
+def forget(target: Path, part: Path) -> None:
+    """Remove unfinished downloads of a checkpoint that is there, unless somebody is at it."""
+    parts = [path for path in (part, archive_part(part)) if path.exists()]
+    if parts:
+        with suppress(BusyError, OSError), Claim(target):
+            for path in parts:
+                path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -88,7 +112,7 @@ def fetch(entry: Checkpoint, part: Path, *, mirror: str | None, progress: Progre
         except DownloadError as error:
             failures.append(str(error))
     if entry.archive is not None:
-        zipped = part.with_name(f"{entry.archive.file}.part")
+        zipped = archive_part(part)
         try:
             fetch_verified(entry.archive.url, zipped, None, entry.archive.sha256, progress)
             extract(zipped, entry.archive, entry, part)
@@ -122,9 +146,13 @@ def extract(path: Path, archive: Archive, entry: Checkpoint, part: Path) -> None
     if digest != archive.sha256:
         raise CheckpointError(f"{path}: its sha256 is {digest}, expected {archive.sha256}. Get it again.")
     try:
-        with zipfile.ZipFile(path) as zipped, zipped.open(archive.member) as member, part.open("wb") as file:
-            shutil.copyfileobj(member, file)
-    except (zipfile.BadZipFile, KeyError) as error:
+        with zipfile.ZipFile(path) as zipped:
+            size = zipped.getinfo(archive.member).file_size
+            if entry.size is not None and size != entry.size:
+                raise CheckpointError(f"{path}: {archive.member} has {size:,} bytes, expected {entry.size:,}")
+            with zipped.open(archive.member) as member, part.open("wb") as file:
+                shutil.copyfileobj(member, file)
+    except (zipfile.BadZipFile, KeyError, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
         raise CheckpointError(f"{path}: cannot take out {archive.member}: {error}") from error
     require(entry, part)
 

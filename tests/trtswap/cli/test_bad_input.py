@@ -170,7 +170,7 @@ class TestTargets:
             link(source, target)
         ran = swap(source, "-s", face, "-o", target, "--overwrite")
         assert ran.code == 1
-        assert f"{target}: is the source video itself" in ran.said
+        assert f"{target}: is the source itself" in ran.said
         assert source.read_bytes() == (clips / "one.mp4").read_bytes()
 
     def test_is_a_picture_of_somebody(self, swap: Run, clips: Path, face: Path, tmp_path: Path) -> None:
