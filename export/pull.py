@@ -69,7 +69,7 @@ def pull(
 
 def archive_part(part: Path) -> Path:
     """Where the archive of a checkpoint comes while it is fetched; no two checkpoints share it."""
-    return part.with_name(f"{part.stem}.archive.part")
+    return part.with_suffix(".archive.part")
 
 
 def forget(target: Path, part: Path) -> None:

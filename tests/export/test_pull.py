@@ -1,7 +1,10 @@
 """Downloads against a server on this machine: resuming, wrong files, several addresses, mirrors, archives, folders."""
 
 import shutil
+import subprocess
+import sys
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from hashlib import sha256
@@ -9,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from trtswap.errors import CheckpointError
+from trtswap.errors import BusyError, CheckpointError
 from trtswap.export.checkpoints import Archive, Checkpoint
 from trtswap.export.pull import pull
 
@@ -279,3 +282,101 @@ def test_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(CheckpointError, match="Choose another folder with --into"):
         pull(entry("http://127.0.0.1:9/a"), tmp_path / "file" / "folder", accept_licence=True)
+
+
+class Slow(Server):
+    """Sends the half, and the rest when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.RequestHandlerClass = SlowHandler
+        self.begun, self.go_on = threading.Event(), threading.Event()
+
+
+class SlowHandler(Handler):
+    server: Slow
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(CONTENT)))
+        self.end_headers()
+        self.wfile.write(CONTENT[: len(CONTENT) // 2])
+        self.server.begun.set()
+        self.server.go_on.wait(30)
+        self.wfile.write(CONTENT[len(CONTENT) // 2 :])
+
+
+@pytest.fixture
+def slow() -> Iterator[Slow]:
+    with Slow() as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield running
+        running.go_on.set()
+        running.shutdown()
+        thread.join()
+
+
+PULL = """
+import sys
+from pathlib import Path
+from trtswap.export.checkpoints import Checkpoint
+from trtswap.export.pull import pull
+
+url, digest, into = sys.argv[1:]
+print(pull(Checkpoint("mine", "mine.pth", digest, (url,), "CC0", "state_dict"), Path(into), accept_licence=True))
+"""
+
+
+@pytest.mark.parametrize("other", ["thread", "process"])
+def test_of_two_pulls_of_one_weight_one_wins_and_the_other_says_why(slow, tmp_path, other):
+    wanted, done = entry(slow.url("/a")), []
+    if other == "thread":
+        first = threading.Thread(target=lambda: done.append(pull(wanted, tmp_path, accept_licence=True)))
+        first.start()
+    else:
+        first = subprocess.Popen([sys.executable, "-P", "-c", PULL, slow.url("/a"), wanted.sha256, str(tmp_path)])
+    assert slow.begun.wait(60)
+    with pytest.raises(BusyError, match=r"mine.pth: another thread or process is writing it at this moment"):
+        pull(wanted, tmp_path, accept_licence=True)
+    slow.go_on.set()
+    if other == "thread":
+        first.join(30)
+    else:
+        assert first.wait(30) == 0
+    assert names(tmp_path) == ["mine.pth"]
+    assert pull(wanted, tmp_path, accept_licence=True).read_bytes() == CONTENT
+
+
+def test_a_pull_that_was_killed_goes_on_where_it_was(slow, tmp_path):
+    wanted = entry(slow.url("/a"))
+    first = subprocess.Popen([sys.executable, "-P", "-c", PULL, slow.url("/a"), wanted.sha256, str(tmp_path)])
+    assert slow.begun.wait(60)
+    part = tmp_path / "mine.pth.part"
+    while not (part.exists() and part.stat().st_size == len(CONTENT) // 2):
+        time.sleep(0.01)
+    first.kill()
+    first.wait(10)
+    slow.RequestHandlerClass = Handler
+    slow.files["/a"] = CONTENT
+    assert pull(wanted, tmp_path, accept_licence=True).read_bytes() == CONTENT
+    assert slow.requests == [("/a", f"bytes={len(CONTENT) // 2}-")]
+    assert names(tmp_path) == ["mine.pth"]
+
+
+def test_unfinished_files_of_a_checkpoint_that_is_there_are_removed(server, tmp_path):
+    (tmp_path / "other name").write_bytes(CONTENT)
+    (tmp_path / "mine.pth.part").write_bytes(CONTENT[:10])
+    (tmp_path / "mine.pth.archive.part").write_bytes(b"zip")
+    (tmp_path / "another.pth.part").write_bytes(b"another")
+    pull(entry(server.url("/a")), tmp_path)
+    assert names(tmp_path) == ["another.pth.part", "other name"]
+
+
+def test_an_archive_whose_file_has_another_size_is_not_unpacked(tmp_path, archive):
+    with zipfile.ZipFile(tmp_path / "all.zip", "w", zipfile.ZIP_DEFLATED) as zipped:
+        zipped.writestr("people/inner.pth", bytes(100_000_000))
+    other = Archive(archive.url, sha256((tmp_path / "all.zip").read_bytes()).hexdigest(), archive.member)
+    with pytest.raises(CheckpointError, match=r"inner.pth has 100,000,000 bytes, expected 2,097,152"):
+        pull(entry(archive=other), tmp_path / "into", source=tmp_path, accept_licence=True)
+    assert names(tmp_path / "into") == []
