@@ -22,6 +22,30 @@ def test_a_table_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     assert CalibrationTable.load(tmp_path / "table.json") == TABLE
 
 
+def test_a_full_disk_leaves_the_table_that_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "table.json"
+    TABLE.save(path)
+
+    def full(self: Path, data: bytes) -> int:
+        with self.open("wb") as file:
+            file.write(data[:20])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(CalibrationError, match=r"table\.json: cannot be written: No space left on device"):
+        replace(TABLE, faces=4).save(path)
+    assert CalibrationTable.load(path) == TABLE
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_table_is_replaced_where_that_is_wanted(tmp_path: Path) -> None:
+    TABLE.save(tmp_path / "table.json")
+    with pytest.raises(CalibrationError, match="exists already"):
+        replace(TABLE, faces=4).save(tmp_path / "table.json", overwrite=False)
+    replace(TABLE, faces=4).save(tmp_path / "table.json")
+    assert CalibrationTable.load(tmp_path / "table.json").faces == 4
+
+
 def test_bounds() -> None:
     assert (TensorRange(-3, 2, 1).absmax, TensorRange(-3, 2, 1).bound, TensorRange(-3, 2, 7).bound) == (3, 3, 7)
 

@@ -156,7 +156,7 @@ class Video(Writer):
 
 
 class Command(Video):
-    target, seconds = "out.mp4", 12.0
+    target, seconds = "out.mp4", 6.0
 
     def start(self, path: Path) -> int:
         # Its report lies beside its video; both are written by one process.

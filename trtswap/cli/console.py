@@ -18,7 +18,11 @@ def stderr() -> Console:
 
 
 def say(console: Console, text: str, *, style: str = "") -> None:
-    """Print one line as it is: brackets in a file name are no markup, and a pipe gets no hard line breaks."""
+    """Print one line as it is: brackets in a file name are no markup, and a pipe gets no hard line breaks.
+
+    Bytes of a file name that are no UTF-8 are shown as escapes: nothing else takes them.
+    """
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     console.print(text, style=style, markup=False, soft_wrap=True)
 
 

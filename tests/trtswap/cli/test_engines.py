@@ -108,6 +108,11 @@ def test_list_remove_and_inspect(run: Run, build: Run, emulator: Machine, tmp_pa
     layers = tmp_path / "layers.json"
     assert run("engines", "inspect", key[:8], "--layers", layers).code == 0
     assert json.loads(layers.read_text())["Layers"]
+    layers.write_text("mine")
+    assert run("engines", "inspect", key[:8], "--layers", layers).code == 1
+    assert layers.read_text() == "mine"
+    assert run("engines", "inspect", key[:8], "--layers", layers, "--overwrite").code == 0
+    assert json.loads(layers.read_text())["Layers"]
     shown = json.loads(run("engines", "inspect", key, "--json").out)
     assert (shown["key"], shown["problem"]) == (key, None)
     plan = next(p for p in stored_plans() if p.record.key == key)

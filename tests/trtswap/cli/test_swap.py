@@ -1,6 +1,7 @@
 """``trtswap swap``: what it writes, what it says, and that its options reach the library."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -235,6 +236,22 @@ class TestPictures:
         assert run(*command, "--overwrite").code == 0
         assert run(*command, "-o", picture, "--overwrite").code == 1
         assert picture.read_bytes() == face.read_bytes()
+
+    def test_a_name_that_is_not_utf_8(self, run: Run, paste_pack: Path, face: Path, tmp_path: Path) -> None:
+        target = tmp_path / os.fsdecode(b"caf\xe9.png")
+        ran = run("swap", face, "-s", face, "-o", target, "--pack", paste_pack)
+        assert ran.code == 0
+        assert r"caf\udce9.png: 1 face swapped" in ran.said
+        assert [path.name for path in tmp_path.iterdir()] == [target.name]
+
+    def test_a_picture_that_the_format_cannot_hold(
+        self, run: Run, paste_pack: Path, face: Path, tmp_path: Path
+    ) -> None:
+        Image.new("RGB", (16_400, 32)).save(tmp_path / "wide.png")
+        ran = run("swap", tmp_path / "wide.png", "-s", face, "-o", tmp_path / "out.webp", "--pack", paste_pack)
+        assert ran.code == 1
+        assert "out.webp: writing failed: encoding error" in ran.said
+        assert [path.name for path in tmp_path.iterdir()] == ["wide.png"]
 
     def test_without_a_face(self, run: Run, paste_pack: Path, face: Path, pictures: Path, tmp_path: Path) -> None:
         ran = run("swap", pictures / "gray.png", "-s", face, "-o", tmp_path / "out.png", "--pack", paste_pack, "--json")
