@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trtswap.errors import BusyError, CalibrationError, WriteError
-from trtswap.files import write_whole
+from trtswap.files import Target, write_whole
 from trtswap.model.pack import Pack
 from trtswap.model.stages import STAGES
 
@@ -72,8 +72,12 @@ class CalibrationTable:
                 f"{pack.name} at {pack.path} have {found[:12]}…. Measure it again with `trtswap calibrate`."
             )
 
-    def save(self, path: Path, *, overwrite: bool = True) -> None:
+    def save(self, path: Path | Target, *, overwrite: bool = True) -> None:
         """Write the table as JSON, which replaces one that is there only once it is whole.
+
+        Args:
+            path: the file, or what was claimed for it before.
+            overwrite: replace a file that is there.
 
         Raises:
             BusyError: somebody else writes this file.

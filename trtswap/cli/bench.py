@@ -11,8 +11,7 @@ import typer
 
 from trtswap.cli import options as opt
 from trtswap.cli.console import print_json, say, stderr, stdout
-from trtswap.errors import WriteError
-from trtswap.files import write_whole
+from trtswap.files import Target, write_whole
 
 if TYPE_CHECKING:
     from trtswap.cli.interrupt import StopSwitch
@@ -63,9 +62,6 @@ def bench(
     from trtswap.report.measuring import result, table  # noqa: PLC0415 - heavy, imported on use
     from trtswap.report.timeline import chrome_trace  # noqa: PLC0415 - heavy, imported on use
 
-    for path in (write, trace):
-        if path is not None and path.exists() and not overwrite:
-            raise WriteError(f"{path} exists already; choose another name or give --overwrite.")
     console = stderr()
 
     def opened(batch: int | None) -> "Swapper":
@@ -103,20 +99,25 @@ def bench(
                         runs[name].append(done)
             return runs
 
-    runs = interruptible(work)
-    data = result(
-        "bench", cases_of(runs), input=None if input_ is None else input_.name, size=size, frames=frames, pack=pack,
-        restore=restore, detect_every=detect_every, pipelined=pipelined, reader=reader, codec=codec, preset=preset,
-    )  # fmt: skip
-    if trace is not None:
-        last = next(reversed(runs.values()))[-1]
-        write_whole(trace, chrome_trace(last.spans), source=input_ or Path(), overwrite=overwrite)
-    if write is not None:
-        import json  # noqa: PLC0415 - small and only here
+    with ExitStack() as unfinished:
+        source = input_ or Path()
+        places = {
+            path: unfinished.enter_context(Target(path, overwrite=overwrite, source=source))
+            for path in (write, trace)
+            if path is not None
+        }
+        runs = interruptible(work)
+        data = result(
+            "bench", cases_of(runs), input=None if input_ is None else input_.name, size=size, frames=frames, pack=pack,
+            restore=restore, detect_every=detect_every, pipelined=pipelined, reader=reader, codec=codec, preset=preset,
+        )  # fmt: skip
+        if trace is not None:
+            last = next(reversed(runs.values()))[-1]
+            write_whole(places[trace], chrome_trace(last.spans))
+        if write is not None:
+            import json  # noqa: PLC0415 - small and only here
 
-        write_whole(
-            write, json.dumps(data, indent=1, allow_nan=False) + "\n", source=input_ or Path(), overwrite=overwrite
-        )
+            write_whole(places[write], json.dumps(data, indent=1, allow_nan=False) + "\n")
     if as_json:
         print_json(data)
     elif not quiet:

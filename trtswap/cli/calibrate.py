@@ -14,6 +14,7 @@ from trtswap.cli.arguments import as_usage_error
 from trtswap.cli.console import print_json, say, stderr, stdout
 from trtswap.cli.export import need_export_tools
 from trtswap.errors import InputError
+from trtswap.files import Target
 from trtswap.packs import find_pack
 
 Step = Callable[[str, int, int], None]
@@ -47,9 +48,10 @@ def calibrate(
     target = output or loaded.path / calibration.FILE
     if target.exists() and not overwrite:
         raise InputError(f"{target} exists. Choose another file with -o, or replace it with --overwrite.")
-    with as_usage_error(), progress(stderr(), quiet=quiet) as step:
-        table = calibration.calibrate(loaded, video, frames=frames, threads=threads, report=step)
-    table.save(target, overwrite=overwrite)
+    with Target(target, overwrite=overwrite, source=video) as place:
+        with as_usage_error(), progress(stderr(), quiet=quiet) as step:
+            table = calibration.calibrate(loaded, video, frames=frames, threads=threads, report=step)
+        table.save(place)
     tensors = sum(map(len, table.stages.values()))
     if as_json:
         largest = {stage: max(r.bound for r in ranges.values()) for stage, ranges in table.stages.items()}

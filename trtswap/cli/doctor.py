@@ -48,14 +48,14 @@ def doctor(
     if engines:
         from trtswap.cli import engine_report  # noqa: PLC0415 - heavy, imported on use
 
-        reports = engine_report.targets(output, overwrite=overwrite)
-        found = interruptible(
-            lambda switch: engine_report.examine(pack, precision, device, stderr(), _asked(switch)), grace=10.0
-        )
-        facts["engine_report"] = found
-        words["Engines compared"] = engine_report.in_words(found)
-        engine_report.write(reports, facts, words, overwrite=overwrite)
-        say(stderr(), f"Wrote {' and '.join(map(str, reports))}.")
+        with engine_report.targets(output, overwrite=overwrite) as places:
+            found = interruptible(
+                lambda switch: engine_report.examine(pack, precision, device, stderr(), _asked(switch)), grace=10.0
+            )
+            facts["engine_report"] = found
+            words["Engines compared"] = engine_report.in_words(found)
+            engine_report.write(places, facts, words)
+        say(stderr(), f"Wrote {' and '.join(str(place.path) for place in places)}.")
     if as_json:
         print_json(facts)
         return

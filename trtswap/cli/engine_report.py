@@ -1,7 +1,8 @@
 """The report of ``trtswap doctor --engines``: a JSON file for programs and a Markdown file for people."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,24 +13,28 @@ from trtswap.backends import choose
 from trtswap.backends import device as gpus
 from trtswap.cli.build_progress import BuildDisplay
 from trtswap.errors import InputError
-from trtswap.files import write_whole
+from trtswap.files import Target, write_whole
 from trtswap.model.pack import Pack
 from trtswap.packs import find_pack
 
 FORMAT = 1
 
 
-def targets(stem: Path, *, overwrite: bool) -> tuple[Path, Path]:
-    """The two files to write.
+@contextmanager
+def targets(stem: Path, *, overwrite: bool) -> Iterator[tuple[Target, Target]]:
+    """The places of the two files to write, claimed before the long work; what is not written is given up at the end.
 
     Raises:
+        BusyError: somebody else writes one.
         InputError: one exists and is not to be replaced.
+        WriteError: one cannot be written.
     """
     files = stem.with_name(f"{stem.name}.json"), stem.with_name(f"{stem.name}.md")
     for file in files:
         if file.exists() and not overwrite:
             raise InputError(f"{file} exists. Give another name with -o, or replace it with --overwrite.")
-    return files
+    with Target(files[0], overwrite=overwrite) as for_programs, Target(files[1], overwrite=overwrite) as for_people:
+        yield for_programs, for_people
 
 
 def examine(pack: str, precision: str, device: str, console: Console, stop: Callable[[], bool]) -> dict[str, Any]:
@@ -81,15 +86,13 @@ def _times(one: Mapping[str, Any]) -> str:
     return timings + (f"; CUDA graphs for {one['captured']} of {count} shapes" if count else "")
 
 
-def write(
-    files: tuple[Path, Path], facts: Mapping[str, Any], words: Mapping[str, Sequence[str]], *, overwrite: bool
-) -> None:
+def write(places: tuple[Target, Target], facts: Mapping[str, Any], words: Mapping[str, Sequence[str]]) -> None:
     """Write both files.
 
     Raises:
-        BusyError, WriteError: one cannot be written, or has appeared since :func:`targets` and is not to be replaced.
+        WriteError: one cannot be written, or has appeared since :func:`targets` and is not to be replaced.
     """
-    for_programs, for_people = files
-    write_whole(for_programs, json.dumps(facts, indent=2, allow_nan=False) + "\n", overwrite=overwrite)
+    for_programs, for_people = places
+    write_whole(for_programs, json.dumps(facts, indent=2, allow_nan=False) + "\n")
     sections = (f"## {title}\n\n" + "".join(f"- {line}\n" for line in lines) for title, lines in words.items())
-    write_whole(for_people, "# trtswap doctor\n\n" + "\n".join(sections), overwrite=overwrite)
+    write_whole(for_people, "# trtswap doctor\n\n" + "\n".join(sections))

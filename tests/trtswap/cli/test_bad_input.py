@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from trtswap.files import Target
+
 from .conftest import Run, frames_in, small_copy
 from .packs import altered, misshapen_swap_graph, slow_swap_graph, swap_spec
 
@@ -142,6 +144,16 @@ class TestTargets:
         assert f"{target}: exists already" in ran.said
         assert "--overwrite" in ran.said
         assert target.read_text() == "precious"
+
+    @pytest.mark.parametrize("name", ["out.mp4", "report.html", "trace.json"])
+    def test_is_being_written(self, swap: Run, clips: Path, face: Path, tmp_path: Path, name: str) -> None:
+        """Said at once, not after the work."""
+        more = ("--report", tmp_path / "report.html", "--trace", tmp_path / "trace.json", "--overwrite")
+        with Target(tmp_path / name, overwrite=False):
+            ran = swap(clips / "one.mp4", "-s", face, "-o", tmp_path / "out.mp4", *more, "--pack", "no such pack")
+        assert ran.code == 1
+        assert f"{tmp_path / name}: another thread or process is writing it at this moment" in ran.said
+        assert leftovers(tmp_path) == []
 
     def test_report_exists(self, swap: Run, clips: Path, face: Path, tmp_path: Path) -> None:
         report = tmp_path / "report.html"

@@ -26,3 +26,4 @@ def test_bench_measures_a_video_and_made_up_frames(run: Run, clips: Path, paste_
     ran = run("bench", *common, "--size", "160", "--frames", "3")
     assert ran.code == 2
     assert run("bench", clips / "one.mp4", *common, "--write", written).code == 1  # it exists
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["result.json", "trace.json"]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from trtswap.files import Target
 from trtswap.model.pack import Pack
 
 from .conftest import Run
@@ -44,6 +45,13 @@ def test_calibrate_as_json(run: Run, pack: Path, clips: Path, tmp_path: Path) ->
     assert (ran.code, ran.err) == (0, "")
     assert (report["table"], report["faces"]) == (str(table), 1)
     assert report["tensors"] == sum(map(len, json.loads(table.read_text())["stages"].values()))
+
+
+def test_a_table_that_is_being_written(run: Run, pack: Path, clips: Path) -> None:
+    with Target(pack / "calibration.json", overwrite=False):
+        ran = run("calibrate", pack, "--video", clips / "gray.mp4")
+    assert ran.code == 1
+    assert "calibration.json: another thread or process is writing it at this moment" in ran.said
 
 
 def test_a_clip_without_faces(run: Run, pack: Path, clips: Path) -> None:
