@@ -14,7 +14,7 @@ class InputError(TrtswapError):
 
 
 class LimitError(TrtswapError):
-    """A picture or a video is larger than :class:`trtswap.limits.Limits` allow."""
+    """A picture is larger than :class:`trtswap.limits.Limits` allow."""
 
 
 class SourceError(TrtswapError):

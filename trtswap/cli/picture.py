@@ -17,7 +17,7 @@ from trtswap.files import Target
 from trtswap.pixels.frames import Frames
 from trtswap.session.observers import Observer
 from trtswap.swapper import Swapper, unchanged
-from trtswap.video.images import read_image
+from trtswap.video.images import open_picture, read_image
 
 # Pillow's options by file type: what is lossy is written at a quality that shows no loss.
 _SAVING: dict[str, dict[str, Any]] = {
@@ -70,7 +70,7 @@ class PictureJob(Job):
         return Outcome(facts, f"{self.target}: {count(counted.swapped, 'face')} swapped", warnings)
 
     def _write(self, picture: Image.Image, target: Target) -> None:
-        with Image.open(self.source) as original:
+        with open_picture(self.source) as original:
             profile = original.info.get("icc_profile")
         try:
             picture.save(target.temporary, icc_profile=profile, **_SAVING[self.target.suffix.lower()])

@@ -1,8 +1,10 @@
 """Pictures from files, and arrays of pictures as Frames."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,36 +13,71 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
-from trtswap.errors import InputError, SourceError
+from trtswap.errors import InputError, LimitError, SourceError
+from trtswap.limits import Limits
 from trtswap.pixels.color import RGB24
 from trtswap.pixels.frames import Frames
 from trtswap.video.display import display_of
 
+# Those whose decoders do nothing but decode. Pillow knows others: for PostScript it starts another program.
+_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "TGA", "JPEG2000", "AVIF", "HEIF")
 
-def read_image(path: str | PathLike[str]) -> Tensor:
+
+def open_picture(path: str | PathLike[str], limits: Limits | None = None) -> Image.Image:
+    """A picture's header, with Pillow; of the formats that are read, whatever the file is called.
+
+    Raises:
+        SourceError: as :func:`read_image`.
+        LimitError: it has more pixels than :class:`~trtswap.limits.Limits` allow.
+    """
+    if Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir():
+        raise SourceError(f"{path}: is a pipe, a socket or a device, expected a file")
+    with _refused(path):
+        Image.init()
+        image = Image.open(path, formats=[name for name in _FORMATS if name in Image.OPEN])
+    (limits or Limits()).check("pixels", image.width * image.height, path)
+    return image
+
+
+def read_image(path: str | PathLike[str], *, limits: Limits | None = None) -> Tensor:
     """Read a picture as it is meant to be seen: turned by its EXIF orientation, transparency on white.
 
-    Any file that Pillow reads; of an animation the first picture. 16-bit samples lose their low bits.
+    JPEG, PNG, WebP, GIF, TIFF, BMP, PPM, TGA, JPEG 2000, and AVIF and HEIF where Pillow has them; of an animation the
+    first picture. 16-bit samples lose their low bits.
+
+    Args:
+        path: of the file.
+        limits: what it may hold, checked before it is decoded; the defaults where None.
 
     Returns:
         uint8 RGB [H, W, 3].
 
     Raises:
         SourceError: the file is missing or no picture that can be read.
+        LimitError: it has more pixels than :class:`~trtswap.limits.Limits` allow.
     """
+    with open_picture(path, limits) as image, _refused(path):
+        return torch.from_numpy(np.array(_to_rgb(ImageOps.exif_transpose(image))))
+
+
+@contextmanager
+def _refused(path: str | PathLike[str]) -> Iterator[None]:
+    """Whatever goes wrong with a stranger's picture becomes a SourceError."""
     try:
-        with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image)
-            pixels = np.array(_to_rgb(upright))
+        yield
     except FileNotFoundError as error:
         raise SourceError(f"{path}: no such file") from error
     except IsADirectoryError as error:
         raise SourceError(f"{path}: is a folder, expected a picture") from error
     except UnidentifiedImageError as error:
         raise SourceError(f"{path}: not a picture that can be read, expected JPEG, PNG, WebP or the like") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise SourceError(f"{path}: the picture cannot be read: {error}") from error
-    return torch.from_numpy(pixels)
+    except (
+        Image.DecompressionBombError,
+        Image.DecompressionBombWarning,
+    ) as error:  # the latter where warnings are errors
+        raise LimitError(f"{path}: has more pixels than Pillow takes: {error}") from error
+    except Exception as error:  # decoders of damaged pictures raise whatever comes
+        raise SourceError(f"{path}: the picture cannot be read: {error or type(error).__name__}") from error
 
 
 def frames_from_rgb(images: Any, *, copy: bool = False) -> Frames:

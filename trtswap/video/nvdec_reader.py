@@ -33,6 +33,7 @@ from trtswap.pixels.frames import Frames
 from trtswap.video.formats import Layout, layout_of
 from trtswap.video.in_flight import InFlight
 from trtswap.video.info import VideoInfo
+from trtswap.video.probe import READING, url_of
 from trtswap.video.reader import VideoReader
 
 # What NVDEC gives: bits of the planar format that the surface stands for.
@@ -105,7 +106,7 @@ class NvdecReader(VideoReader):
                     options=_CURRENT_CONTEXT,
                     is_hw_owned=True,
                 )
-                return av.open(str(self.path), hwaccel=acceleration)
+                return av.open(url_of(self.path), metadata_errors="replace", options=READING, hwaccel=acceleration)
         except (av.error.FFmpegError, OSError, RuntimeError, NotImplementedError) as error:
             raise self._refusal(getattr(error, "strerror", None) or str(error)) from error
 

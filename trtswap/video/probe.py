@@ -18,6 +18,11 @@ from trtswap.video.info import StreamInfo, VideoInfo
 
 # Their clocks start anywhere; a player shows the first timestamp as 0.
 _FREE_RUNNING = frozenset({"mpegts", "mpeg"})
+# Formats that hold their pictures and sound themselves. Others, playlists above all, name files and addresses to read.
+_FORMATS = (
+    "aac,ac3,aiff,apng,asf,av1,avi,cavsvideo,dirac,dnxhd,dv,flac,flv,gif,gxf,h261,h263,h264,hevc,ivf,live_flv,lxf,m4v,"
+    "matroska,mjpeg,mov,mp3,mpeg,mpegts,mpegvideo,mxf,nsv,nut,nuv,obu,ogg,rm,swf,vc1,vvc,wav,webm,wtv,yuv4mpegpipe"
+)
 _NOT_CARRIED = {
     Type.A53_CC: "closed captions inside the video stream",
     Type.DYNAMIC_HDR_PLUS: "HDR10+ dynamic metadata",
@@ -28,21 +33,27 @@ _NOT_CARRIED = {
 }
 
 
+READING = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
+"""Options of FFmpeg's with which a stranger's file is opened."""
+
+
 def open_input(path: Path) -> InputContainer:
-    """Open a media file.
+    """Open a media file, and no other file or address that it may name. Tags that are no UTF-8 get replacement marks.
 
     Raises:
-        ReadError: it is missing, a folder, empty, or FFmpeg finds no media in it.
+        ReadError: it is missing, a folder, no regular file, empty, or FFmpeg finds no media in it.
     """
     if not path.exists():
         raise ReadError(f"{path}: no such file")
     if path.is_dir():
         raise ReadError(f"{path}: is a folder, expected a video file")
-    if path.is_file() and path.stat().st_size == 0:
+    if not path.is_file():
+        raise ReadError(f"{path}: is a pipe, a socket or a device, expected a file: a video is read more than once")
+    if path.stat().st_size == 0:
         raise ReadError(f"{path}: the file is empty (0 bytes)")
     with captured_log(av.logging.ERROR) as log:
         try:
-            return av.open(str(path))
+            return av.open(url_of(path), metadata_errors="replace", options=READING)
         except PermissionError as error:
             raise ReadError(f"{path}: no permission to read it") from error
         except (av.error.FFmpegError, OSError) as error:
@@ -51,6 +62,11 @@ def open_input(path: Path) -> InputContainer:
                 f"{path}: not a video that FFmpeg can open: {said or error.strerror}. "
                 "It may be cut off, still being written, or of another kind"
             ) from error
+
+
+def url_of(path: Path) -> str:
+    """A file as FFmpeg names it: ``12:30.mp4`` would be a protocol."""
+    return f"file:{path}"
 
 
 def video_stream(container: InputContainer, path: Path) -> av.VideoStream:

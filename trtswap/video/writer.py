@@ -19,7 +19,7 @@ from trtswap.video.encoder import Encoder, choose_encoder
 from trtswap.video.hdr import encoder_params
 from trtswap.video.info import VideoInfo
 from trtswap.video.planes import frame_from_planes
-from trtswap.video.probe import open_input, video_stream
+from trtswap.video.probe import open_input, url_of, video_stream
 from trtswap.video.streams import StreamCopier, TimeWindow
 
 
@@ -94,7 +94,7 @@ class VideoWriter:
         self._begun = self._closed = False
         try:
             self._output = av.open(
-                str(self._target.temporary),
+                url_of(self._target.temporary),
                 "w",
                 format=self._container.format,
                 container_options=self._container.options(

@@ -1,5 +1,6 @@
 """Pictures of every mode become what a viewer shows, and arrays become frames without a copy."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from trtswap.errors import InputError, SourceError
+from trtswap.errors import InputError, LimitError, SourceError
+from trtswap.limits import Limits
 from trtswap.video.download import Download
 from trtswap.video.images import frames_from_rgb, read_image
 
@@ -247,3 +249,67 @@ def test_a_cut_off_pil_image_is_an_input_error(tmp_path: Path) -> None:
     (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:3000])
     with pytest.raises(InputError, match=r"images\[0\] is a PIL image that cannot be read: .*truncated"):
         frames_from_rgb([Image.open(tmp_path / "cut.png")])
+
+
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_a_picture_starts_no_other_program(
+    made: bool, tmp_path: Path, cases: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.png" if made else cases / "a02_eps_named.png"
+    if made:
+        path.write_bytes(POSTSCRIPT)
+    started: list[object] = []
+    monkeypatch.setattr("subprocess.Popen.__init__", lambda self, *args, **kwargs: started.append(args))
+    with pytest.raises(SourceError, match="not a picture that can be read"):
+        read_image(path)
+    assert not started
+
+
+@pytest.mark.parametrize("kind", ["avif", "webp", "jpg", "png", "tif", "gif", "jp2", "bmp", "tga", "ppm"])
+def test_a_damaged_picture_is_a_source_error_or_is_read(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a.{kind}"
+    Image.effect_noise((64, 48), 40).convert("RGB").save(path)
+    assert read_image(path).shape == (48, 64, 3)
+    whole, g = path.read_bytes(), np.random.default_rng(0)
+    refused = 0
+    for _ in range(40):
+        data = bytearray(whole[: g.integers(8, len(whole))])
+        data[g.integers(0, len(data))] ^= 1 << g.integers(0, 8)
+        path.write_bytes(data)
+        try:
+            assert read_image(path).shape[2] == 3
+        except (SourceError, LimitError):
+            refused += 1
+    assert refused
+
+
+@pytest.mark.filterwarnings("default::PIL.Image.DecompressionBombWarning")
+def test_a_bomb_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.png"
+    Image.new("1", (13_300, 13_300)).save(path)
+    with pytest.raises(LimitError, match=r"has 176,890,000 pixels, more than the limit of 134,217,728"):
+        read_image(path)
+    assert read_image(save_small(tmp_path), limits=Limits(pixels=6)).shape == (2, 3, 3)
+    with pytest.raises(LimitError, match="has 6 pixels, more than the limit of 5"):
+        read_image(save_small(tmp_path), limits=Limits(pixels=5))
+
+
+def test_what_pillow_calls_a_bomb_is_a_limit_too(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.png"
+    Image.new("1", (14_000, 14_000)).save(path)
+    with pytest.raises(LimitError, match="more pixels than Pillow takes"):
+        read_image(path, limits=Limits(pixels=1e9))
+
+
+def save_small(folder: Path) -> Path:
+    Image.fromarray(COLORS).save(folder / "small.png")
+    return folder / "small.png"
+
+
+def test_a_pipe_is_no_picture(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(SourceError, match="is a pipe"):
+        read_image(tmp_path / "pipe.png")

@@ -1,6 +1,8 @@
 """Reading: batches, times, display geometry, interlacing, damage, and everything that is no video."""
 
+import os
 import random
+import shutil
 from fractions import Fraction
 from pathlib import Path
 
@@ -322,3 +324,75 @@ def _bwdif(path: Path) -> list[np.ndarray]:
                 except (av.error.BlockingIOError, av.error.EOFError):
                     break
     return found
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    return Clip().write(tmp_path / "clip.mp4")
+
+
+def test_a_tag_that_is_no_utf8_is_read_with_a_mark(tmp_path: Path, clip: Path) -> None:
+    path = tmp_path / "latin1.mkv"
+    with av.open(str(clip)) as source, av.open(str(path), "w") as target:
+        target.metadata["title"] = "Caf*"
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    path.write_bytes(path.read_bytes().replace(b"Caf*", b"Caf\xe9"))
+    with VideoReader(path) as reader:
+        assert sum(map(len, reader)) > 0
+
+
+def test_the_latin1_title_of_an_avi(cases: Path) -> None:
+    with VideoReader(cases / "a06_latin1_title.avi") as reader:
+        assert sum(map(len, reader)) > 0
+
+
+@pytest.mark.parametrize(
+    "name", ["12:30.mp4", "http:x.mp4", "concat:a.mp4", "-i.mp4", "a?b#c%20d.mp4", "two\nlines.mp4"]
+)
+def test_a_name_is_a_name_and_no_address(
+    name: str, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(clip, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    with VideoReader(name) as reader, VideoWriter(f"out {name}", reader.info, source=Path(name)) as writer:
+        frames = 0
+        for batch in reader:
+            writer.write(batch)
+            frames += len(batch)
+    with VideoReader(f"out {name}") as written:
+        assert sum(map(len, written)) == frames > 0
+
+
+@pytest.mark.parametrize(
+    "playlist",
+    [
+        "ffconcat version 1.0\nfile other.mp4\n",
+        "ffconcat version 1.0\nfile '{folder}/other.mp4'\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{folder}/other.mp4\n#EXT-X-ENDLIST\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n../{name}/other.mp4\n#EXT-X-ENDLIST\n",
+    ],
+)
+@pytest.mark.parametrize("suffix", [".mp4", ".ffconcat", ".m3u8"])
+def test_a_playlist_reads_no_other_file(playlist: str, suffix: str, clip: Path, tmp_path: Path) -> None:
+    shutil.copy(clip, tmp_path / "other.mp4")
+    path = tmp_path / f"list{suffix}"
+    path.write_text(playlist.format(folder=tmp_path, name=tmp_path.name))
+    with pytest.raises(ReadError, match="not a video that FFmpeg can open"):
+        VideoReader(path)
+
+
+def test_the_playlist_of_the_cases(cases: Path, clip: Path, tmp_path: Path) -> None:
+    shutil.copy(cases / "a03_ffconcat.mp4", tmp_path / "a.mp4")
+    shutil.copy(clip, tmp_path / "other_user.mp4")
+    with pytest.raises(ReadError, match="not a video that FFmpeg can open"):
+        VideoReader(tmp_path / "a.mp4")
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with pytest.raises(ReadError, match="is a pipe"):
+        VideoReader(tmp_path / "pipe.mp4")
