@@ -195,8 +195,8 @@ def test_a_decoder_that_gives_nothing_is_named(
     path = Clip().write(tmp_path / "clip.mkv")
     open_container = av.open
 
-    def silent(*args: Any, hwaccel: HWAccel | None = None) -> Any:
-        container = open_container(*args, hwaccel=hwaccel)
+    def silent(*args: Any, hwaccel: HWAccel | None = None, **kwargs: Any) -> Any:
+        container = open_container(*args, hwaccel=hwaccel, **kwargs)
         if hwaccel is not None:
             monkeypatch.setattr(reader_module.Demuxer, "frames", lambda self: iter(()))
         return container
