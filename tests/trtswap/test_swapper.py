@@ -208,6 +208,17 @@ def test_faces_that_are_left_alone_are_no_missing_faces(swapper: Swapper, data: 
     assert [w for w in result.warnings if "each is smaller than 2000 pixels" in w]
 
 
+def test_an_observer_is_told_of_the_stages_of_pictures(swapper: Swapper, astronaut: torch.Tensor) -> None:
+    told: list[str] = []
+
+    class Tell(Observer):
+        def stage(self, name: str) -> None:
+            told.append(name)
+
+    swapper.swap(astronaut[None], swapper.identity(astronaut), observers=[Tell()])
+    assert {"detect", "swap", "paste"} <= set(told)
+
+
 def test_an_observer_can_stop_a_swap(swapper: Swapper, data: Path, tmp_path: Path) -> None:
     class Stop(Observer):
         def before(self, first_frame: int, frames: Frames, faces: Faces) -> None:

@@ -65,7 +65,7 @@ class Session:
         who: an identity for all faces, or pairs of (reference, source); None only follows faces and changes nothing.
         options: of this request.
         observers: are told what happens.
-        stopwatch: takes the time of each stage.
+        stopwatch: takes the time of each stage, and tells its own listeners; one that tells the observers where None.
         related: the frames follow each other in time. Without it they are unrelated pictures: nothing is tracked,
             smoothed or filled, and every batch is ready at once.
         finder: finds the faces of some frames, in place of the pack's detector.
@@ -91,7 +91,7 @@ class Session:
     ) -> None:
         self.runtime = runtime
         self.options = options or SwapOptions()
-        self.stopwatch = stopwatch or Stopwatch()
+        self.stopwatch = stopwatch or Stopwatch(listeners=[observer.stage for observer in observers])
         self.faces_per_frame: list[int] = []
         self.faces_found = 0
         self._observers = tuple(observers)
