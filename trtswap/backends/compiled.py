@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from trtswap.errors import BusyError, WriteError
 from trtswap.files import Claim, TargetFolder
-from trtswap.files.folder import replace_folder
+from trtswap.files.folder import put_folder
 
 LOG = logging.getLogger("trtswap.compiled")
 SEAL = "sha256"
@@ -81,10 +81,7 @@ def _put(fresh: Path, entry: Path) -> None:
         with Claim(entry) as claim:
             if is_intact(entry):
                 return
-            if os.path.lexists(entry):
-                replace_folder(fresh, entry, claim)
-            else:
-                fresh.rename(entry)
+            put_folder(fresh, entry, claim)
     except BusyError:
         return  # somebody else puts the same there
     except OSError as e:

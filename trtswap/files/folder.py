@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -37,15 +38,13 @@ class TargetFolder:
         self._final = destination(path)
         try:
             self._final.parent.mkdir(parents=True, exist_ok=True)
-            self._claim = Claim(self._final)
-            try:
+            with ExitStack() as undo:
+                self._claim = undo.enter_context(Claim(self._final))
                 self._put_back()
                 self._check()
                 self.temporary = self._claim.unfinished()
                 self.temporary.mkdir()
-            except BaseException:
-                self._claim.release()
-                raise
+                undo.pop_all()
         except OSError as error:
             raise WriteError(f"{self._final.parent} cannot be written to: {error.strerror}") from error
 
@@ -98,15 +97,13 @@ class TargetFolder:
             raise WriteError(f"{self.path} exists and is not what would be written, so it is not overwritten")
 
     def _publish(self) -> None:
-        if not os.path.lexists(self._final):
-            os.rename(self.temporary, self._final)
-            return
-        descriptor = os.open(self.temporary, os.O_RDONLY)
-        try:
-            inherit(descriptor, self._final.stat())
-        finally:
-            os.close(descriptor)
-        replace_folder(self.temporary, self._final, self._claim)
+        if os.path.lexists(self._final):
+            descriptor = os.open(self.temporary, os.O_RDONLY)
+            try:
+                inherit(descriptor, self._final.stat())
+            finally:
+                os.close(descriptor)
+        put_folder(self.temporary, self._final, self._claim)
 
     def _put_back(self) -> None:
         """The folder that a writer had moved away when it died, where replacing took two steps."""
@@ -117,22 +114,24 @@ class TargetFolder:
                 os.rename(old, self._final)
 
 
-def replace_folder(new: Path, old: Path, claim: Claim) -> None:
-    """Put a folder in the place of another one, which is then removed; both lie in one folder, ``claim`` is of the old.
+def put_folder(new: Path, path: Path, claim: Claim) -> None:
+    """Give a folder its name, which is claimed; one that has it already is removed. Both lie in one folder.
 
     In one step where the system can swap names; elsewhere in two, and a process that dies between them leaves the old
     one for the next writer to put back.
 
     Raises:
-        OSError: it cannot be done; the old one is there as before.
+        OSError: it cannot be done; what was there is there as before.
     """
-    if exchange(new, old):
+    if not os.path.lexists(path):
+        return os.rename(new, path)
+    if exchange(new, path):
         return remove(new)
     aside = claim.unfinished("old")
-    os.rename(old, aside)
+    os.rename(path, aside)
     try:
-        os.rename(new, old)
+        os.rename(new, path)
     except BaseException:
-        os.rename(aside, old)
+        os.rename(aside, path)
         raise
     remove(aside)

@@ -3,7 +3,7 @@
 import os
 import stat
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -45,14 +45,12 @@ class Target:
         if not self._final.parent.is_dir():
             raise WriteError(f"{self.path}: there is no folder {self._final.parent}; create it first")
         try:
-            self._claim = Claim(self._final)
-            try:
+            with ExitStack() as undo:
+                self._claim = undo.enter_context(Claim(self._final))
                 self._check()  # what its last writer has put there
                 self.temporary = self._claim.unfinished()
                 self._mode = self._created()
-            except BaseException:
-                self._claim.release()
-                raise
+                undo.pop_all()
         except OSError as error:
             raise WriteError(f"{self.path}: cannot write into its folder: {error.strerror}") from error
 
