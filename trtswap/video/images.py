@@ -35,7 +35,11 @@ def open_picture(path: str | PathLike[str], limits: Limits | None = None) -> Ima
     with _refused(path):
         Image.init()
         image = Image.open(path, formats=[name for name in _FORMATS if name in Image.OPEN])
-    (limits or Limits()).check("pixels", image.width * image.height, path)
+    try:
+        (limits or Limits()).check("pixels", image.width * image.height, path)
+    except LimitError:
+        image.close()
+        raise
     return image
 
 
@@ -71,10 +75,8 @@ def _refused(path: str | PathLike[str]) -> Iterator[None]:
         raise SourceError(f"{path}: is a folder, expected a picture") from error
     except UnidentifiedImageError as error:
         raise SourceError(f"{path}: not a picture that can be read, expected JPEG, PNG, WebP or the like") from error
-    except (
-        Image.DecompressionBombError,
-        Image.DecompressionBombWarning,
-    ) as error:  # the latter where warnings are errors
+    # The warning is raised where a program makes warnings errors.
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise LimitError(f"{path}: has more pixels than Pillow takes: {error}") from error
     except Exception as error:  # decoders of damaged pictures raise whatever comes
         raise SourceError(f"{path}: the picture cannot be read: {error or type(error).__name__}") from error
