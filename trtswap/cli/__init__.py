@@ -13,7 +13,7 @@ from trtswap.cli import engines, export, pack, process, weights
 from trtswap.cli.bench import bench
 from trtswap.cli.build_engines import build_engines
 from trtswap.cli.calibrate import calibrate
-from trtswap.cli.console import stderr
+from trtswap.cli.console import say, stderr
 from trtswap.cli.detect import detect
 from trtswap.cli.doctor import doctor
 from trtswap.cli.interrupt import Interrupted
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         app([argument for argument in given if argument != DEBUG], prog_name="trtswap", obj=given)
     except Interrupted as stop:
-        _say(f"Stopped by {stop.signal.name}; no unfinished file was left.")
+        say(stderr(), f"Stopped by {stop.signal.name}; no unfinished file was left.", style="red")
         sys.stdout.flush()
         # Not sys.exit: a thread may still be inside a library, and would crash in an interpreter that ends around it.
         os._exit(128 + stop.signal)
@@ -85,9 +85,5 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def _fail(message: str, debug: bool) -> NoReturn:
     if debug:
         traceback.print_exc()
-    _say(f"Error: {message}")
+    say(stderr(), f"Error: {message}", style="red")
     sys.exit(1)
-
-
-def _say(message: str) -> None:
-    stderr().print(message, style="red", markup=False, highlight=False, soft_wrap=True)
