@@ -7,6 +7,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -64,12 +65,17 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with Server() as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with Server() as running, serving(running):
         yield running
-        running.shutdown()
-        thread.join()
+
+
+@contextmanager
+def serving(server: Server) -> Iterator[None]:
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield
+    server.shutdown()
+    thread.join()
 
 
 def entry(*urls: str, size: int | None = len(CONTENT), archive: Archive | None = None) -> Checkpoint:
@@ -308,13 +314,9 @@ class SlowHandler(Handler):
 
 @pytest.fixture
 def slow() -> Iterator[Slow]:
-    with Slow() as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with Slow() as running, serving(running):
         yield running
         running.go_on.set()
-        running.shutdown()
-        thread.join()
 
 
 PULL = """

@@ -1,12 +1,10 @@
 """A file is written whole or not at all, under any name, with the right mode, and never in place of somebody's work."""
 
 import os
-import resource
 import shutil
 import stat
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ import pytest
 from trtswap.errors import WriteError
 from trtswap.files import Target, moves, write_whole
 
+from ...conftest import no_file_beyond
 from .conftest import names
 
 NAMES = [
@@ -173,17 +172,6 @@ def test_a_folder_that_vanishes_is_said(tmp_path: Path) -> None:
         target.commit()
     with pytest.raises(WriteError, match="there is no folder"):
         Target(tmp_path / "folder" / "out", overwrite=False)
-
-
-@contextmanager
-def no_file_beyond(size: int) -> Iterator[None]:
-    """What a full disk looks like to a writer."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:

@@ -2,9 +2,6 @@
 
 import os
 import re
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import FrozenInstanceError, replace
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +13,7 @@ from trtswap.errors import InputError, WriteError
 from trtswap.video.reader import VideoReader
 from trtswap.video.writer import VideoWriter, WriteOptions
 
+from ...conftest import no_file_beyond
 from .clips import Clip, frame_times
 from .conftest import Copy
 
@@ -169,23 +167,12 @@ def test_temporary_file_is_beside_the_target(source: Path, tmp_path: Path) -> No
     assert _names(tmp_path) == ["in", "target.mp4"]
 
 
-@contextmanager
-def _no_file_beyond(size: int) -> Iterator[None]:
-    """What a full disk looks like to a writer: writing fails once a file has so many bytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 @pytest.mark.parametrize("room", [20_000, 150_000])
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
 def test_full_disk(suffix: str, room: int, tmp_path: Path, copy: Copy) -> None:
     """It may fill up early or late."""
     source = Clip(size=(192, 128), audio=("aac",)).write(tmp_path / "source.mp4")
-    with _no_file_beyond(room), pytest.raises(WriteError, match="writing failed: File too large"):
+    with no_file_beyond(room), pytest.raises(WriteError, match="writing failed: File too large"):
         copy(source, f"target.{suffix}", codec="libx264", options={"qp": "0", "tune": "zerolatency"})
     assert _names(tmp_path) == ["source.mp4"]
 
