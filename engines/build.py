@@ -256,13 +256,14 @@ class _Job:
     def _compile(
         self, graph: StageSpec, recipe: BuildConfig, inputs: Tensors, outputs: Tensors, listener: Listener
     ) -> tuple[bytes, Tensors, Tensors]:
-        if self.compiler == "torch-tensorrt":
-            from trtswap.engines.torch_tensorrt import compile_with_torch  # noqa: PLC0415 - an extra of its own
+        with self.gpu.current():
+            if self.compiler == "torch-tensorrt":
+                from trtswap.engines.torch_tensorrt import compile_with_torch  # noqa: PLC0415 - an extra of its own
 
-            return compile_with_torch(graph.path, inputs, outputs, recipe, device=self.gpu.device)
-        cache = TimingCache(self.folder, self.place)
-        specs = [t.spec for t in inputs]
-        return compile_graph(graph.path, specs, recipe, cache=cache, listener=listener), inputs, outputs
+                return compile_with_torch(graph.path, inputs, outputs, recipe, device=self.gpu.device)
+            cache = TimingCache(self.folder, self.place)
+            specs = [t.spec for t in inputs]
+            return compile_graph(graph.path, specs, recipe, cache=cache, listener=listener), inputs, outputs
 
     def _record(self, graph: StageSpec, recipe: BuildConfig, data: bytes, **known: Any) -> PlanRecord:
         """The record of a plan; ``known`` has what is known of it beside."""

@@ -31,7 +31,7 @@ def compile_graph(
     cache: TimingCache | None,
     listener: BuildListener,
 ) -> bytes:
-    """A plan from an ONNX graph.
+    """A plan from an ONNX graph, for CUDA's current device.
 
     Types are those of the graph ("strongly typed"): what is float16 in it runs as float16, what is float32 stays so.
 

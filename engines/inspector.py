@@ -2,17 +2,19 @@
 
 import tensorrt as trt
 
+from trtswap.backends.device import Gpu
 from trtswap.backends.trt.library import LoadedPlan
 from trtswap.backends.trt.plans import StoredPlan
 
 
-def layer_information(plan: StoredPlan) -> str:
+def layer_information(plan: StoredPlan, gpu: Gpu) -> str:
     """Every layer with its kernel, formats and types, as TensorRT's JSON, which differs between its versions.
 
     Raises:
         PlanError: the plan is damaged, or not for this GPU and TensorRT.
     """
-    loaded = LoadedPlan(plan.read(), name=plan.path.name, host_code=plan.record.version_compatible)
+    with gpu.current():
+        loaded = LoadedPlan(plan.read(), name=plan.path.name, host_code=plan.record.version_compatible)
     inspector = loaded.engine.create_engine_inspector()
     text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
     del inspector

@@ -21,6 +21,10 @@ class SourceError(TrtswapError):
     """A source or reference image cannot give an identity: unreadable, no face, or several faces."""
 
 
+class SessionError(TrtswapError):
+    """A session was given work after its end, or after an error."""
+
+
 class PackError(TrtswapError):
     """A model pack is missing, incomplete, damaged, or breaks the contract of its graphs."""
 

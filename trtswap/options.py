@@ -1,8 +1,10 @@
 """Choices that a swap leaves to its user: what is settled when engines are opened, and what each request brings."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from numbers import Integral, Real
+from types import MappingProxyType
+from typing import Any, Literal, get_args
 
 from trtswap.errors import InputError
 
@@ -21,7 +23,8 @@ class RuntimeOptions:
 
     Attributes:
         restore: open the pack's restorer, if it has one; without it no request can restore.
-        batch: frames that are read and searched at once; chosen from the free memory where None.
+        batch: frames that are read, searched and swapped at once, however many are given; chosen from the free memory
+            where None.
         face_batch: faces that go through the networks at once; chosen from the free memory and the engines where None.
         workers: batches of a stream whose faces are made at the same time, each by networks on its share of the CPU's
             threads. Two are faster than one, because nothing waits for the slower of two threads, but a single picture
@@ -110,7 +113,20 @@ class SwapOptions:
             raise InputError(f"faces is {self.faces!r}, expected 'all' or 'largest'.")
 
 
+_KINDS: Mapping[type, tuple[type, str]] = MappingProxyType(
+    {bool: (bool, "True or False"), int: (Integral, "a whole number"), float: (Real, "a number")}
+)
+
+
 def _check(options: Any, limits: Limits) -> None:
+    for field in fields(options):
+        value = getattr(options, field.name)
+        declared = next((kind for kind in (*get_args(field.type), field.type) if kind in _KINDS), None)
+        if declared is None or (value is None and type(None) in get_args(field.type)):
+            continue
+        kind, words = _KINDS[declared]
+        if not isinstance(value, kind) or isinstance(value, bool) != (declared is bool):
+            raise InputError(f"{field.name} is {value!r}, expected {words}.")
     for name, low, high in limits:
         value = getattr(options, name)
         if value is not None and not (low <= value and (high is None or value <= high)):

@@ -22,7 +22,7 @@ from trtswap.model.pack import Pack
 from trtswap.options import RuntimeOptions, SwapOptions
 from trtswap.pixels.frames import Frames
 from trtswap.session.observers import Observer
-from trtswap.session.session import Session, detector
+from trtswap.session.session import Session, detector, in_parts
 from trtswap.session.stopwatch import Span, Stopwatch
 from trtswap.session.video import run_video
 from trtswap.video.images import frames_from_rgb, read_image
@@ -43,7 +43,7 @@ class SwapResult:
     Attributes:
         frames: frames written.
         faces_per_frame: swapped faces of each frame.
-        seconds: wall time by stage; stages overlap in a pipelined swap.
+        seconds: wall time by stage, in the order of the work; stages overlap in a pipelined swap.
         warnings: everything a careful user should know, one sentence each.
         loss: what the reader expected and did not get, None for a whole video.
         spans: when each stage was at work, oldest first; of a long video the latest.
@@ -61,7 +61,7 @@ class Swapper:
     """Swaps faces in videos and in batches of pictures.
 
     Args:
-        pack: the name of an installed pack, a pack's folder, or a loaded pack.
+        pack: the name of an installed pack, a pack's folder, or a loaded pack; ``avatar`` where None.
         backend: ``auto``, ``onnxruntime``, ``openvino``, ``torch`` or ``tensorrt``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         threads: short for ``RuntimeOptions(threads=...)``.
@@ -79,7 +79,7 @@ class Swapper:
 
     def __init__(
         self,
-        pack: str | Path | Pack = "avatar",
+        pack: str | Path | Pack | None = None,
         *,
         backend: str = "auto",
         device: str = "auto",
@@ -90,11 +90,19 @@ class Swapper:
         self.options = options or SwapOptions()
         self._owned = not isinstance(runtime, Runtime)
         if isinstance(runtime, Runtime):
+            if pack is not None or threads is not None or (backend, device) != ("auto", "auto"):
+                raise InputError(
+                    f"pack is {pack!r}, backend {backend!r}, device {device!r}, threads {threads}, but the runtime is "
+                    "opened and has decided these; expected them to be left out."
+                )
             self.runtime = runtime
             return
         chosen = runtime or RuntimeOptions()
         if threads is not None:
+            if chosen.threads not in (None, threads):
+                raise InputError(f"threads is {threads}, but {chosen.threads} in runtime; expected one of them.")
             chosen = replace(chosen, threads=threads)
+        pack = "avatar" if pack is None else pack
         self.runtime = Runtime(pack, backend=backend, device=device, options=chosen)
 
     @property
@@ -158,7 +166,14 @@ class Swapper:
 
     def detect(self, frames: Any) -> Faces:
         """Faces in uint8 RGB pictures [B, H, W, 3] (torch, NumPy or any DLPack or CUDA-array object)."""
-        return detector(self.runtime, self.options)(frames_from_rgb(frames).to(self.choice.device))
+        batch, find = frames_from_rgb(frames), detector(self.runtime, self.options)
+        most = self.runtime.frames_at_once(sum(plane.nbytes for plane in batch.planes) // max(1, len(batch)))
+        found, first = [], 0
+        for part in in_parts(batch, most):
+            faces = find(part.to(self.choice.device))
+            found.append(replace(faces, frame_index=faces.frame_index + first))
+            first += len(part)
+        return Faces.cat(found)
 
     def swap(
         self, frames: Any, who: Who, *, options: SwapOptions | None = None, observers: Sequence[Observer] = ()
@@ -174,10 +189,11 @@ class Swapper:
         Returns:
             Swapped pictures: a NumPy array for a NumPy array, else a torch tensor on the engine's device.
         """
-        batch = frames_from_rgb(frames, copy=True)
+        batch = frames_from_rgb(frames, copy=True).to(self.choice.device)
         if len(batch):
             with Session(self.runtime, who, options or self.options, observers=observers, related=False) as session:
-                (batch,) = [*session.push(batch), *session.flush()]
+                session.push(batch)  # faces are pasted into these very frames
+                session.flush()
         out = torch.stack(batch.planes, -1)
         return out.cpu().numpy() if type(frames).__module__ == "numpy" else out
 
@@ -245,6 +261,7 @@ class Swapper:
         """
         device = self.choice.device
         watch = Stopwatch(synchronise=device if profile else None, listeners=[observer.stage for observer in observers])
+        counts = _Counts()
         writing = WriteOptions(
             codec=codec, crf=crf, preset=preset, options=encoder_options or {}, copy_streams=copy_streams,
             overwrite=overwrite,
@@ -253,7 +270,9 @@ class Swapper:
         with (
             open_reader(source, reader=reader, batch=batch, start=start, end=end, device=device) as frames,
             VideoWriter(target, frames.info, options=writing, source=Path(source), start=start, end=end) as writer,
-            Session(self.runtime, who, options or self.options, observers=observers, stopwatch=watch) as session,
+            Session(
+                self.runtime, who, options or self.options, observers=[*observers, counts], stopwatch=watch
+            ) as session,
         ):
             for observer in observers:
                 observer.begin(frames.info, expected_frames(frames.info, start, end))
@@ -262,10 +281,10 @@ class Swapper:
             with watch.stage("encode"):
                 writer.close()
             warnings = (*frames.warnings, *damage(frames), *writer.warnings)
-        counts = session.faces_per_frame
-        if not any(counts):
+        if not session.faces_swapped:
             warnings += (unchanged(source, session.faces_found, session.options),)
-        return SwapResult(len(counts), tuple(counts), watch.seconds, warnings, frames.loss, tuple(watch.spans))
+        per_frame, spans = tuple(counts.of_frames), tuple(watch.spans)
+        return SwapResult(session.frames, per_frame, watch.seconds, warnings, frames.loss, spans)
 
     def close(self) -> None:
         """Release the engines, unless the runtime is the caller's; may be called twice."""
@@ -279,6 +298,16 @@ class Swapper:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
         self.close()
+
+
+class _Counts(Observer):
+    """How many faces were swapped in each frame."""
+
+    def __init__(self) -> None:
+        self.of_frames: list[int] = []
+
+    def after(self, first_frame: int, frames: Frames, faces: Faces) -> None:
+        self.of_frames += torch.bincount(faces.frame_index, minlength=len(frames)).tolist()
 
 
 def damage(reader: Reader) -> tuple[str, ...]:

@@ -24,7 +24,8 @@ def build(graph: Path, *profiles: dict[str, Range], **recipe: object) -> StoredP
         inputs, outputs = list(engine.inputs.values()), list(engine.outputs.values())
     used = BuildConfig(profiles=profiles or (SMALL,), **recipe)  # type: ignore[arg-type]
     gpu = gpus.find_gpu()
-    data = compile_graph(graph, inputs, used, cache=None, listener=Silent())
+    with gpu.current():
+        data = compile_graph(graph, inputs, used, cache=None, listener=Silent())
     sha256 = sha256_of(graph)
     record = PlanRecord(
         key=sha256[:8], pack="none", stage=graph.stem, source_sha256=sha256, graph_sha256=sha256, precision="fp32",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from trtswap.backends import device as gpus
 from trtswap.backends.trt.plans import Place
 
 from ..trt_emulator.machine import Machine
@@ -21,7 +22,8 @@ def config(*entries: str, version: str | None = None) -> object:
 
     from trtswap.backends.trt.library import LibraryLogger
 
-    made = trt.Builder(LibraryLogger()).create_builder_config()
+    with gpus.find_gpu().current():
+        made = trt.Builder(LibraryLogger()).create_builder_config()
     cache = made.create_timing_cache(b"")
     cache._entries |= dict.fromkeys(entries, 1.0)
     made.set_timing_cache(cache, ignore_mismatch=False)
@@ -80,7 +82,8 @@ def test_a_build_without_a_cache_keeps_nothing(tmp_path: Path) -> None:
 
     from trtswap.backends.trt.library import LibraryLogger
 
-    cache(tmp_path).keep(trt.Builder(LibraryLogger()).create_builder_config())  # type: ignore[attr-defined]
+    with gpus.find_gpu().current():
+        cache(tmp_path).keep(trt.Builder(LibraryLogger()).create_builder_config())  # type: ignore[attr-defined]
     assert not cache(tmp_path).path.is_file()  # type: ignore[attr-defined]
 
 

@@ -140,6 +140,7 @@ class _Made:
     def __init__(self) -> None:
         if not machine.driver:
             raise SystemError("a TensorRT object was made on a machine without a driver: the process would crash")
+        assert machine.current, f"{type(self).__name__} is made on whatever GPU is CUDA's current one"
 
     def __del__(self) -> None:
         machine.released.append(type(self).__name__)

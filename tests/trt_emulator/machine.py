@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from trtswap.backends.cuda import out_of_memory
-from trtswap.backends.device import GpuFacts, NotCapturableError, Stream
+from trtswap.backends.device import GpuFacts, NotCapturableError, Stream, tensors_in
 from trtswap.backends.lane import Lane
 
 ALIGNMENT = 256
@@ -34,7 +34,9 @@ class Machine:
         waits: how often the host waited for a stream.
         allocations: how often device memory was asked for.
         launches, replays: how often an engine ran, and how often from a capture.
+        current: an entry for each place in which its GPU is CUDA's current device; TensorRT takes that one.
         released: kinds of TensorRT objects in the order in which they went.
+        kept: address of every tensor that was kept for a stream, and the stream.
     """
 
     tensorrt: str = "11.4.0.106"
@@ -46,9 +48,11 @@ class Machine:
     allocations: int = 0
     launches: int = 0
     replays: int = 0
+    current: list[int] = field(default_factory=list)
     released: list[str] = field(default_factory=list)
     streams: dict[int, "HostStream"] = field(default_factory=dict)
     capturing: dict[int, list[Callable[[], None]]] = field(default_factory=dict)
+    kept: list[tuple[int, int]] = field(default_factory=list)
     memory: dict[int, tuple[int, "weakref.ref[torch.UntypedStorage]"]] = field(default_factory=dict)
 
     def wait(self, stream: "HostStream") -> None:
@@ -96,6 +100,8 @@ class HostGpu:
         self._lanes: dict[str, Lane] = {}
         self._lock = threading.Lock()
         self._capturing = threading.Lock()
+        self._capture_stream: HostStream | None = None
+        self._entered: list[tuple[int, int]] = []  # (stream, thread)
 
     @property
     def facts(self) -> GpuFacts:
@@ -123,13 +129,33 @@ class HostGpu:
         return HostStream(self._machine)
 
     @contextmanager
-    def on(self, stream: Stream) -> Iterator[None]:
-        assert isinstance(stream, HostStream)
-        before, self._current.stream = self.current_stream(), stream
+    def current(self) -> Iterator[None]:
+        self._machine.current.append(0)
         try:
             yield
         finally:
+            self._machine.current.pop()
+
+    @contextmanager
+    def on(self, stream: Stream) -> Iterator[None]:
+        """Whatever any thread queues on a stream is captured with the rest, so two may not be on one that captures."""
+        assert isinstance(stream, HostStream)
+        before, self._current.stream = self.current_stream(), stream
+        place = stream.cuda_stream, threading.get_ident()
+        self._entered.append(place)
+        self._machine.current.append(0)
+        try:
+            self._check_captures()
+            yield
+        finally:
+            self._machine.current.pop()
+            self._entered.remove(place)
             self._current.stream = before
+
+    def _check_captures(self) -> None:
+        for captured in list(self._machine.capturing):
+            if len({thread for stream, thread in list(self._entered) if stream == captured}) > 1:
+                raise AssertionError(f"a thread works on stream {captured}, which another one captures")
 
     def lane(self, role: str) -> Lane:
         with self._lock:
@@ -138,7 +164,8 @@ class HostGpu:
             return self._lanes[role]
 
     def keep(self, tensor: Tensor, stream: Stream) -> None:
-        """Nothing runs later than it is queued."""
+        """Nothing runs later than it is queued; that it was asked for is noted."""
+        self._machine.kept.append((tensor.data_ptr(), stream.cuda_stream))
 
     def role(self, name: str) -> AbstractContextManager[None]:
         return self._in_role(self.lane(name).stream, self.current_stream())
@@ -158,20 +185,23 @@ class HostGpu:
     def receive(self, parcel: tuple[Any, HostStream]) -> Any:
         item, made_on = parcel
         self.current_stream().wait_stream(made_on)
+        for tensor in tensors_in(item):
+            self.keep(tensor, self.current_stream())
         return item
 
-    def capture(self, lane: Lane, launch: Callable[[], bool]) -> Callable[[], None]:
-        stream = lane.stream
-        assert isinstance(stream, HostStream)
+    def capture(self, lane: Lane, launch: Callable[[Stream], bool]) -> Callable[[], None]:
         with self._capturing:
-            return self._captured(stream, launch)
+            stream = self._capture_stream = self._capture_stream or self.new_stream()
+            with self.on(stream):
+                return self._captured(stream, launch)
 
-    def _captured(self, stream: HostStream, launch: Callable[[], bool]) -> Callable[[], None]:
+    def _captured(self, stream: HostStream, launch: Callable[[Stream], bool]) -> Callable[[], None]:
         stream.synchronize()
         steps: list[Callable[[], None]] = []
         self._machine.capturing[stream.cuda_stream] = steps
         try:
-            launched = launch()
+            self._check_captures()
+            launched = launch(stream)
         finally:
             del self._machine.capturing[stream.cuda_stream]
         if not launched:

@@ -1,6 +1,7 @@
 """Execution contexts of the emulator do what NVIDIA's headers and guide say; who breaks a rule sees it."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,11 +28,13 @@ def made(emulator: Machine, tmp_path: Path) -> Iterator[Any]:
     file = tmp_path / "neg.onnx"
     onnx.save(onnx.parser.parse_model(GRAPH), file)
     stored = build(file)
-    plan = LoadedPlan(stored.read(), name="neg", host_code=False)
     gpu = gpus.find_gpu()
     assert isinstance(gpu, HostGpu)
+    with gpu.current():
+        plan = LoadedPlan(stored.read(), name="neg", host_code=False)
     made = SimpleNamespace(gpu=gpu, lane=gpu.lane("test"), stream=gpu.lane("test").stream.cuda_stream)
-    made.context = plan.engine.create_execution_context(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
+    with gpu.current():
+        made.context = plan.engine.create_execution_context(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
     made.memory = memory = {name: gpu.allocate(1024) for name in ("scratch", "x", "y")}
     made.context.set_device_memory(memory["scratch"].data_ptr(), 1024)
     for name in "xy":
@@ -42,7 +45,10 @@ def made(emulator: Machine, tmp_path: Path) -> Iterator[Any]:
 
 
 def capture(made: Any) -> Callable[[], None]:
-    replay: Callable[[], None] = made.gpu.capture(made.lane, lambda: made.context.execute_async_v3(made.stream))
+    def launch(stream: Any) -> bool:
+        return bool(made.context.execute_async_v3(stream.cuda_stream))
+
+    replay: Callable[[], None] = made.gpu.capture(made.lane, launch)
     return replay
 
 
@@ -96,9 +102,25 @@ def test_a_replay_after_a_change_of_its_context_is_seen(made: Any, change: Calla
         replay()
 
 
+def test_a_thread_on_a_capturing_stream_is_seen(made: Any) -> None:
+    """What it queues would be captured."""
+    with ThreadPoolExecutor(1) as other:
+
+        def launch(stream: Any) -> bool:
+            def work() -> None:
+                with made.gpu.on(stream):
+                    pass
+
+            other.submit(work).result()
+            return True
+
+        with pytest.raises(AssertionError, match="which another one captures"):
+            made.gpu.capture(made.lane, launch)
+
+
 def test_a_wait_spoils_a_capture(made: Any) -> None:
-    def launch() -> bool:
-        made.lane.stream.synchronize()
+    def launch(stream: Any) -> bool:
+        stream.synchronize()
         return True
 
     with pytest.raises(RuntimeError, match="not permitted when stream is capturing"):

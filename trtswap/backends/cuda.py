@@ -28,6 +28,7 @@ class CudaDevice:
         self._lanes: dict[str, Lane] = {}
         self._lock = threading.Lock()
         self._capturing = threading.Lock()
+        self._capture_stream: Stream | None = None
 
     @cached_property
     def facts(self) -> GpuFacts:
@@ -59,6 +60,9 @@ class CudaDevice:
         stream: Stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
         return stream
 
+    def current(self) -> AbstractContextManager[Any]:
+        return torch.cuda.device(self.device)
+
     def on(self, stream: Stream) -> AbstractContextManager[Any]:
         return torch.cuda.stream(stream)  # type: ignore[arg-type]
 
@@ -76,7 +80,7 @@ class CudaDevice:
 
     @contextmanager
     def _in_role(self, stream: Stream, callers: Stream) -> Iterator[None]:
-        with torch.cuda.device(self.device), self.on(stream):
+        with self.current(), self.on(stream):
             stream.wait_stream(callers)
             try:
                 yield
@@ -97,16 +101,19 @@ class CudaDevice:
                 self.keep(tensor, stream)
         return item
 
-    def capture(self, lane: Lane, launch: Callable[[], bool]) -> Callable[[], None]:
+    def capture(self, lane: Lane, launch: Callable[[Stream], bool]) -> Callable[[], None]:
         # torch.cuda.graph would also collect garbage and empty PyTorch's cache, which costs far more than the capture.
-        # thread_local: what other threads do meanwhile, decoding for one, neither is captured nor spoils the capture.
-        # A wait for the whole device would spoil it in any mode (NVIDIA/TensorRT#2888), so ours is under the lock.
-        with self._capturing, torch.cuda.device(self.device), self.on(lane.stream):
+        # A stream of its own: whatever any thread queues on a capturing stream is captured, and other videos go on
+        # with their work on the lane's meanwhile. thread_local: what they call neither spoils the capture. A wait for
+        # the whole device would spoil it in any mode (NVIDIA/TensorRT#2888), so ours is under the lock.
+        with self._capturing, self.current():
+            stream = self._capture_stream = self._capture_stream or self.new_stream()
             torch.cuda.synchronize(self.device)
             lane.graph_pool = lane.graph_pool or torch.cuda.graph_pool_handle()
             graph = torch.cuda.CUDAGraph()
             try:
-                launched = self._captured(graph, lane.graph_pool, launch)
+                with self.on(stream):
+                    launched = self._captured(graph, lane.graph_pool, lambda: launch(stream))
             except RuntimeError as e:
                 raise NotCapturableError(str(e)) from e
         if not launched:

@@ -99,6 +99,9 @@ class Gpu(Device, Protocol):
 
     def new_stream(self) -> Stream: ...
 
+    def current(self) -> AbstractContextManager[Any]:
+        """Make it CUDA's current device in this thread: libraries that are given no device take that one."""
+
     def on(self, stream: Stream) -> AbstractContextManager[Any]:
         """Queue PyTorch's work on a stream."""
 
@@ -108,11 +111,15 @@ class Gpu(Device, Protocol):
     def keep(self, tensor: Tensor, stream: Stream) -> None:
         """Give a tensor's memory to nobody before what is queued on ``stream`` when it is freed has run."""
 
-    def capture(self, lane: "Lane", launch: Callable[[], bool]) -> Callable[[], None]:
-        """Capture what ``launch`` queues on a lane's stream, without running it.
+    def capture(self, lane: "Lane", launch: Callable[[Stream], bool]) -> Callable[[], None]:
+        """Capture what ``launch`` queues, without running it.
 
         One capture at a time on a device; it begins when everything queued on the device has run. Where it fails, the
-        device is as it was before.
+        device is as it was before. What other threads queue meanwhile, on the lane too, is not captured.
+
+        Args:
+            lane: where the work will be played back; the captures of one share memory.
+            launch: queues the work on the stream that it is given, which is the current one.
 
         Returns:
             A call that queues the captured work again, with the same addresses and shapes, on the current stream.

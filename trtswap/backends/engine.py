@@ -34,7 +34,7 @@ class Engine(Protocol):
 
     Ownership: returned tensors are the caller's own; the engine does not use their memory again.
 
-    Any thread may call an engine at any time; ``concurrent_calls`` says how many calls run at once. It is a context
+    Any thread may call an engine at any time; where it runs fewer calls at once, the others wait. It is a context
     manager; ``close`` is called once no call is under way, may be called twice, and a closed engine raises
     :class:`~trtswap.errors.BackendError` when called.
     """
@@ -57,10 +57,6 @@ class Engine(Protocol):
     def outputs(self) -> Mapping[str, TensorSpec]: ...
 
     @property
-    def concurrent_calls(self) -> int:
-        """How many calls run at the same time; further ones wait for one of them. 0: any number."""
-
-    @property
     def max_rows(self) -> int | None:
         """Most rows of a call, where the first dimension of the first input is dynamic; None: any number."""
 
@@ -68,8 +64,8 @@ class Engine(Protocol):
         """Make ready for inputs of these shapes, given for all inputs by name.
 
         On a GPU what runs for them is captured now, under the device's lock; elsewhere nothing happens. It waits for
-        the device, so it is called at opening and never while frames run. A call with shapes that were not prepared
-        runs as it is.
+        the device, other videos' work included, so it is called when engines are opened and before the first frame of
+        a video, not between frames. A call with shapes that were not prepared runs as it is.
 
         Raises:
             InputError: a shape is missing, unknown, or none that the engine takes.

@@ -22,7 +22,6 @@ class GraphEngine(ABC):
     """
 
     backend: ClassVar[str]
-    concurrent_calls = 0
     max_rows: int | None = None
 
     def __init__(

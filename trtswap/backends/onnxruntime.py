@@ -82,7 +82,6 @@ class OnnxRuntimeEngine(GraphEngine):
             )
         self._onnxruntime = onnxruntime
         self._gives_memory_back = device.type == "cpu" and file.stat().st_size >= LARGE_GRAPH
-        self.concurrent_calls = 0 if self._lane is None else 1
         self._numpy_dtypes = {a.name: DTYPES[a.type][1] for a in self._arguments() if a.type in DTYPES}
         super().__init__(
             file,

@@ -73,7 +73,6 @@ class OpenVinoEngine(GraphEngine):
             inputs=inputs,
             outputs=outputs,
         )
-        self.concurrent_calls = calls
         self._ports = {spec.name: self._compiled.output(number) for number, spec in enumerate(outputs)}
         self._one_by_one = _shared_batch([*inputs, *outputs]) if _has_mvn(self._compiled) else None
 

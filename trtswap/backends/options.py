@@ -41,11 +41,9 @@ class TorchOptions:
 
     Attributes:
         half: dtype of convolutions and matrix products, ``torch.float16`` or ``torch.bfloat16``; None: the graph's.
-        cuda_graphs: capture what :meth:`~trtswap.backends.engine.Engine.prepare` is given; means nothing on a CPU.
     """
 
     half: torch.dtype | None = None
-    cuda_graphs: bool = False
 
 
 BFLOAT16_CAPABILITY = (8, 0)
@@ -73,7 +71,7 @@ def on_cores(backend: str, threads: int | None, *, calls: int = 1, kept_as: str 
         kept_as: see :class:`OpenVinoOptions`; means nothing to the others.
 
     Raises:
-        InputError: ``threads`` of the torch backend, which has none of its own.
+        InputError: ``threads`` of a backend that has none of its own.
     """
     if backend == "onnxruntime":
         return OnnxRuntimeOptions(threads=threads)
@@ -84,4 +82,6 @@ def on_cores(backend: str, threads: int | None, *, calls: int = 1, kept_as: str 
             f"threads is {threads}, but the torch backend shares the thread pool of the process; "
             "set it with torch.set_num_threads and pass threads=None."
         )
+    if backend == "tensorrt" and threads is not None:
+        raise InputError(f"threads is {threads}, but tensorrt runs on a GPU and uses no CPU threads; expected None.")
     return None

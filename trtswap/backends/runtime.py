@@ -9,10 +9,11 @@ from typing import Self, cast
 import torch
 from torch import Tensor
 
+from trtswap.backends.batching import batch_sizes
 from trtswap.backends.engine import Engine
 from trtswap.backends.opening import choose, open_engine
 from trtswap.backends.options import BackendOptions, TorchOptions, has_bfloat16, on_cores
-from trtswap.backends.sizing import batch_sizes, cores, faces_at_once, threads_of_each
+from trtswap.backends.sizing import cores, faces_at_once, frames_at_once, threads_of_each
 from trtswap.errors import InputError
 from trtswap.model.pack import Pack, StageSpec, check_engine
 from trtswap.options import RuntimeOptions
@@ -29,13 +30,23 @@ class Stage:
         spec: its entry in the pack.
         engine: the graph; stays the runtime's.
         face_batch: rows that run at once.
+        captures: whether what is prepared is captured.
         watchers: are shown every run.
     """
 
-    def __init__(self, spec: StageSpec, engine: Engine, *, face_batch: int, watchers: Sequence[Watcher] = ()) -> None:
+    def __init__(
+        self,
+        spec: StageSpec,
+        engine: Engine,
+        *,
+        face_batch: int,
+        captures: bool = True,
+        watchers: Sequence[Watcher] = (),
+    ) -> None:
         self.spec = spec
         self.engine = engine
         self.face_batch = face_batch
+        self._captures = captures
         self._watchers = tuple(watchers)
 
     @property
@@ -49,22 +60,31 @@ class Stage:
             watcher(self.spec.name, tensors, outputs)
         return outputs
 
-    def rows(self, **tensors: Tensor) -> Tensor:
+    def rows(self, **tensors: Tensor) -> dict[str, Tensor]:
         """Run along the first dimension, ``face_batch`` rows at a time, so that memory does not grow with faces.
 
         Args:
             tensors: inputs by name, all with N rows.
 
         Returns:
-            The graph's one output for all rows; the caller owns it.
+            Outputs by name for all rows; the caller owns them.
         """
-        (output,) = (port.name for port in self.spec.kind.outputs)
         count = max(len(tensor) for tensor in tensors.values())
-        outputs = [
-            self(**{name: t[start : start + self.face_batch].contiguous() for name, t in tensors.items()})[output]
+        parts = [
+            self(**{name: t[start : start + self.face_batch].contiguous() for name, t in tensors.items()})
             for start in range(0, max(count, 1), self.face_batch)
         ]
-        return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+        return parts[0] if len(parts) == 1 else {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def prepare(self, **shapes: tuple[int, ...]) -> None:
+        """Have the engine ready for inputs of these shapes; see :meth:`~trtswap.backends.engine.Engine.prepare`."""
+        if self._captures:
+            self.engine.prepare(**shapes)
+
+
+def wanted_stages(pack: Pack, options: RuntimeOptions) -> tuple[StageSpec, ...]:
+    """The stages of a pack that are opened: all but those that an option leaves out."""
+    return tuple(s for s in pack.stages.values() if s.kind.option is None or getattr(options, s.kind.option))
 
 
 class Runtime:
@@ -101,8 +121,8 @@ class Runtime:
     ) -> None:
         self.pack = pack if isinstance(pack, Pack) else Pack.load(find_pack(pack))
         self.options = options or RuntimeOptions()
-        graphs = tuple(self.pack.stages.values())
-        self.choice = choose(backend, device, graphs=graphs, frames=self.options.frames)
+        self._opening = wanted_stages(self.pack, self.options)
+        self.choice = choose(backend, device, graphs=self._opening, frames=self.options.frames)
         self._threads = threads_of_each(self.options.workers, self.choice, self.options.threads)
         self.engines: Mapping[str, Engine] = MappingProxyType(self._open())
         try:
@@ -118,13 +138,22 @@ class Runtime:
 
     def stage(self, name: str, watchers: Sequence[Watcher] = ()) -> Stage:
         """One graph, ready to run; several may be made of the same."""
-        return Stage(self.pack.stages[name], self.engines[name], face_batch=self.face_batch, watchers=watchers)
+        return Stage(
+            self.pack.stages[name],
+            self.engines[name],
+            face_batch=self.face_batch,
+            captures=self.options.cuda_graphs,
+            watchers=watchers,
+        )
+
+    def frames_at_once(self, frame_bytes: int) -> int:
+        """How many frames whose planes have so many bytes are searched and swapped at once."""
+        return self.options.batch or frames_at_once(frame_bytes, self.device)
 
     def _open(self) -> dict[str, Engine]:
         """Every graph, side by side, since compiling one leaves cores idle."""
-        wanted = [spec for spec in self.pack.stages.values() if spec.kind.required or self.options.restore]
-        with ThreadPoolExecutor(min(len(wanted), cores()), thread_name_prefix="trtswap-open") as pool:
-            futures = {spec.name: pool.submit(self._open_one, spec) for spec in wanted}
+        with ThreadPoolExecutor(min(len(self._opening), cores()), thread_name_prefix="trtswap-open") as pool:
+            futures = {spec.name: pool.submit(self._open_one, spec) for spec in self._opening}
         try:
             return {name: future.result() for name, future in futures.items()}
         except BaseException:
@@ -160,7 +189,7 @@ class Runtime:
         if self.choice.backend != "torch":
             return options
         halves = spec.precision == "fp32" and spec.kind.half and has_bfloat16(self.device)
-        return TorchOptions(half=torch.bfloat16 if halves else None, cuda_graphs=self.options.cuda_graphs)
+        return TorchOptions(half=torch.bfloat16 if halves else None)
 
     def _face_batch(self) -> int:
         """How many faces go through the networks at once: as many as there is memory for and every engine takes."""
@@ -183,12 +212,15 @@ class Runtime:
 
     def _prepare(self) -> None:
         """Have the networks of crops ready for every size of a batch; whole frames come in many more sizes."""
-        for name, engine in self.engines.items():
-            if self.pack.stages[name].kind.searches:
+        for name in self.engines:
+            # The pack's numbers, not the graph's, which may leave a size open that the pack gives.
+            inputs, _ = self.pack.stages[name].contract
+            shapes = {spec.name: spec.shape[1:] for spec in inputs}
+            if any(isinstance(length, str) for shape in shapes.values() for length in shape):
                 continue
+            stage = self.stage(name)
             for rows in batch_sizes(self.face_batch):
-                shapes = {spec.name: (rows, *spec.shape[1:]) for spec in engine.inputs.values()}
-                engine.prepare(**cast(dict[str, tuple[int, ...]], shapes))
+                stage.prepare(**cast(dict[str, tuple[int, ...]], {n: (rows, *shape) for n, shape in shapes.items()}))
 
     def close(self) -> None:
         """Release the engines; may be called twice."""

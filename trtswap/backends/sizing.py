@@ -38,11 +38,6 @@ def frames_at_once(frame_bytes: int, device: torch.device) -> int:
     return _largest(frame_bytes * BATCHES_ON_THE_WAY, device, gain=LARGEST_ON_CPU)
 
 
-def batch_sizes(largest: int) -> tuple[int, ...]:
-    """Sizes of batches that :func:`~trtswap.backends.batching.face_batches` makes of any number of faces, rising."""
-    return (*(size for size in BUCKETS if size < largest), largest)
-
-
 def workers_for(choice: Choice, threads: int | None) -> int:
     """How many workers make the faces of a video fastest.
 

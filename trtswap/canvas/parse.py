@@ -60,7 +60,7 @@ class Parser:
         size = self.stage.spec.size
         if canvas.shape[-1] != size:
             canvas = F.interpolate(canvas, (size, size), mode="bilinear", antialias=True)
-        return self.stage.rows(faces=canvas.clamp(0, 1))
+        return self.stage.rows(faces=canvas.clamp(0, 1))["labels"]
 
     def masks(self, labels: Tensor, size: int) -> Masks:
         """Soft masks on a canvas of another size, from labels uint8 [N, P, P]."""

@@ -24,5 +24,5 @@ class Restorer:
 
     def restored(self, canvas: Tensor) -> Tensor:
         """Restored canvases: float32 [N, 3, C, C] from the same."""
-        restored = self.stage.rows(faces=canvas.clamp(0, 1))
+        restored = self.stage.rows(faces=canvas.clamp(0, 1))["restored"]
         return restored if self.weight == 1 else torch.lerp(canvas, restored, self.weight)

@@ -57,7 +57,7 @@ class FaceSwapper:
 
     def swapped(self, crops: Tensor, latents: Tensor) -> Tensor:
         """Swapped crops: float32 [N, 3, S, S] from crops of the same shape and latents [N, D]."""
-        return self.stage.rows(faces=crops.clamp(0, 1), latents=latents)
+        return self.stage.rows(faces=crops.clamp(0, 1), latents=latents)["swapped"]
 
     def to_canvas(self, swapped: Tensor, to_swap: Tensor, size: int, *, together: bool | None = None) -> list[Patch]:
         """Carry swapped crops over into their canvases, each with one composed transform.

@@ -154,8 +154,9 @@ def _problem(plan: "StoredPlan") -> str | None:
 
 def _layers(plan: "StoredPlan") -> str:
     from trtswap.backends import choose  # noqa: PLC0415 - heavy, imported on use
+    from trtswap.backends import device as gpus  # noqa: PLC0415 - as the line before
 
     choose("tensorrt")
     from trtswap.engines.inspector import layer_information  # noqa: PLC0415 - imports tensorrt
 
-    return layer_information(plan)
+    return layer_information(plan, gpus.find_gpu())

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from trtswap.backends import choose
+from trtswap.backends.runtime import wanted_stages
 from trtswap.backends.sizing import workers_for
 from trtswap.model.pack import Pack
 from trtswap.options import RuntimeOptions, SwapOptions
@@ -44,7 +45,8 @@ class Running:
             InputError, PackError, BackendError: see :class:`~trtswap.swapper.Swapper`.
         """
         pack = Pack.load(find_pack(self.pack))
-        choice = choose(self.backend, self.device, graphs=tuple(pack.stages.values()), frames=self.options.frames)
+        graphs = wanted_stages(pack, self.options)
+        choice = choose(self.backend, self.device, graphs=graphs, frames=self.options.frames)
         in_torch, threads = choice.backend == "torch", self.options.threads
         if not in_torch:
             torch.set_num_threads(1)

@@ -29,7 +29,7 @@ class Detector:
     def prepare(self, display_size: tuple[int, int], batch: int) -> None:
         """Make the graph ready for frames of this displayed size, so many at once."""
         most = self.stage.engine.max_rows or batch
-        self.stage.engine.prepare(images=(min(batch, most), 3, *searched_size(display_size, self.size)[1]))
+        self.stage.prepare(images=(min(batch, most), 3, *searched_size(display_size, self.size)[1]))
 
     def __call__(self, frames: Frames, *, size: int | None = None) -> Faces:
         """Detect once in every frame.

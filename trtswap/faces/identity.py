@@ -49,7 +49,7 @@ class Identifier:
         contrast = crops.mean(1).flatten(1).std(1)
         enlarged = scale_of(transforms).clamp(min=1).to(contrast.device)
         clearness = (contrast / _FULL_CONTRAST).clamp(max=1) / enlarged
-        return self.stage.rows(faces=crops), clearness
+        return self.stage.rows(faces=crops)["latents"], clearness
 
 
 def average(latents: Tensor) -> Tensor:

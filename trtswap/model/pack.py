@@ -83,13 +83,17 @@ class Pack:
 
     @property
     def canvas_size(self) -> int:
-        """Side of the canvas: the restorer's, or the parser's where the pack has no restorer."""
-        return self.stages["restore"].size if "restore" in self.stages else self.stages["parse"].size
+        """Side of the canvas, pixels: that of the last stage that works on it."""
+        return self._on_canvas.size
 
     @property
     def canvas_template(self) -> str:
-        stage = self.stages.get("restore", self.stages["parse"])
-        return stage.templates[0]
+        """Name of the landmark template that canvases are aligned with."""
+        return self._on_canvas.templates[0]
+
+    @property
+    def _on_canvas(self) -> StageSpec:
+        return [stage for stage in self.stages.values() if stage.kind.canvas][-1]
 
     @property
     def tells_people_apart(self) -> bool:

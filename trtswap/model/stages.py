@@ -1,8 +1,8 @@
-"""The kinds of stage that a pack can have: one declaration each, and the only place that names them all.
+"""The kinds of stage that a pack can have, one declaration each.
 
-Who adds a stage declares it here, writes its own file (in ``faces/`` or ``canvas/``), and gives it a place in the
-pipeline's order. Loading, contract, example inputs, comparison, precision, profiles of engines, benchmarks and reports
-follow from the declaration.
+Who adds a stage declares it here, writes its own file (in ``faces/`` or ``canvas/``), and gives it a place in the order
+of :mod:`trtswap.canvas.pipeline`. Loading, contract, example inputs, comparison, precision, profiles of engines,
+benchmarks and reports follow from the declaration.
 """
 
 from collections.abc import Mapping
@@ -55,6 +55,8 @@ class StageKind:
         inputs, outputs: the contract (design: section 4).
         defaults: further keys of its entry in pack.toml, which a user may override: ``threshold``, ``weight``.
         required: a pack cannot do without it.
+        option: the switch of :class:`~trtswap.options.RuntimeOptions` that leaves it out; None: nothing does.
+        canvas: works on whole canvases; the last such stage of a pack decides their size and template.
         aligned: works on crops that are aligned with a template.
         multiple: ``size`` is a multiple of this.
         same: settings that have to be equal to those of another stage: setting -> stage.
@@ -71,6 +73,8 @@ class StageKind:
     outputs: tuple[Port, ...]
     defaults: frozenset[str] = frozenset()
     required: bool = True
+    option: str | None = None
+    canvas: bool = False
     aligned: bool = True
     multiple: int = 1
     same: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
@@ -151,6 +155,7 @@ _KINDS = (
         doing="parsing",
         inputs=(CROPS,),
         outputs=(Port("labels", ("N", "size", "size"), "labels"),),
+        canvas=True,
         half=True,
     ),
     StageKind(
@@ -160,6 +165,8 @@ _KINDS = (
         outputs=(Port("restored", ("N", 3, "size", "size"), "pictures"),),
         defaults=frozenset(("weight",)),
         required=False,
+        option="restore",
+        canvas=True,
         same=MappingProxyType({"templates": "parse"}),
         eight_bits=True,
         half=True,

@@ -8,8 +8,6 @@ from trtswap.report.timeline import busy_seconds
 from trtswap.swapper import Swapper, SwapResult
 from trtswap.video.info import VideoInfo
 
-# Order of the page; what another stage is called comes after these.
-ORDER = ("decode", "detect", "track", "identify", "align", "swap", "parse", "blend", "restore", "paste", "encode")
 MATRICES = {
     "bt601": "BT.601",
     "bt709": "BT.709",
@@ -45,8 +43,7 @@ def stage_rows(
 
     Stages overlap, so that their sum may exceed ``seconds``.
     """
-    names = sorted(result.seconds, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
-    rows = [_stage_row(name, result.seconds[name], swapper, recorder, codec) for name in names]
+    rows = [_stage_row(name, taken, swapper, recorder, codec) for name, taken in result.seconds.items()]
     rows.append(StageRow("report", "rest", recorder.own_seconds, "pictures of this page"))
     rest = max(0.0, seconds - busy_seconds(result.spans))
     return (*rows, StageRow("rest", "rest", rest, "opening and closing files, and all else"))

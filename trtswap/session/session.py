@@ -1,19 +1,19 @@
 """Session: one stream of frames through a runtime."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
-import torch
 from torch import Tensor
 
 from trtswap.backends.runtime import Runtime, Watcher
 from trtswap.canvas.batch import SwappedFaces
 from trtswap.canvas.pipeline import Opened, Pipeline
-from trtswap.errors import InputError
+from trtswap.errors import InputError, SessionError
 from trtswap.faces import Faces
 from trtswap.faces.cast import ByReference, Casting, Nobody, OneForAll, Who
 from trtswap.faces.detect import Detector
@@ -71,11 +71,14 @@ class Session:
         finder: finds the faces of some frames, in place of the pack's detector.
 
     Attributes:
-        faces_per_frame: swapped faces of each frame given out so far.
+        frames: frames given out so far.
+        faces_swapped: faces swapped in them, counted in every frame.
         faces_found: faces that were followed so far, swapped or not, counted in every frame.
 
     Raises:
         InputError: an identity is of another pack, or ``who`` is empty.
+        SessionError: from every method that takes or gives frames, once the stream has ended or something has failed:
+            frames are missing then, so that what follows would not be what it should be.
     """
 
     def __init__(
@@ -92,8 +95,10 @@ class Session:
         self.runtime = runtime
         self.options = options or SwapOptions()
         self.stopwatch = stopwatch or Stopwatch(listeners=[observer.stage for observer in observers])
-        self.faces_per_frame: list[int] = []
-        self.faces_found = 0
+        self.frames = self.faces_swapped = self.faces_found = 0
+        self._ended = False
+        self._failed: str | None = None  # by what
+        self._batch: int | None = None
         self._observers = tuple(observers)
         watchers = _watchers(self._observers)
         self._pipeline = Pipeline(Opened(runtime, self.options, watchers), self.stopwatch)
@@ -110,13 +115,16 @@ class Session:
             display_size: (width, height), pixels.
             batch: frames that will be pushed at once.
         """
-        detector(self.runtime, self.options).prepare(display_size, batch)
+        find, every = detector(self.runtime, self.options), self.options.detect_every
+        for searched in {-(-batch // every), max(1, batch // every)}:  # whichever frame of it is searched first
+            find.prepare(display_size, searched)
 
     def push(self, frames: Frames) -> list[Frames]:
         """Take the next frames, at least one; gives out the batches that are ready, oldest first.
 
         Args:
-            frames: they are the session's from now on, and faces are pasted into them.
+            frames: they are the session's from now on, and faces are pasted into them. More than the runtime's
+                ``batch`` come back in several.
         """
         return self._passed(self.follow(frames), ended=False)
 
@@ -126,31 +134,63 @@ class Session:
 
     def follow(self, frames: Frames) -> list[Batch]:
         """Find, follow and cast faces; gives out the batches whose faces are known now, oldest first."""
-        return [self._with_cast(followed) for followed in self._follower.push(frames.to(self.runtime.device))]
+        with self._working():
+            return [
+                self._with_cast(followed)
+                for part in in_parts(frames, self._at_once(frames))
+                for followed in self._follower.push(part.to(self.runtime.device))
+            ]
 
     def follow_rest(self) -> list[Batch]:
-        """The batches that waited for frames after them, oldest first."""
-        return [self._with_cast(followed) for followed in self._follower.flush()]
+        """The batches that waited for frames after them, oldest first; no more are taken."""
+        with self._working():
+            rest = [self._with_cast(followed) for followed in self._follower.flush()]
+        self._ended = True
+        return rest
 
     def make(self, batch: Batch) -> Batch:
         """The same batch with its swapped faces; may be called by as many threads at once as there are workers."""
-        return replace(batch, swapped=self._pipeline.make(batch.frames, batch.cast, batch.latents))
+        with self._working(rest=True):
+            return replace(batch, swapped=self._pipeline.make(batch.frames, batch.cast, batch.latents))
 
     def paste(self, batch: Batch) -> Frames:
         """The batch's frames with the faces in them; batches come in order."""
-        for observer in self._observers:
-            observer.before(batch.first_frame, batch.frames, batch.faces)
-        if batch.swapped is not None:
-            self._pipeline.paste(batch.frames, batch.swapped)
-        self.faces_per_frame += torch.bincount(batch.cast.frame_index, minlength=len(batch.frames)).tolist()
-        for observer in self._observers:
-            observer.after(batch.first_frame, batch.frames, batch.cast)
+        with self._working(rest=True):
+            for observer in self._observers:
+                observer.before(batch.first_frame, batch.frames, batch.faces)
+            if batch.swapped is not None:
+                self._pipeline.paste(batch.frames, batch.swapped)
+            self.frames += len(batch.frames)
+            self.faces_swapped += len(batch.cast)
+            for observer in self._observers:
+                observer.after(batch.first_frame, batch.frames, batch.cast)
         return batch.frames
 
     def close(self) -> None:
-        """End the session's threads, if it has any; may be called twice."""
+        """End the session and its threads, if it has any; may be called twice."""
+        self._ended = True
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
+
+    @contextmanager
+    def _working(self, *, rest: bool = False) -> Iterator[None]:
+        """Work on the stream, or on what is left of it after its end; an error ends it."""
+        if self._failed is not None:
+            raise SessionError(f"The session cannot go on: it failed before ({self._failed}). Start another one.")
+        if self._ended and not rest:
+            raise SessionError("The session has ended, so that it takes no more frames. Start another one.")
+        try:
+            yield
+        except BaseException as error:
+            self._failed = f"{type(error).__name__}: {error}".rstrip(".: ")
+            raise
+
+    def _at_once(self, frames: Frames) -> int:
+        """Decided with the first frames, so that the whole stream is worked on alike."""
+        if self._batch is None:
+            size = sum(plane.nbytes for plane in frames.planes) // max(1, len(frames))
+            self._batch = self.runtime.frames_at_once(size)
+        return self._batch
 
     def __enter__(self) -> Self:
         return self
@@ -194,6 +234,12 @@ class Session:
         if ended:
             self.close()
         return ready
+
+
+def in_parts(frames: Frames, most: int) -> Iterator[Frames]:
+    """The same frames, at most so many at once; they share memory."""
+    for start in range(0, len(frames), most):
+        yield frames[start : start + most]
 
 
 def detector(runtime: Runtime, options: SwapOptions, watchers: Sequence[Watcher] = ()) -> Detector:

@@ -37,8 +37,8 @@ class Stopwatch:
     Each of ``listeners`` is called, in the thread of the stage, with the name of every stage that begins.
 
     Attributes:
-        seconds: by stage. Stages of different threads overlap, so that the sum, and with several workers one
-            stage's alone, may exceed the time that passed.
+        seconds: by stage, in the order in which they first ended. Stages of different threads overlap, so that the
+            sum, and with several workers one stage's alone, may exceed the time that passed.
         spans: the latest stages, oldest first; at most ``MAX_SPANS``.
     """
 

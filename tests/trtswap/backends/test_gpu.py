@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from trtswap.backends import cuda as in_cuda
 from trtswap.backends import device as devices
 from trtswap.backends.cuda import CudaDevice
-from trtswap.backends.device import HostDevice, NotCapturableError, device_of, find_gpu, tensors_in
+from trtswap.backends.device import HostDevice, NotCapturableError, Stream, device_of, find_gpu, tensors_in
 from trtswap.errors import BackendError, DeviceMemoryError
 
 
@@ -219,25 +220,40 @@ def test_an_item_is_received_after_it_was_made(gpu: CudaDevice) -> None:
     )
 
 
+def test_a_received_tensor_is_kept_for_the_taking_stream(gpu: CudaDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[FakeStream] = []
+    monkeypatch.setattr(torch.Tensor, "record_stream", lambda tensor, stream: kept.append(stream))
+    with FakeTensorMode():
+        parcel = gpu.send([torch.empty(2, device="cuda"), torch.empty(2)])
+    with gpu.role("swap"):
+        gpu.receive(parcel)
+    assert kept == [gpu.lane("swap").stream]  # what is on the host needs none
+
+
 def test_a_capture_waits_for_the_device_and_is_disturbed_by_no_other_thread(
     gpu: CudaDevice, graph_of_torch: FakeGraph
 ) -> None:
-    lane = gpu.lane("swap")
+    """Other videos go on with the lane's stream meanwhile, so the capture has one of its own."""
+    streams: list[Any] = []
 
-    def launch() -> bool:
+    def launch(stream: Stream) -> bool:
+        streams.append(stream)
         graph_of_torch.calls.append(gpu.current_stream())
         return True
 
-    replay = gpu.capture(lane, launch)
+    replay = gpu.capture(gpu.lane("swap"), launch)
     replay()
-    assert graph_of_torch.calls == ["wait for the device", "thread_local", lane.stream, "end", "replay"]
+    assert graph_of_torch.calls == ["wait for the device", "thread_local", streams[0], "end", "replay"]
+    gpu.capture(gpu.lane("detect"), launch)
+    assert streams[0] is streams[1]
+    assert streams[0] not in [gpu.lane("swap").stream, gpu.lane("detect").stream, gpu.current_stream()]
 
 
 def test_captures_of_all_lanes_follow_each_other(gpu: CudaDevice, graph_of_torch: FakeGraph) -> None:
     under_way: list[int] = []
     most: list[int] = []
 
-    def launch() -> bool:
+    def launch(_: Stream) -> bool:
         under_way.append(1)
         most.append(len(under_way))
         time.sleep(0.01)
@@ -251,22 +267,22 @@ def test_captures_of_all_lanes_follow_each_other(gpu: CudaDevice, graph_of_torch
 
 def test_captures_of_a_lane_share_memory(gpu: CudaDevice, graph_of_torch: FakeGraph) -> None:
     for role in ("swap", "swap", "detect"):
-        gpu.capture(gpu.lane(role), lambda: True)
+        gpu.capture(gpu.lane(role), lambda _: True)
     assert graph_of_torch.pools == [(0, 1), (0, 1), (0, 2)]
 
 
-def fails() -> bool:
+def fails(_: Stream) -> bool:
     raise RuntimeError("operation not permitted when stream is capturing")
 
 
-def is_stopped() -> bool:
+def is_stopped(_: Stream) -> bool:
     raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("fault", ["refused", "spoiled", ""])
-@pytest.mark.parametrize("launch", [fails, is_stopped, lambda: False])
+@pytest.mark.parametrize("launch", [fails, is_stopped, lambda _: False])
 def test_a_failed_capture_leaves_the_device_as_it_was(
-    gpu: CudaDevice, graph_of_torch: FakeGraph, launch: Callable[[], bool], fault: str
+    gpu: CudaDevice, graph_of_torch: FakeGraph, launch: Callable[[Stream], bool], fault: str
 ) -> None:
     """PyTorch's allocator stays in its state of capturing where CUDA refuses, or calls the capture spoiled."""
     callers = gpu.current_stream()
@@ -279,7 +295,7 @@ def test_a_failed_capture_leaves_the_device_as_it_was(
     assert graph_of_torch.allocating == graph_of_torch.pools == []
     assert gpu.current_stream() is callers
     graph_of_torch.refused = graph_of_torch.spoiled = False
-    gpu.capture(gpu.lane("swap"), lambda: True)()
+    gpu.capture(gpu.lane("swap"), lambda _: True)()
     assert graph_of_torch.calls[-2:] == ["end", "replay"]
 
 
@@ -294,7 +310,7 @@ def test_on_a_real_gpu() -> None:
         assert gpu.current_stream().cuda_stream == stream.cuda_stream
         memory.fill_(1)
 
-    def launch() -> bool:
+    def launch(_: Stream) -> bool:
         memory.add_(1)
         return True
 
@@ -305,7 +321,7 @@ def test_on_a_real_gpu() -> None:
     stream.synchronize()
     assert int(memory[0]) == 3
     with pytest.raises(NotCapturableError):
-        gpu.capture(lane, lambda: bool(memory.sum() > 0))
+        gpu.capture(lane, lambda _: bool(memory.sum() > 0))
     gpu.capture(lane, launch)()
     stream.synchronize()
     assert int(memory[0]) == 4

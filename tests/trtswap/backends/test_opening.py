@@ -81,8 +81,8 @@ def test_openvino_runs_on_the_cpu_alone(gpu: None, graph: Callable[[str], Path])
     assert choose("openvino").reason == "openvino on cpu, as asked for."
     with pytest.raises(BackendError, match=r"device is 'cuda:0'; the openvino backend runs on the CPU: expected cpu"):
         choose("openvino", "cuda")
-    with pytest.raises(InputError, match=r"cuda_graphs=True\), but openvino runs: expected OpenVinoOptions or None"):
-        open_engine(graph("adain"), backend="openvino", options=TorchOptions(cuda_graphs=True))
+    with pytest.raises(InputError, match=r"half=None\), but openvino runs: expected OpenVinoOptions or None"):
+        open_engine(graph("adain"), backend="openvino", options=TorchOptions())
 
 
 @pytest.mark.usefixtures("gpu")
@@ -227,7 +227,8 @@ def test_threads_belong_to_runtimes_of_the_cpu(backend: str, graph: Callable[[st
     with pytest.raises(InputError, match=r"threads is 2, but the torch backend .*torch\.set_num_threads"):
         on_cores("torch", 2)
     assert on_cores("torch", None) is None
-    assert on_cores("tensorrt", 2) is None
+    with pytest.raises(InputError, match="threads is 2, but tensorrt runs on a GPU and uses no CPU threads"):
+        on_cores("tensorrt", 2)
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])

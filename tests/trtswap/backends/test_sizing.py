@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from trtswap.backends import Choice, sizing
-from trtswap.backends.batching import face_batches
+from trtswap.backends.batching import batch_size, batch_sizes, face_batches
 from trtswap.backends.device import device_of
 from trtswap.errors import InputError
 
@@ -95,5 +95,5 @@ def test_pieces_cover_every_row_once_and_have_few_sizes(count: int, largest: int
         assert torch.cat([rows[:valid] for rows, valid in parts] or [torch.zeros(0)]).tolist() == list(range(count))
         assert {len(rows) for rows, _ in parts} <= allowed
     assert all(valid == len(rows) for rows, valid in plain)
-    assert allowed == set(sizing.batch_sizes(largest)) or largest > 8
+    assert allowed == set(batch_sizes(largest)) == {batch_size(n, largest) for n in range(1, largest + 1)}
     assert len(padded) == -(-count // largest)  # one run more at most is what padding saves

@@ -50,10 +50,20 @@ def test_face_batches_give_what_one_run_gives(engine: Opener) -> None:
     with engine("g (float[N,3] faces) => (float[N,3] restored) { restored = Mul(faces, faces) }") as square:
         x = torch.randn(11, 3)
         for face_batch in (1, 4, 11, 50):
-            assert torch.equal(stage("restore", 3, square, face_batch=face_batch).rows(faces=x), x * x)
-        kept = stage("restore", 3, square, face_batch=20).rows(faces=x)
+            assert torch.equal(stage("restore", 3, square, face_batch=face_batch).rows(faces=x)["restored"], x * x)
+        kept = stage("restore", 3, square, face_batch=20).rows(faces=x)["restored"]
         stage("restore", 3, square, face_batch=20).rows(faces=x * 0)
         assert torch.equal(kept, x * x)  # the caller owns it
+
+
+def test_all_outputs_of_a_graph_come_in_pieces(engine: Opener) -> None:
+    text = "g (float[N,3] faces) => (float[N,3] a, float[N,3] b) { a = Neg(faces) b = Mul(faces, faces) }"
+    with engine(text) as both:
+        x = torch.randn(5, 3)
+        found = stage("restore", 3, both).rows(faces=x)
+    assert list(found) == ["a", "b"]
+    assert torch.equal(found["a"], -x)
+    assert torch.equal(found["b"], x * x)
 
 
 def test_a_watcher_sees_every_run(engine: Opener) -> None:

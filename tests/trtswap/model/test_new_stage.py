@@ -48,7 +48,7 @@ class Inverter:
         self.stage = stage
 
     def __call__(self, batch: FaceBatch) -> None:
-        batch.canvas = self.stage.rows(faces=batch.canvas.clamp(0, 1))
+        batch.canvas = self.stage.rows(faces=batch.canvas.clamp(0, 1))["inverted"]
 
 
 ORDER = pipeline.order

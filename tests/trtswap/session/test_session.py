@@ -1,7 +1,8 @@
 """Sessions: frames pushed one by one or in batches, many sessions of one runtime, and what is ready when."""
 
+import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from trtswap import Frames, Identity, Runtime, RuntimeOptions, Session, SwapOptions, Swapper
-from trtswap.errors import BackendError
+from trtswap import Frames, Identity, Observer, Runtime, RuntimeOptions, Session, SwapOptions, Swapper
+from trtswap.errors import BackendError, InputError, SessionError
 from trtswap.video.reader import VideoReader
 
 LENGTH = 20
@@ -58,10 +60,10 @@ def test_frames_come_back_in_order_whatever_the_batch(runtime: Runtime, frames: 
                 del rest[:size]
             given += session.flush()
         assert [pts for f in given for pts in f.pts] == [f.pts[0] for f in frames]
-        assert session.faces_per_frame == [1] * LENGTH
+        assert (session.frames, session.faces_swapped) == (LENGTH, LENGTH)
         found.append(planes(given))
     for other in found[1:]:
-        assert all(np.abs(a.astype(int) - b).max() <= 1 for a, b in zip(found[0], other, strict=True))
+        assert all(np.array_equal(a, b) for a, b in zip(found[0], other, strict=True))
     assert not all(np.array_equal(a, b) for a, b in zip(found[0], planes(frames), strict=True))
 
 
@@ -129,7 +131,106 @@ def test_a_session_without_people_changes_nothing(runtime: Runtime, frames: list
     session = Session(runtime, None, SwapOptions(smooth=0, fill=0))
     given = [g for f in frames[:3] for g in session.push(fresh(f))]
     assert all(np.array_equal(a, b) for a, b in zip(planes(given), planes(frames[:3]), strict=True))
-    assert session.faces_per_frame == [0, 0, 0]
+    assert (session.frames, session.faces_swapped) == (3, 0)
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_a_large_batch_is_worked_on_in_parts(every: int, paste_pack: Path, frames: list[Frames], data: Path) -> None:
+    """However many frames are given at once, no more than ``batch`` are searched; the results are the same."""
+    seen: list[int] = []
+
+    class Watch(Observer):
+        def ran(self, stage: str, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]) -> None:
+            if stage == "detect":
+                seen.append(len(inputs["images"]))
+
+    options, found = SwapOptions(detect_every=every), []
+    for batch in (3, LENGTH):
+        settled = RuntimeOptions(batch=batch)
+        with Runtime(paste_pack, backend="onnxruntime", device="cpu", options=settled) as runtime:
+            swapper = Swapper(runtime=runtime, options=options)
+            session = swapper.session(NOBODY, observers=[Watch()])
+            found.append(planes([*session.push(joined([fresh(f) for f in frames])), *session.flush()]))
+            assert 0 < max(seen) <= -(-batch // every)
+            pictures = torch.stack([f.rgb(0) for f in frames])
+            out = swapper.swap(pictures, NOBODY, observers=[Watch()])
+            assert out.shape == pictures.shape
+            assert not torch.equal(out, pictures)
+            assert swapper.detect(pictures).frame_index.tolist() == list(range(LENGTH))
+            assert max(seen) == batch
+            seen.clear()
+    assert all(np.array_equal(a, b) for a, b in zip(*found, strict=True))
+
+
+def test_a_session_that_has_ended_takes_no_more(runtime: Runtime, frames: list[Frames]) -> None:
+    ended, closed = Session(runtime, NOBODY), Session(runtime, NOBODY)
+    ended.push(fresh(frames[0]))
+    assert len(ended.flush()) == 1
+    closed.close()
+    for session in (ended, closed):
+        with pytest.raises(SessionError, match="has ended, so that it takes no more frames"):
+            session.push(fresh(frames[1]))
+    with pytest.raises(SessionError, match="has ended"):
+        ended.flush()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_session_that_has_failed_says_so(
+    workers: int, paste_pack: Path, frames: list[Frames], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settled = RuntimeOptions(workers=workers)
+    with (
+        Runtime(paste_pack, backend="onnxruntime", device="cpu", options=settled) as runtime,
+        Session(runtime, NOBODY, SwapOptions(smooth=0, fill=0)) as session,
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(type(session._pipeline), "make", _broken)
+            with pytest.raises(BackendError, match="the GPU fell off"):
+                [session.push(fresh(frame)) for frame in frames[:4]]
+        said = r"cannot go on: it failed before \(BackendError: the GPU fell off\)"
+        for again in (lambda: session.push(fresh(frames[4])), session.flush):
+            with pytest.raises(SessionError, match=said):
+                again()
+
+
+def _broken(*_: object) -> None:
+    raise BackendError("the GPU fell off.")
+
+
+def test_the_detector_is_prepared_for_as_many_frames_as_it_gets(runtime: Runtime) -> None:
+    asked: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(runtime.engines["detect"]), "prepare", lambda self, images: asked.append(images[0]))
+        for every in (1, 3, 8):
+            Session(runtime, None, SwapOptions(detect_every=every)).prepare((640, 360), 4)
+    assert [set(asked[:1]), set(asked[1:3]), set(asked[3:])] == [{4}, {1, 2}, {1}]
+
+
+def test_what_an_opened_runtime_has_decided_is_not_said_again(runtime: Runtime, paste_pack: Path) -> None:
+    for given in ({"pack": paste_pack}, {"backend": "torch"}, {"device": "cpu"}, {"threads": 2}):
+        with pytest.raises(InputError, match="the runtime is opened and has decided these"):
+            Swapper(runtime=runtime, **given)
+    with pytest.raises(InputError, match="threads is 2, but 1 in runtime; expected one of them"):
+        Swapper(paste_pack, threads=2, runtime=RuntimeOptions(threads=1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "words"),
+    [
+        (SwapOptions, {"smooth": 2.5}, "smooth is 2.5, expected a whole number"),
+        (SwapOptions, {"detect_every": 1.5}, "detect_every is 1.5, expected a whole number"),
+        (SwapOptions, {"fill": True}, "fill is True, expected a whole number"),
+        (SwapOptions, {"mouth": 1}, "mouth is 1, expected True or False"),
+        (SwapOptions, {"feather": "0.1"}, "feather is '0.1', expected a number"),
+        (SwapOptions, {"feather": float("nan")}, "feather is nan, expected 0 to 0.25"),
+        (RuntimeOptions, {"batch": 2.0}, "batch is 2.0, expected a whole number"),
+        (RuntimeOptions, {"restore": None}, "restore is None, expected True or False"),
+    ],
+)
+def test_options_of_the_wrong_kind(kind: type, given: dict[str, object], words: str) -> None:
+    with pytest.raises(InputError, match=re.escape(words)):
+        kind(**given)
+    assert SwapOptions(smooth=np.int64(3), feather=np.float32(0.1)).smooth == 3  # type: ignore[arg-type]
 
 
 def test_engines_that_cannot_be_opened_leave_none_open(paste_pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from trtswap.backends.device import Gpu, NotCapturableError
+from trtswap.backends.device import Gpu, NotCapturableError, Stream
 from trtswap.backends.lane import Lane
 
 # Each graph keeps its inputs and outputs; a long life may see many sizes of pictures.
@@ -21,10 +21,11 @@ Compute = Callable[[Mapping[str, Tensor], dict[int, Tensor]], dict[str, Tensor]]
 
 @dataclass(frozen=True)
 class _Captured:
-    """A run, and the memory that it reads and writes."""
+    """A run, and all memory outside of the captures' own that it reads and writes."""
 
     replay: Callable[[], None]
     inputs: Mapping[str, Tensor]
+    uploads: Mapping[int, Tensor]
     outputs: Mapping[str, Tensor]
 
 
@@ -53,7 +54,7 @@ class CapturedRuns:
         uploads: dict[int, Tensor] = {}
         outputs: dict[str, Tensor] = {}
 
-        def launch() -> bool:
+        def launch(_: Stream) -> bool:
             outputs.update(self._compute(inputs, uploads))
             return True
 
@@ -68,7 +69,7 @@ class CapturedRuns:
             while len(self._captured) >= MOST_GRAPHS:
                 self._lane.stream.synchronize()  # the oldest may still be running
                 self._captured.popitem(last=False)
-            self._captured[shapes] = _Captured(replay, inputs, outputs)
+            self._captured[shapes] = _Captured(replay, inputs, uploads, outputs)
 
     def run(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
         """Outputs for these inputs, the caller's own; None where their shapes were not captured."""

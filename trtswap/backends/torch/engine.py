@@ -37,7 +37,7 @@ class TorchEngine(GraphEngine):
     it was captured on that of the engine's role, and nothing waits on the host. float32 is not rounded to TF32.
 
     With ``half`` convolutions and matrix products run in that dtype, by PyTorch's autocast; inputs and outputs keep
-    theirs. With ``cuda_graphs`` a run is captured for each set of shapes that the engine is prepared for.
+    theirs. On CUDA a run is captured for each set of shapes that the engine is prepared for.
     """
 
     backend = "torch"
@@ -89,8 +89,7 @@ class TorchEngine(GraphEngine):
         self._half = half
         if half is not None:
             self._plan = self._plan.with_half_weights(half)
-        captures = options.cuda_graphs and gpu is not None
-        self._captured = CapturedRuns(self._computed, gpu, gpu.lane(role)) if captures and gpu is not None else None
+        self._captured = None if gpu is None else CapturedRuns(self._computed, gpu, gpu.lane(role))
         self._constants = {_memory(t) for t in self._plan.slots if t is not None}
 
     @property

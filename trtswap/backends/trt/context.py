@@ -10,7 +10,8 @@ import tensorrt as trt
 import torch
 from torch import Tensor
 
-from trtswap.backends.device import Gpu, NotCapturableError
+from trtswap.backends.batching import batch_size
+from trtswap.backends.device import Gpu, NotCapturableError, Stream
 from trtswap.backends.lane import Lane
 from trtswap.backends.trt.library import LoadedPlan
 from trtswap.backends.trt.plans import PlanTensor
@@ -21,18 +22,6 @@ LOG = logging.getLogger("trtswap.tensorrt")
 MOST_CAPTURED = 32
 
 Shapes = tuple[tuple[int, ...], ...]
-
-
-def bucket(rows: int, least: int, most: int) -> int:
-    """The batch size that runs for so many rows, from ``least`` to ``most``: 1, 2, 3, 4, 6, 8, 12, 16, 24, 32 ...
-
-    Rows up to it are padding. Fewer sizes mean fewer captures; above ``least`` no more than a third of the rows is
-    ever padding.
-    """
-    size = 1
-    while size < rows:
-        size += 1 << max(0, size.bit_length() - 2)
-    return min(max(size, least), most)
 
 
 @dataclass(frozen=True)
@@ -134,14 +123,14 @@ class PlanContext:
                 raise BackendError(
                     f"{self._layout.name}: TensorRT still misses shapes or addresses of {', '.join(missing)}."
                 )
-        if not self.launch():
+        if not self.launch(self._lane.stream):
             raise BackendError(
                 f"{self._layout.name} failed to run at {list(shapes)}: {self._plan.logger.take_errors()}."
             )
 
-    def launch(self) -> bool:
+    def launch(self, stream: Stream) -> bool:
         """Queue one run with what is set; False where TensorRT refuses."""
-        return self._context.execute_async_v3(self._lane.stream.cuda_stream)
+        return self._context.execute_async_v3(stream.cuda_stream)
 
 
 @dataclass(frozen=True)
@@ -184,14 +173,14 @@ class PlanProfile:
         padded = tuple(self._padded(shapes[t.name]) for t in self._layout.inputs)
         if padded in self._captured:
             return
-        context = PlanContext(self._layout, self._number)
-        context.bind(self._buffers)
-        for tensor in self._layout.inputs:
-            self._buffers[tensor.name].zero_()
-        context.enqueue(padded)  # demanded before a capture: it does what is left to do for new shapes
         try:
+            context = PlanContext(self._layout, self._number)
+            context.bind(self._buffers)
+            for tensor in self._layout.inputs:
+                self._buffers[tensor.name].zero_()
+            context.enqueue(padded)  # demanded before a capture: it does what is left to do for new shapes
             replay = self._layout.gpu.capture(self._layout.lane, context.launch)
-        except NotCapturableError as e:
+        except (NotCapturableError, DeviceMemoryError) as e:
             LOG.warning("%s at %s runs without a CUDA graph: %s", self._layout.name, list(padded), e)
             self._layout.plan.logger.take_errors()
             return
@@ -227,7 +216,10 @@ class PlanProfile:
         return value[:rows] if padded else value
 
     def _padded(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        return (bucket(shape[0], *self._rows_allowed), *shape[1:]) if self._layout.batched else shape
+        if not self._layout.batched:
+            return shape
+        least, most = self._rows_allowed
+        return (max(least, batch_size(shape[0], most)), *shape[1:])
 
     def _fill(self, tensors: Mapping[str, Tensor]) -> Shapes:
         """Copy the inputs into their buffers; returns the shapes that will run."""

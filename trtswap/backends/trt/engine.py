@@ -39,7 +39,6 @@ class TensorRtEngine(GraphEngine):
     """
 
     backend = "tensorrt"
-    concurrent_calls = 1
 
     def __init__(self, file: Path, record: PlanRecord, data: bytes, *, gpu: Gpu, role: str = "main") -> None:
         super().__init__(
@@ -53,7 +52,8 @@ class TensorRtEngine(GraphEngine):
         self._gpu = gpu
         self._lane = gpu.lane(role)
         self._in_use: dict[int, PlanProfile] = {}
-        self._plan = LoadedPlan(data, name=file.name, host_code=record.version_compatible)
+        with gpu.current():
+            self._plan = LoadedPlan(data, name=file.name, host_code=record.version_compatible)
         self._bound = self._check_tensors()
         self.profiles = [self._profile(i) for i in range(self._plan.engine.num_optimization_profiles)]
         first = [t.shape[0] if t.shape else None for t in self._bound]

@@ -76,7 +76,7 @@ def place_of(gpu: Gpu) -> Place:
 
 
 class LoadedPlan:
-    """A deserialised plan and what has to outlive it.
+    """A deserialised plan and what has to outlive it, on CUDA's current device.
 
     Args:
         data: the plan; its hash was checked, for it is code.

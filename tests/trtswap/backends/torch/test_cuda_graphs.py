@@ -1,7 +1,8 @@
 """PyTorch's engines on a GPU, by stand-ins: what is captured, what plays back, and the settings of the process."""
 
 import threading
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -51,6 +52,34 @@ def test_only_what_is_prepared_is_captured_and_outputs_are_the_callers(emulator:
     assert emulator.replays == 2
     assert torch.equal(kept, torch.ones(2))
     assert given["y"].data_ptr() != again["y"].data_ptr()
+
+
+def test_what_was_uploaded_lives_as_long_as_its_capture(emulator: Machine) -> None:
+    """The captured work reads it at every replay, and nobody else has it."""
+    gpu, uploaded = HostGpu(emulator), list[weakref.ref[Tensor]]()
+
+    def compute(tensors: Mapping[str, Tensor], uploads: dict[int, Tensor]) -> dict[str, Tensor]:
+        if not uploads:
+            uploads[3] = torch.ones(2)
+            uploaded.append(weakref.ref(uploads[3]))
+        return {"y": tensors["x"] * uploads[3]}
+
+    runs = CapturedRuns(compute, gpu, gpu.lane("swap"))
+    runs.capture({"x": torch.zeros(2)})
+    (upload,) = uploaded
+    assert upload() is not None
+    runs.close()
+    assert upload() is None
+
+
+def test_outputs_are_kept_for_the_callers_stream(emulator: Machine) -> None:
+    gpu = HostGpu(emulator)
+    runs = CapturedRuns(Doubling(), gpu, gpu.lane("swap"))  # type: ignore[arg-type]
+    runs.capture({"x": torch.zeros(2)})
+    with gpu.role("detect"):
+        given = runs.run({"x": torch.ones(2)})
+    assert given is not None
+    assert emulator.kept == [(given["y"].data_ptr(), gpu.lane("detect").stream.cuda_stream)]
 
 
 def test_the_oldest_captures_are_forgotten(emulator: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
