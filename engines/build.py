@@ -63,7 +63,7 @@ class Options:
         precision: ``fp16``: float16 where the calibration allows it; ``fp32``: as the pack is.
         calibration: table that says what may be float16; the pack's own where None.
         video: clip to make such a table with first, in place of one that is there.
-        overrides: what differs from the default recipes.
+        overrides: what differs from the default configs.
         compiler: one of ``COMPILERS``.
         rebuild: build even what is in the cache.
         stages: names of the stages to build; all where empty.
@@ -110,7 +110,7 @@ def build_engines(
 ) -> list[Built]:
     """Have a proven engine of every graph of a pack.
 
-    What is in the cache for this very graph, recipe, TensorRT and GPU is taken, the rest is built. An engine is stored
+    What is in the cache for this very graph, config, TensorRT and GPU is taken, the rest is built. An engine is stored
     only after it has been compared with the pack's graph on the CPU.
 
     Args:
@@ -124,7 +124,7 @@ def build_engines(
     Raises:
         EngineBuildError: a graph does not compile, or its engine is too far from its reference.
         DeviceMemoryError: the GPU's memory did not suffice.
-        InputError: the pack has no such stage, or a recipe has values that are none.
+        InputError: the pack has no such stage, or a config has values that are none.
         PlanError: the cache cannot be written to.
         PackError: the pack cannot be converted.
         PrecisionError: converted graphs are too far from the pack's, or its tolerances have an unknown name.
@@ -181,18 +181,18 @@ class _Job:
         return self.graphs.precision(self.source.name)
 
     def run(self, listener: Listener) -> Built:
-        recipe = self.options.overrides.apply(default_config(self.source, self.gpu.facts), self.source.name)
-        key = self._key(recipe)
+        config = self.options.overrides.apply(default_config(self.source, self.gpu.facts), self.source.name)
+        key = self._key(config)
         with _locked(self.folder, key):
             found = [p for p in stored_plans(self.folder) if p.record.source_sha256 == self.source.sha256]
-            reason = self._why_build(key, recipe, found)
+            reason = self._why_build(key, config, found)
             if reason is None:
                 plan = next(p for p in found if p.record.key == key)
                 return Built(self.source.name, plan.prefer(), None)
             listener.engine(self.source.name, f"{reason}; compiler: {self.compiler}")
-            return Built(self.source.name, self._build(key, recipe, listener), reason)
+            return Built(self.source.name, self._build(key, config, listener), reason)
 
-    def _key(self, recipe: BuildConfig) -> str:
+    def _key(self, config: BuildConfig) -> str:
         """Design, section 5: graph, TensorRT, GPU, precision and profile, and all else that decides what comes out."""
         place = [self.place.tensorrt, self.place.gpu, self.place.compute_capability]
         parts = {
@@ -200,12 +200,12 @@ class _Job:
             "conversion": self.graphs.conversion,
             "place": place,
             "precision": self.precision,
-            "recipe": recipe.as_table(),
+            "config": config.as_table(),
             "compiler": self.compiler,
         }
         return plan_key(parts)
 
-    def _why_build(self, key: str, recipe: BuildConfig, found: list[StoredPlan]) -> str | None:
+    def _why_build(self, key: str, config: BuildConfig, found: list[StoredPlan]) -> str | None:
         """Why the cache does not do; None where it does."""
         if self.options.rebuild:
             return "asked for"
@@ -220,10 +220,10 @@ class _Job:
             others = (p.record for p in stored_plans(self.folder) if p.record.stage == self.source.name)
             changed = any(record.pack == self.pack.name for record in others)
             return "stale: the pack's graph has changed" if changed else "not built yet"
-        reasons = [self._difference(p.record, recipe) for p in found]
+        reasons = [self._difference(p.record, config) for p in found]
         return f"stale: {min(reasons, key=len)}"
 
-    def _difference(self, record: PlanRecord, recipe: BuildConfig) -> str:
+    def _difference(self, record: PlanRecord, config: BuildConfig) -> str:
         """What differs between an engine that is there and the one that is wanted."""
         if misfit := record.misfit(self.place):
             return misfit
@@ -233,39 +233,39 @@ class _Job:
             return "the graph is converted otherwise: with another calibration or another version of trtswap"
         if record.compiler != self.compiler:
             return f"the one that is there was made by {record.compiler}"
-        table = recipe.as_table()
-        changed = [k for k in table if record.recipe.get(k) != table[k]]
-        changes = ", ".join(f"{k} was {record.recipe.get(k)}, is {table[k]}" for k in changed)
+        table = config.as_table()
+        changed = [k for k in table if record.config.get(k) != table[k]]
+        changes = ", ".join(f"{k} was {record.config.get(k)}, is {table[k]}" for k in changed)
         return changes or f"it was built with TensorRT {record.place.tensorrt} on {record.place.gpu}"
 
-    def _build(self, key: str, recipe: BuildConfig, listener: Listener) -> StoredPlan:
+    def _build(self, key: str, config: BuildConfig, listener: Listener) -> StoredPlan:
         tolerance = Tolerance.of(self.pack, self.precision)
         graph = self.graphs.stage(self.source.name)
         with OnnxRuntimeEngine(self.source.path, device=CPU, precision=self.source.precision) as reference:
             inputs, outputs = tensors_of(reference)
             started = time.monotonic()
-            data, inputs, outputs = self._compile(graph, recipe, inputs, outputs, listener)
+            data, inputs, outputs = self._compile(graph, config, inputs, outputs, listener)
             seconds = round(time.monotonic() - started, 3)
-            record = self._record(graph, recipe, data, key=key, inputs=inputs, outputs=outputs, build_seconds=seconds)
+            record = self._record(graph, config, data, key=key, inputs=inputs, outputs=outputs, build_seconds=seconds)
             with TensorRtEngine(self.source.path, record, data, gpu=self.gpu) as engine:
-                figures = compare(self.source, engine, reference, recipe)
+                figures = compare(self.source, engine, reference, config)
                 check(self.source, figures, tolerance)
                 record = replace(record, difference=figures.limited(), device_memory_bytes=engine.device_memory_bytes)
         return write_plan(record, data, self.folder)
 
     def _compile(
-        self, graph: StageSpec, recipe: BuildConfig, inputs: Tensors, outputs: Tensors, listener: Listener
+        self, graph: StageSpec, config: BuildConfig, inputs: Tensors, outputs: Tensors, listener: Listener
     ) -> tuple[bytes, Tensors, Tensors]:
         with self.gpu.current():
             if self.compiler == "torch-tensorrt":
                 from trtswap.engines.torch_tensorrt import compile_with_torch  # noqa: PLC0415 - an extra of its own
 
-                return compile_with_torch(graph.path, inputs, outputs, recipe, device=self.gpu.device)
+                return compile_with_torch(graph.path, inputs, outputs, config, device=self.gpu.device)
             cache = TimingCache(self.folder, self.place)
             specs = [t.spec for t in inputs]
-            return compile_graph(graph.path, specs, recipe, cache=cache, listener=listener), inputs, outputs
+            return compile_graph(graph.path, specs, config, cache=cache, listener=listener), inputs, outputs
 
-    def _record(self, graph: StageSpec, recipe: BuildConfig, data: bytes, **known: Any) -> PlanRecord:
+    def _record(self, graph: StageSpec, config: BuildConfig, data: bytes, **known: Any) -> PlanRecord:
         """The record of a plan; ``known`` has what is known of it beside."""
         return PlanRecord(
             pack=self.pack.name,
@@ -275,7 +275,7 @@ class _Job:
             conversion=self.graphs.conversion,
             precision=graph.precision,
             compiler=self.compiler,
-            recipe=recipe.as_table(),
+            config=config.as_table(),
             place=self.place,
             cuda=self.gpu.facts.cuda,
             driver=self.gpu.facts.driver,

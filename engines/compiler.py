@@ -26,7 +26,7 @@ class BuildCancelled(EngineBuildError):
 def compile_graph(
     graph: Path,
     inputs: Sequence[TensorSpec],
-    recipe: BuildConfig,
+    wanted: BuildConfig,
     *,
     cache: TimingCache | None,
     listener: BuildListener,
@@ -38,7 +38,7 @@ def compile_graph(
     Args:
         graph: ONNX file, opset 19 or lower.
         inputs: its inputs with the names of their dynamic dimensions.
-        recipe: how.
+        wanted: how.
         cache: times that are known; takes those that are measured. None: measure everything, keep nothing.
         listener: is told how far it is.
 
@@ -57,7 +57,7 @@ def compile_graph(
         raise EngineBuildError(
             f"{graph} cannot be loaded by TensorRT {trt.__version__}: {_parse_errors(parser, logger)}"
         )
-    config = _config(builder, network, inputs, recipe, logger)
+    config = _config(builder, network, inputs, wanted, logger)
     if cache is not None:
         cache.attach(config)
     monitor = Monitor(listener)
@@ -86,26 +86,26 @@ def _config(
     builder: trt.Builder,
     network: trt.INetworkDefinition,
     inputs: Sequence[TensorSpec],
-    recipe: BuildConfig,
+    wanted: BuildConfig,
     logger: LibraryLogger,
 ) -> trt.IBuilderConfig:
     config = builder.create_builder_config()
-    config.builder_optimization_level = recipe.optimisation_level
-    config.hardware_compatibility_level = _HARDWARE[recipe.hardware_compatibility]
+    config.builder_optimization_level = wanted.optimisation_level
+    config.hardware_compatibility_level = _HARDWARE[wanted.hardware_compatibility]
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     config.max_aux_streams = 0  # everything on the one stream that it is given, which scratch memory is shared by
-    if recipe.workspace_bytes is not None:
-        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, recipe.workspace_bytes)
-    if recipe.version_compatible:
+    if wanted.workspace_bytes is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, wanted.workspace_bytes)
+    if wanted.version_compatible:
         config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
-    if not recipe.tf32:
+    if not wanted.tf32:
         config.clear_flag(trt.BuilderFlag.TF32)
     taken = {network.get_input(i).name for i in range(network.num_inputs)}
-    for ranges in recipe.profiles:
+    for ranges in wanted.profiles:
         profile = builder.create_optimization_profile()
         for spec in inputs:
             if spec.name in taken:
-                profile.set_shape(spec.name, *recipe.shapes(ranges, spec))
+                profile.set_shape(spec.name, *wanted.shapes(ranges, spec))
         if config.add_optimization_profile(profile) < 0:
             raise EngineBuildError(f"TensorRT refused the profile {dict(ranges)}: {logger.take_errors()}.")
     return config

@@ -98,7 +98,7 @@ class BuildConfig:
 
     @staticmethod
     def from_table(table: Mapping[str, Any]) -> "BuildConfig":
-        """The recipe that a plan's record tells of."""
+        """The config that a plan's record tells of."""
         profiles = tuple({dim: Range(*numbers) for dim, numbers in p.items()} for p in table["profiles"])
         return BuildConfig(**{**table, "profiles": profiles})
 
@@ -111,8 +111,8 @@ class BuildConfig:
         missing = [dim for dim in spec.shape if isinstance(dim, str) and dim not in profile]
         if missing:
             raise EngineBuildError(
-                f"input {spec} has no range for {', '.join(missing)}; the recipe has {', '.join(profile) or 'none'}. "
-                "Give one in the recipe: profiles = [{ N = [1, 4, 16] }]."
+                f"input {spec} has no range for {', '.join(missing)}; the config has {', '.join(profile) or 'none'}. "
+                "Give one in a file for --config: profiles = [{ N = [1, 4, 16] }]."
             )
         ranges = [Range(d, d, d) if isinstance(d, int) else profile[d] for d in spec.shape]
         return tuple(r.least for r in ranges), tuple(r.best for r in ranges), tuple(r.most for r in ranges)
@@ -137,7 +137,7 @@ def default_config(stage: StageSpec, gpu: GpuFacts) -> BuildConfig:
 
 @dataclass(frozen=True)
 class Overrides:
-    """What the user wants otherwise: values by key of the recipe, for all graphs and for single ones.
+    """What the user wants otherwise: values by key of the config, for all graphs and for single ones.
 
     ``batch`` and ``faces`` are short for the ranges of ``B`` and ``N`` in every profile, ``workspace_mib`` for
     ``workspace_bytes``.
@@ -161,7 +161,7 @@ class Overrides:
         """From a TOML file: keys at its top are for all graphs, tables ``[detect]`` ... for single ones.
 
         Raises:
-            InputError: it cannot be read, or has keys that no recipe has.
+            InputError: it cannot be read, or has unknown keys.
         """
         try:
             data = tomllib.loads(file.read_text("utf-8"))
@@ -182,14 +182,14 @@ class Overrides:
         kept = {name: {k: v for k, v in table.items() if k not in given} for name, table in self.stages.items()}
         return Overrides({**self.everywhere, **given}, kept)
 
-    def apply(self, recipe: BuildConfig, stage: str) -> BuildConfig:
-        """A stage's recipe with the user's values in it.
+    def apply(self, config: BuildConfig, stage: str) -> BuildConfig:
+        """A stage's config with the user's values in it.
 
         Raises:
-            InputError: a value is none that the recipe takes.
+            InputError: a value is of the wrong kind.
         """
         wanted = {**self.everywhere, **self.stages.get(stage, {})}
-        profiles = _profiles(wanted.pop("profiles", None), recipe.profiles)
+        profiles = _profiles(wanted.pop("profiles", None), config.profiles)
         for key, dim in (("batch", "B"), ("faces", "N")):
             value = wanted.pop(key, None)
             if value is not None:
@@ -199,7 +199,7 @@ class Overrides:
             wanted["workspace_bytes"] = _typed("workspace_mib", mib, int) * 2**20
         kinds = {"optimisation_level": int, "hardware_compatibility": str, "version_compatible": bool, "tf32": bool}
         typed = {key: _typed(key, value, kinds.get(key, int)) for key, value in wanted.items()}
-        return replace(recipe, profiles=tuple(profiles), **typed)
+        return replace(config, profiles=tuple(profiles), **typed)
 
 
 KEYS = frozenset(f.name for f in fields(BuildConfig)) | {"batch", "faces", "workspace_mib"}

@@ -82,27 +82,27 @@ def _examine(pack: Pack, built: Built, gpu: Gpu) -> Examined:
         TensorRtEngine(stage.path, record, built.plan.read(), gpu=gpu) as engine,
         OnnxRuntimeEngine(stage.path, device=torch.device("cpu"), precision=stage.precision) as reference,
     ):
-        recipe = BuildConfig.from_table(record.recipe)
-        figures = compare(stage, engine, reference, recipe)
+        config = BuildConfig.from_table(record.config)
+        figures = compare(stage, engine, reference, config)
         problem = None
         try:
             check(stage, figures, Tolerance.of(pack, record.precision))
         except TrtswapError as e:
             problem = str(e)
-        timings = tuple(_time(stage, recipe, engine, gpu, batch) for batch in _batches(recipe))
+        timings = tuple(_time(stage, config, engine, gpu, batch) for batch in _batches(config))
         return Examined(stage.name, problem, built.reason, asdict(record), figures.limited(), timings, engine.captured)
 
 
-def _batches(recipe: BuildConfig) -> list[int]:
+def _batches(config: BuildConfig) -> list[int]:
     """One row, and the number of rows that the first profile is tuned for."""
-    profile = recipe.profiles[0]
+    profile = config.profiles[0]
     return sorted({1, *(profile[dim].best for dim in ("B", "N") if dim in profile)})
 
 
-def _time(stage: StageSpec, recipe: BuildConfig, engine: TensorRtEngine, gpu: Gpu, batch: int) -> Timing:
+def _time(stage: StageSpec, config: BuildConfig, engine: TensorRtEngine, gpu: Gpu, batch: int) -> Timing:
     inputs = {
         name: t[:1].repeat(batch, *[1] * (t.ndim - 1)).to(engine.device)
-        for name, t in example_inputs(stage, recipe)[0].items()
+        for name, t in example_inputs(stage, config)[0].items()
     }
     engine.prepare(**{name: tuple(t.shape) for name, t in inputs.items()})
     stream = gpu.new_stream()

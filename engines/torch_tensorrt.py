@@ -82,14 +82,14 @@ def export_program(engine: TorchEngine, shapes: Sequence[tuple[tuple[int, ...], 
 
 
 def compile_with_torch(
-    graph: Path, inputs: Tensors, outputs: Tensors, recipe: BuildConfig, *, device: torch.device
+    graph: Path, inputs: Tensors, outputs: Tensors, config: BuildConfig, *, device: torch.device
 ) -> tuple[bytes, Tensors, Tensors]:
     """A plan, and the inputs and outputs with the names that they have in it.
 
     Args:
         graph: ONNX file.
         inputs, outputs: of the graph.
-        recipe: how; torch-tensorrt knows one profile, so the first counts, and two levels of hardware compatibility.
+        config: how; torch-tensorrt knows one profile, so the first counts, and two levels of hardware compatibility.
         device: the GPU.
 
     Raises:
@@ -99,12 +99,12 @@ def compile_with_torch(
     check_pair()
     import torch_tensorrt  # noqa: PLC0415 - an extra of its own
 
-    if recipe.hardware_compatibility == "same-capability" or len(recipe.profiles) > 1:
+    if config.hardware_compatibility == "same-capability" or len(config.profiles) > 1:
         raise EngineBuildError(
-            f"torch-tensorrt knows one profile, and hardware compatibility none or ampere-plus; the recipe has "
-            f"{len(recipe.profiles)} profiles and {recipe.hardware_compatibility}."
+            f"torch-tensorrt knows one profile, and hardware compatibility none or ampere-plus; the config has "
+            f"{len(config.profiles)} profiles and {config.hardware_compatibility}."
         )
-    shapes = [recipe.shapes(recipe.profiles[0], t.spec) for t in inputs]
+    shapes = [config.shapes(config.profiles[0], t.spec) for t in inputs]
     with TorchEngine(graph, device=device, precision="as in the graph") as engine:
         program = export_program(engine, shapes)
         given = [
@@ -113,20 +113,20 @@ def compile_with_torch(
         ]
         convert = torch_tensorrt.dynamo.convert_exported_program_to_serialized_trt_engine
         try:
-            data = bytes(convert(program, arg_inputs=given, **_settings(convert, recipe, device)))
+            data = bytes(convert(program, arg_inputs=given, **_settings(convert, config, device)))
         except Exception as e:
             raise EngineBuildError(f"{graph.name}: torch-tensorrt built no engine: {type(e).__name__}: {e}") from e
     return data, *renamed(data, graph.name, inputs, outputs)
 
 
-def _settings(convert: Any, recipe: BuildConfig, device: torch.device) -> dict[str, Any]:
+def _settings(convert: Any, config: BuildConfig, device: torch.device) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "device": device,
-        "disable_tf32": not recipe.tf32,
-        "workspace_size": recipe.workspace_bytes or 0,
-        "optimization_level": recipe.optimisation_level,
-        "version_compatible": recipe.version_compatible,
-        "hardware_compatible": recipe.hardware_compatibility == "ampere-plus",
+        "disable_tf32": not config.tf32,
+        "workspace_size": config.workspace_bytes or 0,
+        "optimization_level": config.optimisation_level,
+        "version_compatible": config.version_compatible,
+        "hardware_compatible": config.hardware_compatibility == "ampere-plus",
         "require_full_compilation": True,
         "max_aux_streams": 0,
     }

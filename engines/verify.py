@@ -17,21 +17,21 @@ ROWS = 3
 DRAWN_SIDE = 192  # pixels; the drawn faces are up to 128
 
 
-def compare(stage: StageSpec, engine: Engine, reference: Engine, recipe: BuildConfig, *, seed: int = 0) -> Figures:
+def compare(stage: StageSpec, engine: Engine, reference: Engine, config: BuildConfig, *, seed: int = 0) -> Figures:
     """Run both on example inputs and measure; the worst of all batches and inputs counts.
 
     Args:
         stage: of the pack.
         engine: what is to be proven.
         reference: the pack's own graph on the CPU.
-        recipe: of the engine: the shapes that it takes.
+        config: of the engine: the shapes that it takes.
         seed: of the random inputs.
 
     Returns:
         ``finite`` (1 or 0), and as long as they are, the figures of the stage.
     """
     worst = Figures()
-    for inputs in example_inputs(stage, recipe, seed):
+    for inputs in example_inputs(stage, config, seed):
         rows = len(next(iter(inputs.values())))
         for batch in sorted({1, rows}):
             given = {name: t[:batch].contiguous() for name, t in inputs.items()}
@@ -62,17 +62,17 @@ def check(stage: StageSpec, figures: Figures, tolerance: Tolerance) -> None:
         )
 
 
-def example_inputs(stage: StageSpec, recipe: BuildConfig, seed: int = 0) -> list[dict[str, Tensor]]:
+def example_inputs(stage: StageSpec, config: BuildConfig, seed: int = 0) -> list[dict[str, Tensor]]:
     """Inputs that try a stage: pictures that resemble photos, and black, white, noise and saturated ones.
 
     Returns:
         Named inputs as the pack contract has them, on the CPU, of at most ``ROWS`` rows; for detection one of the best
         shape of each profile, with drawn faces where there is room for them.
     """
-    rows = min(ROWS, *(profile[dim].most for profile in recipe.profiles for dim in ("B", "N") if dim in profile))
+    rows = min(ROWS, *(profile[dim].most for profile in config.profiles for dim in ("B", "N") if dim in profile))
     generator = torch.Generator().manual_seed(seed)
     if stage.kind.searches:
-        sides = [(profile["H"].best, profile["W"].best) for profile in recipe.profiles]
+        sides = [(profile["H"].best, profile["W"].best) for profile in config.profiles]
         (images,) = stage.kind.inputs
         return [{images.name: picture} for side in sides for picture in _detect_pictures(rows, side, generator)]
     shape = (ROWS, 3, stage.size, stage.size)

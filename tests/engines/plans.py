@@ -16,20 +16,20 @@ from trtswap.model.pack import sha256_of
 SMALL = {"N": Range(1, 2, 8), "D": Range(1, 7, 16), "H": Range(1, 4, 64), "W": Range(1, 5, 64)}
 
 
-def build(graph: Path, *profiles: dict[str, Range], **recipe: object) -> StoredPlan:
+def build(graph: Path, *profiles: dict[str, Range], **config: object) -> StoredPlan:
     """Compile a graph and store its plan where the runtime looks for it."""
     from trtswap.backends.trt.library import place_of
 
     with OnnxRuntimeEngine(graph, device=torch.device("cpu"), precision="fp32") as engine:
         inputs, outputs = list(engine.inputs.values()), list(engine.outputs.values())
-    used = BuildConfig(profiles=profiles or (SMALL,), **recipe)  # type: ignore[arg-type]
+    used = BuildConfig(profiles=profiles or (SMALL,), **config)  # type: ignore[arg-type]
     gpu = gpus.find_gpu()
     with gpu.current():
         data = compile_graph(graph, inputs, used, cache=None, listener=Silent())
     sha256 = sha256_of(graph)
     record = PlanRecord(
         key=sha256[:8], pack="none", stage=graph.stem, source_sha256=sha256, graph_sha256=sha256, precision="fp32",
-        compiler="onnx-parser", recipe=used.as_table(), inputs=tuple(map(PlanTensor.of, inputs)),
+        compiler="onnx-parser", config=used.as_table(), inputs=tuple(map(PlanTensor.of, inputs)),
         outputs=tuple(map(PlanTensor.of, outputs)), place=place_of(gpu), cuda=None, driver=None,
         plan_sha256=hashlib.sha256(data).hexdigest(), plan_bytes=len(data), device_memory_bytes=0, build_seconds=0.0,
     )  # fmt: skip

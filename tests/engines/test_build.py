@@ -55,7 +55,7 @@ def test_record_says_what_the_plan_is(hand: Pack, emulator: Machine) -> None:
     assert text["source_sha256"] == text["graph_sha256"] == hand.stages["swap"].sha256
     assert text["place"] == {"tensorrt": "11.4.0.106", "gpu": "Emulated GPU", "compute_capability": "8.9"}
     assert (text["cuda"], text["driver"]) == ("13.0", "580.95.05")
-    assert text["recipe"]["profiles"] == [{"N": [1, 4, 32]}]
+    assert text["config"]["profiles"] == [{"N": [1, 4, 32]}]
     assert text["precision"] == "fp32"
     assert text["build_seconds"] >= 0
     assert text["device_memory_bytes"] > 0
@@ -88,7 +88,7 @@ def test_another_place_makes_engines_stale(hand: Pack, emulator: Machine, change
     assert len(stored_plans()) == 5
 
 
-def test_other_recipes_are_other_engines_and_the_last_one_asked_for_is_taken(hand: Pack) -> None:
+def test_other_configs_are_other_engines_and_the_last_one_asked_for_is_taken(hand: Pack) -> None:
     build(hand, stages=("swap",))
     changed = build(hand, stages=("swap",), overrides=overrides(faces="1,2,3"))["swap"]
     assert changed == "stale: profiles was [{'N': [1, 4, 32]}], is [{'N': [1, 2, 3]}]"

@@ -30,17 +30,17 @@ def test_defaults_follow_pack_and_gpu(hand: Pack) -> None:
 def test_shapes_of_an_input(hand: Pack) -> None:
     from trtswap.engines.config import BuildConfig, Range
 
-    recipe = BuildConfig(profiles=({"N": Range(1, 4, 16)},))
+    config = BuildConfig(profiles=({"N": Range(1, 4, 16)},))
     spec = TensorSpec("faces", ("N", 3, 8, 8), F32)
-    assert recipe.shapes(recipe.profiles[0], spec) == ((1, 3, 8, 8), (4, 3, 8, 8), (16, 3, 8, 8))
-    with pytest.raises(EngineBuildError, match=r"input latents \[N,D\] float32 has no range for D; the recipe has N\."):
-        recipe.shapes(recipe.profiles[0], TensorSpec("latents", ("N", "D"), F32))
+    assert config.shapes(config.profiles[0], spec) == ((1, 3, 8, 8), (4, 3, 8, 8), (16, 3, 8, 8))
+    with pytest.raises(EngineBuildError, match=r"input latents \[N,D\] float32 has no range for D; the config has N\."):
+        config.shapes(config.profiles[0], TensorSpec("latents", ("N", "D"), F32))
 
 
 def test_flags_win_over_the_file_and_tables_over_its_top(tmp_path: Path, hand: Pack) -> None:
     from trtswap.engines.config import Overrides, Range, default_config
 
-    file = tmp_path / "recipe.toml"
+    file = tmp_path / "config.toml"
     file.write_text(
         "optimisation_level = 1\nworkspace_mib = 512\nfaces = [1, 2, 4]\n"
         "[swap]\noptimisation_level = 5\ntf32 = true\nversion_compatible = true\n"
@@ -84,7 +84,7 @@ def test_flags_win_over_the_file_and_tables_over_its_top(tmp_path: Path, hand: P
 def test_wrong_values_are_named(tmp_path: Path, hand: Pack, text: str, message: str) -> None:
     from trtswap.engines.config import Overrides, default_config
 
-    file = tmp_path / "recipe.toml"
+    file = tmp_path / "config.toml"
     file.write_text(text)
     with pytest.raises(InputError, match=message):
         Overrides.load(file).apply(default_config(hand.stages["swap"], GPU), "swap")

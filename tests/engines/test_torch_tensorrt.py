@@ -164,7 +164,7 @@ def test_what_goes_wrong_is_typed(hand: Pack, installed: dict[str, Any], monkeyp
     gpu, module = gpus.find_gpu(), sys.modules["torch_tensorrt"]
     chosen = options(stages=("swap",), overrides=overrides(hardware_compatibility="same-capability"))
     with pytest.raises(
-        EngineBuildError, match=r"torch-tensorrt knows one profile, .* the recipe has 1 profiles and same"
+        EngineBuildError, match=r"torch-tensorrt knows one profile, .* the config has 1 profiles and same"
     ):
         build_engines(hand, gpu, chosen)
 

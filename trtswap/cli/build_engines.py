@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # A builder looks for the wish to stop between two measurements, which may take seconds.
 GRACE_SECONDS = 10.0
-RECIPE, CALIBRATION = "Recipe", "Precision"
+BUILD, CALIBRATION = "Build", "Precision"
 
 
 def build_engines(
@@ -51,34 +51,34 @@ def build_engines(
     stage: Annotated[list[str] | None, typer.Option(help="Build only this graph; repeatable.")] = None,
     batch: Annotated[
         str | None,
-        typer.Option(metavar="MIN,BEST,MAX", help="Frames that are searched at once.", rich_help_panel=RECIPE),
+        typer.Option(metavar="MIN,BEST,MAX", help="Frames that are searched at once.", rich_help_panel=BUILD),
     ] = None,
     faces: Annotated[
         str | None,
-        typer.Option(metavar="MIN,BEST,MAX", help="Faces that go through at once.", rich_help_panel=RECIPE),
+        typer.Option(metavar="MIN,BEST,MAX", help="Faces that go through at once.", rich_help_panel=BUILD),
     ] = None,
     workspace: Annotated[
-        int | None, typer.Option(metavar="MIB", min=1, help="Most scratch memory of a kernel.", rich_help_panel=RECIPE)
+        int | None, typer.Option(metavar="MIB", min=1, help="Most scratch memory of a kernel.", rich_help_panel=BUILD)
     ] = None,
     optimisation_level: Annotated[
         int | None,
-        typer.Option(min=0, max=5, help="0: fast build, 5: long search. [default: 3]", rich_help_panel=RECIPE),
+        typer.Option(min=0, max=5, help="0: fast build, 5: long search. [default: 3]", rich_help_panel=BUILD),
     ] = None,
     hardware_compatibility: Annotated[
         Literal["none", "same-capability", "ampere-plus"] | None,
-        typer.Option(help="Other GPUs that the engines shall run on; slower.", rich_help_panel=RECIPE),
+        typer.Option(help="Other GPUs that the engines shall run on; slower.", rich_help_panel=BUILD),
     ] = None,
     version_compatible: Annotated[
-        bool, typer.Option("--version-compatible", help="Run on newer TensorRT, too; slower.", rich_help_panel=RECIPE)
+        bool, typer.Option("--version-compatible", help="Run on newer TensorRT, too; slower.", rich_help_panel=BUILD)
     ] = False,
-    recipe: Annotated[
+    config: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE.toml",
             help="Any of these for all graphs, or in tables [detect] ... for single ones.",
             exists=True,
             dir_okay=False,
-            rich_help_panel=RECIPE,
+            rich_help_panel=BUILD,
         ),
     ] = None,
     compiler: Annotated[Literal["onnx-parser", "torch-tensorrt"], typer.Option(help="What compiles.")] = "onnx-parser",
@@ -98,7 +98,7 @@ def build_engines(
     from trtswap.engines.config import Overrides  # noqa: PLC0415 - imports tensorrt
 
     with as_usage_error():
-        overrides = (Overrides.none() if recipe is None else Overrides.load(recipe)).also(
+        overrides = (Overrides.none() if config is None else Overrides.load(config)).also(
             batch=batch, faces=faces, workspace_mib=workspace, optimisation_level=optimisation_level,
             hardware_compatibility=hardware_compatibility, version_compatible=version_compatible or None,
         )  # fmt: skip

@@ -119,7 +119,7 @@ class Frames:
                 for channels, planes, to_plane in grids
             ]
             _put(crops, rows, matrix, parts)
-        return sdr_from_signal(crops, self.format)
+        return sdr_from_signal(crops, self.format, together=together)
 
     def paste(
         self, frame_index: Tensor, transforms: Tensor, layers: Sequence[Layer], *, together: bool | None = None
@@ -147,7 +147,7 @@ class Frames:
         )
         for rows in order:
             a, picture = _stacked([layers[i].alpha for i in rows]), _stacked([layers[i].picture for i in rows])
-            picture = signal_from_sdr(picture, self.format)
+            picture = signal_from_sdr(picture, self.format, together=together)
             # Premultiplied, so that a filtered edge never mixes in colour from where alpha is 0.
             code = torch.baddbmm(offset[:, None], matrix.expand(len(rows), -1, -1), picture.flatten(2))
             code = code.view_as(picture).mul_(a)

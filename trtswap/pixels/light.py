@@ -42,37 +42,45 @@ _CHROMATICITIES: dict[Primaries, tuple[tuple[float, float], ...]] = {
 _D65 = (0.3127, 0.3290)
 
 
-def sdr_from_signal(rgb: Tensor, fmt: PixelFormat) -> Tensor:
+def sdr_from_signal(rgb: Tensor, fmt: PixelFormat, *, together: bool | None = None) -> Tensor:
     """R'G'B' of an SDR display that shows the light of a video's R'G'B'.
 
     Args:
         rgb: float32 [..., 3, H, W], the video's own signal, 0..1 and what lies beyond.
         fmt: says which signal that is.
+        together: convert all pictures with one launch of each kernel, rather than one after the other in the CPU's
+            cache; by default where they are not on a CPU.
 
     Returns:
         float32 [..., 3, H, W]; 1 is reference white, HDR goes up to 5 (PQ) and 2 (HLG). For SDR in BT.709 ``rgb``
         itself.
     """
-    return rgb if _is_sdr(fmt) else _each(rgb, _TO_LIGHT[fmt.transfer], _matrix(fmt.primaries, "bt709"), _sdr_signal)
+    if _is_sdr(fmt):
+        return rgb
+    return _converted(rgb, _TO_LIGHT[fmt.transfer], _matrix(fmt.primaries, "bt709"), _sdr_signal, together)
 
 
-def signal_from_sdr(rgb: Tensor, fmt: PixelFormat) -> Tensor:
+def signal_from_sdr(rgb: Tensor, fmt: PixelFormat, *, together: bool | None = None) -> Tensor:
     """The inverse of :func:`sdr_from_signal`."""
-    return rgb if _is_sdr(fmt) else _each(rgb, _sdr_light, _matrix("bt709", fmt.primaries), _TO_SIGNAL[fmt.transfer])
+    if _is_sdr(fmt):
+        return rgb
+    return _converted(rgb, _sdr_light, _matrix("bt709", fmt.primaries), _TO_SIGNAL[fmt.transfer], together)
 
 
 def _is_sdr(fmt: PixelFormat) -> bool:
     return fmt.transfer == "sdr" and fmt.primaries == "bt709"
 
 
-def _each(rgb: Tensor, to_light: Curve, matrix: Matrix3, to_signal: Curve) -> Tensor:
-    """One picture after the other: torch rounds the last pixels of its memory otherwise than the rest."""
+def _converted(rgb: Tensor, to_light: Curve, matrix: Matrix3, to_signal: Curve, together: bool | None) -> Tensor:
+    """On a CPU picture by picture: there torch rounds the last pixels of its memory otherwise than the rest."""
     out = torch.empty(rgb.shape, dtype=rgb.dtype, device=rgb.device)
-    shape = (-1, *rgb.shape[-3:])
-    for picture, target in zip(rgb.reshape(shape), out.view(shape), strict=True):
-        light = _mirrored(picture.contiguous(), to_light)
+    pictures, targets = (t.reshape(-1, *rgb.shape[-3:]) for t in (rgb, out))
+    at_once = len(pictures) if (rgb.device.type != "cpu" if together is None else together) else 1
+    parts = (torch.split(t, max(1, at_once)) for t in (pictures, targets))
+    for part, target in zip(*parts, strict=True):
+        light = _mirrored(part.contiguous(), to_light).unbind(1)
         red, green, blue = (r * light[0] + g * light[1] + b * light[2] for r, g, b in matrix)
-        target.copy_(_mirrored(torch.stack([red, green, blue]), to_signal))
+        target.copy_(_mirrored(torch.stack([red, green, blue], 1), to_signal))
     return out
 
 

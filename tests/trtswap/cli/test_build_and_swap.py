@@ -48,10 +48,10 @@ def test_build_and_swap(
     assert emulator.replays > 0
 
 
-def half_against_full(run: Run, pack: Path, clip: Path, source: Path, folder: Path, *recipe: str) -> float:
+def half_against_full(run: Run, pack: Path, clip: Path, source: Path, folder: Path, *config: str) -> float:
     """Calibrated, converted, built, and run beside the FP32 graphs: the worst frame's nearness in the face area, dB."""
     assert run("calibrate", pack, "--video", clip, "--frames", 1, "--threads", 1).code == 0
-    built = run("build-engines", pack, "--json", *recipe)
+    built = run("build-engines", pack, "--json", *config)
     assert built.code == 0, built.err
     stages = Pack.load(pack).stages
     assert {row["stage"]: row["precision"] for row in json.loads(built.out)} == dict.fromkeys(stages, "fp16")
@@ -91,8 +91,8 @@ def test_half_precision_at_full_size(
 ) -> None:
     """The architectures of real checkpoints, with random weights, and YuNet as it is."""
     pack = Path(shutil.copytree(full_pack, tmp_path / "full", copy_function=os.link))
-    recipe = ("--batch", "1,1,3", "--faces", "1,1,3")  # a face takes seconds, and an engine is compared at all three
-    nearness = half_against_full(run, pack, data / "presenter.mp4", data / "astronaut.png", tmp_path, *recipe)
+    config = ("--batch", "1,1,3", "--faces", "1,1,3")  # a face takes seconds, and an engine is compared at all three
+    nearness = half_against_full(run, pack, data / "presenter.mp4", data / "astronaut.png", tmp_path, *config)
     record_property("full size, face area, FP16 engines against FP32 graphs, dB", f"{nearness:.1f}")
     assert nearness >= TOLERANCES["fp16"].frame_db
 

@@ -41,16 +41,16 @@ def test_build_says_what_it_built_and_why(build: Run) -> None:
     assert build("--quiet").out == ""
 
 
-def test_options_reach_the_recipe(build: Run, tmp_path: Path) -> None:
+def test_options_reach_the_config(build: Run, tmp_path: Path) -> None:
     file = tmp_path / "r.toml"
     file.write_text("[swap]\noptimisation_level = 5\n")
     ran = build(
         *("--stage", "swap", "--stage", "detect", "--batch", "1,2,3", "--faces", "2", "--workspace", "64"),
-        *("--hardware-compatibility", "ampere-plus", "--version-compatible", "--recipe", file, "--json"),
+        *("--hardware-compatibility", "ampere-plus", "--version-compatible", "--config", file, "--json"),
     )
     assert [row["stage"] for row in json.loads(ran.out)] == ["swap", "detect"]
-    recipes = {p.record.stage: p.record.recipe for p in stored_plans()}
-    assert recipes["swap"] == {
+    configs = {p.record.stage: p.record.config for p in stored_plans()}
+    assert configs["swap"] == {
         "profiles": [{"N": [2, 2, 2]}],
         "workspace_bytes": 64 * 2**20,
         "optimisation_level": 5,
@@ -58,8 +58,8 @@ def test_options_reach_the_recipe(build: Run, tmp_path: Path) -> None:
         "version_compatible": True,
         "tf32": False,
     }
-    assert recipes["detect"]["profiles"][0]["B"] == [1, 2, 3]
-    assert recipes["detect"]["optimisation_level"] == 3
+    assert configs["detect"]["profiles"][0]["B"] == [1, 2, 3]
+    assert configs["detect"]["optimisation_level"] == 3
 
 
 @pytest.mark.parametrize(

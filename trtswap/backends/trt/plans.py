@@ -18,7 +18,7 @@ from trtswap.backends.engine import TensorSpec
 from trtswap.errors import BusyError, PlanError, WriteError
 from trtswap.files import write_whole
 
-FORMAT = 1
+FORMAT = 2
 BUILD = "`trtswap build-engines`"
 AMPERE = (8, 0)
 
@@ -62,7 +62,7 @@ class PlanRecord:
         conversion: how the one was made of the other; None where they are the same.
         precision: ``fp32``, ``fp16`` ...
         compiler: ``onnx-parser`` or ``torch-tensorrt``.
-        recipe: profiles, limits and levels of the build, as the recipe has them.
+        config: profiles, limits and levels of the build, as it was given.
         inputs, outputs: of the graph.
         place: what the plan is tied to, with ``cuda`` and ``driver`` of the machine for people.
         plan_sha256, plan_bytes: of the plan's file.
@@ -82,7 +82,7 @@ class PlanRecord:
     conversion: str | None = None
     precision: str
     compiler: str
-    recipe: Mapping[str, Any]
+    config: Mapping[str, Any]
     inputs: tuple[PlanTensor, ...]
     outputs: tuple[PlanTensor, ...]
     place: Place
@@ -99,7 +99,7 @@ class PlanRecord:
 
     @property
     def version_compatible(self) -> bool:
-        return bool(self.recipe.get("version_compatible"))
+        return bool(self.config.get("version_compatible"))
 
     def misfit(self, place: Place) -> str | None:
         """Why the plan cannot run in a place; None where it can."""
@@ -107,7 +107,7 @@ class PlanRecord:
             self.version_compatible and _version(self.place.tensorrt) <= _version(place.tensorrt)
         ):
             return f"it was built with TensorRT {self.place.tensorrt}, this is {place.tensorrt}"
-        level = self.recipe.get("hardware_compatibility", "none")
+        level = self.config.get("hardware_compatibility", "none")
         same = self.place.compute_capability == place.compute_capability
         if level == "same-capability" and same:
             return None
