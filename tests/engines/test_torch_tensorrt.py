@@ -188,7 +188,8 @@ def renamed_parse(pack: Pack) -> None:
 
     shapes = [SimpleNamespace(dtype=torch.float32, **dict.fromkeys(("min_shape", "opt_shape", "max_shape"), s))
               for s in ((1, 3, 16, 16), (1, 3))]  # fmt: skip
-    renamed(plan_with_other_names(pack, shapes), "parse.onnx", (), ())
+    with gpus.find_gpu().current():
+        renamed(plan_with_other_names(pack, shapes), "parse.onnx", (), ())
 
 
 @pytest.mark.parametrize(

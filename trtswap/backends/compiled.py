@@ -1,25 +1,26 @@
 """Graphs that a runtime has compiled, kept on disk: opening one again costs a third.
 
-A runtime reads what it has written without looking whether it was damaged since; so each entry has the hash of its
-files beside it, and what does not have its hash is compiled again. Entries are made under another name and moved into
-place whole. They may be deleted at any time.
+A runtime reads what it has written without looking whether it was damaged since; so each entry ends with the hash of
+what is before it, and what does not have its hash is compiled again. Entries get their name when they are whole, and
+may be deleted at any time.
 """
 
 import hashlib
 import json
 import logging
 import os
-import secrets
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from trtswap.errors import BusyError, WriteError
-from trtswap.files import Claim, TargetFolder
-from trtswap.files.folder import put_folder
+from trtswap.files import write_whole
 
 LOG = logging.getLogger("trtswap.compiled")
-SEAL = "sha256"
+SUFFIX = ".compiled"
+# Every number of threads is an entry of its own, so that they add up; the pack with full-size networks has 0.6 GB.
+MOST_BYTES = 4 << 30
 
 T = TypeVar("T")
 
@@ -41,58 +42,57 @@ def entry_of(graph_sha256: str, made_by: Mapping[str, Any], folder: Path | None 
         folder: :func:`compiled_folder` where None.
     """
     text = json.dumps({"graph": graph_sha256, **made_by}, sort_keys=True, default=str)
-    return (folder or compiled_folder()) / hashlib.sha256(text.encode()).hexdigest()[:32]
+    return (folder or compiled_folder()) / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}{SUFFIX}"
 
 
-def compile_once(entry: Path, compile_: Callable[[Path | None], T]) -> T:
-    """Compile a graph, or have the runtime read what it has compiled before.
+def compile_once(entry: Path, compile_: Callable[[], T], export: Callable[[T], bytes], load: Callable[[bytes], T]) -> T:
+    """Compile a graph and keep it, or load what was compiled of it before.
 
     Args:
         entry: see :func:`entry_of`.
-        compile_: gets the folder in which the runtime finds or leaves its files; None where none can be written.
+        compile_: compiles the graph.
+        export: what is kept of it.
+        load: makes the same of that again.
     """
-    if is_intact(entry):
-        return compile_(entry)
+    kept = read(entry)
+    if kept is not None:
+        return load(kept)
+    made = compile_()
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
-        # A name of its own: several may compile one graph at once, and each has its engine then.
-        place = TargetFolder(entry.parent / f"{entry.name}-{secrets.token_hex(6)}", overwrite=False)
+        data = export(made)
+        write_whole(entry, data + hashlib.sha256(data).digest(), overwrite=True)
+        make_room(entry.parent)
+    except BusyError:
+        pass  # somebody else puts the same there
     except (OSError, WriteError) as e:
-        LOG.warning("compiled graphs are not kept: %s", e)
-        return compile_(None)
-    with place:
-        made = compile_(place.temporary)
-        _put(place.temporary, entry)
+        LOG.warning("a compiled graph is not kept: %s", e)
     return made
 
 
-def is_intact(entry: Path) -> bool:
-    """Whether an entry is there with the files that it was made with."""
+def read(entry: Path) -> bytes | None:
+    """What was kept; None where nothing was, or it was damaged since. Notes that it was used."""
     try:
-        return (entry / SEAL).read_text("ascii") == _hash(entry)
-    except (OSError, UnicodeDecodeError):
-        return False
+        data = entry.read_bytes()
+        size = hashlib.sha256().digest_size
+        if hashlib.sha256(memoryview(data)[:-size]).digest() != data[-size:]:
+            return None
+        os.utime(entry)
+    except OSError:
+        return None
+    return data[:-size]
 
 
-def _put(fresh: Path, entry: Path) -> None:
-    """Give a folder its place; one that is there meanwhile, and whole, stays. A full disk leaves none."""
-    try:
-        (fresh / SEAL).write_text(_hash(fresh), "ascii")
-        with Claim(entry) as claim:
-            if is_intact(entry):
-                return
-            put_folder(fresh, entry, claim)
-    except BusyError:
-        return  # somebody else puts the same there
-    except OSError as e:
-        LOG.warning("a compiled graph is not kept: %s", e)
-
-
-def _hash(folder: Path) -> str:
-    """SHA-256 over names and contents of a folder's files, but for the seal."""
-    total = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.name != SEAL:
-            with path.open("rb") as file:
-                total.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
-    return total.hexdigest()
+def make_room(folder: Path, most_bytes: int = MOST_BYTES) -> None:
+    """Delete the entries that were used longest ago where all together are larger than allowed."""
+    found = []
+    for entry in folder.glob(f"*{SUFFIX}"):
+        with suppress(OSError):  # another process has just deleted it
+            status = entry.stat()
+            found.append((status.st_mtime_ns, status.st_size, entry))
+    total = sum(size for _, size, _ in found)
+    for _, size, entry in sorted(found)[:-1]:
+        if total > most_bytes:
+            with suppress(OSError):
+                entry.unlink()
+            total -= size

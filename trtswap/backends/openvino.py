@@ -1,5 +1,6 @@
 """OpenVINO as an engine, on the CPU, without copies between torch and OpenVINO."""
 
+import io
 import queue
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -124,11 +125,19 @@ def _compiled(file: Path, settings: Mapping[str, Any], sha256: str | None) -> An
     processor = [core.get_property("CPU", name) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
     made_by = {"openvino": openvino.__version__, "settings": settings, "processor": processor}
 
-    def compile_(folder: Path | None) -> Any:
-        kept = {} if folder is None else {"CACHE_DIR": str(folder)}
-        return core.compile_model(file, "CPU", {**settings, **kept})
+    # Not by OpenVINO's own cache: that knows a graph by its path and time, and a copy of the pack would be another.
+    return compile_once(
+        entry_of(sha256, made_by),
+        lambda: core.compile_model(file, "CPU", settings),
+        _exported,
+        lambda kept: core.import_model(kept, "CPU", settings),
+    )
 
-    return compile_once(entry_of(sha256, made_by), compile_)
+
+def _exported(compiled: Any) -> bytes:
+    place = io.BytesIO()
+    compiled.export_model(place)
+    return place.getvalue()
 
 
 def _shared(tensor: Tensor) -> Any:
