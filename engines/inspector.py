@@ -15,8 +15,8 @@ def layer_information(plan: StoredPlan, gpu: Gpu) -> str:
     """
     with gpu.current():
         loaded = LoadedPlan(plan.read(), name=plan.path.name, host_code=plan.record.version_compatible)
-    inspector = loaded.engine.create_engine_inspector()
-    text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
-    del inspector
-    loaded.close()
+        inspector = loaded.engine.create_engine_inspector()
+        text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
+        del inspector
+        loaded.close()
     return text

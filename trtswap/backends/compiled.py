@@ -14,15 +14,21 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from trtswap.errors import BusyError, WriteError
-from trtswap.files import write_whole
+from trtswap.files import Target
 
 LOG = logging.getLogger("trtswap.compiled")
 SUFFIX = ".compiled"
 # Every number of threads is an entry of its own, so that they add up; the pack with full-size networks has 0.6 GB.
 MOST_BYTES = 4 << 30
 
+SEAL_BYTES = hashlib.sha256().digest_size
+
 T = TypeVar("T")
+Blob = NDArray[np.uint8]
 
 
 def compiled_folder() -> Path:
@@ -45,7 +51,9 @@ def entry_of(graph_sha256: str, made_by: Mapping[str, Any], folder: Path | None 
     return (folder or compiled_folder()) / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}{SUFFIX}"
 
 
-def compile_once(entry: Path, compile_: Callable[[], T], export: Callable[[T], bytes], load: Callable[[bytes], T]) -> T:
+def compile_once(
+    entry: Path, compile_: Callable[[], T], export: Callable[[T], bytes | memoryview], load: Callable[[Blob], T]
+) -> T:
     """Compile a graph and keep it, or load what was compiled of it before.
 
     Args:
@@ -61,7 +69,11 @@ def compile_once(entry: Path, compile_: Callable[[], T], export: Callable[[T], b
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
         data = export(made)
-        write_whole(entry, data + hashlib.sha256(data).digest(), overwrite=True)
+        with Target(entry, overwrite=True) as target:
+            with target.temporary.open("wb") as file:
+                file.write(data)
+                file.write(hashlib.sha256(data).digest())
+            target.commit()
         make_room(entry.parent)
     except BusyError:
         pass  # somebody else puts the same there
@@ -70,17 +82,18 @@ def compile_once(entry: Path, compile_: Callable[[], T], export: Callable[[T], b
     return made
 
 
-def read(entry: Path) -> bytes | None:
+def read(entry: Path) -> Blob | None:
     """What was kept; None where nothing was, or it was damaged since. Notes that it was used."""
     try:
-        data = entry.read_bytes()
-        size = hashlib.sha256().digest_size
-        if hashlib.sha256(memoryview(data)[:-size]).digest() != data[-size:]:
+        # Mapped, not read: it may be half a gigabyte. Writeable, for who asks for that, but never in the file.
+        data = np.memmap(entry, np.uint8, mode="c")
+        blob, sealed = data[:-SEAL_BYTES], data[-SEAL_BYTES:]
+        if hashlib.sha256(blob).digest() != sealed.tobytes():
             return None
         os.utime(entry)
-    except OSError:
+    except (OSError, ValueError):  # of an empty file there is no map
         return None
-    return data[:-size]
+    return blob
 
 
 def make_room(folder: Path, most_bytes: int = MOST_BYTES) -> None:

@@ -1,6 +1,5 @@
 """OpenVINO as an engine, on the CPU, without copies between torch and OpenVINO."""
 
-import io
 import queue
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 
 from trtswap.backends import onnx_file
-from trtswap.backends.compiled import compile_once, entry_of
+from trtswap.backends.compiled import Blob, compile_once, entry_of
 from trtswap.backends.engine import TensorSpec
 from trtswap.backends.graph_engine import GraphEngine, check_threads, known_shape
 from trtswap.backends.options import OpenVinoOptions
@@ -129,15 +128,15 @@ def _compiled(file: Path, settings: Mapping[str, Any], sha256: str | None) -> An
     return compile_once(
         entry_of(sha256, made_by),
         lambda: core.compile_model(file, "CPU", settings),
-        _exported,
-        lambda kept: core.import_model(kept, "CPU", settings),
+        lambda compiled: compiled.export_model().getbuffer(),
+        lambda kept: _imported(core, kept, settings),
     )
 
 
-def _exported(compiled: Any) -> bytes:
-    place = io.BytesIO()
-    compiled.export_model(place)
-    return place.getvalue()
+def _imported(core: Any, kept: Blob, settings: Mapping[str, Any]) -> Any:
+    compiled = core.import_model(openvino.Tensor(kept, shared_memory=True), "CPU", settings)
+    compiled.kept = kept  # the plugin may go on reading the weights where they are
+    return compiled
 
 
 def _shared(tensor: Tensor) -> Any:
