@@ -88,7 +88,7 @@ def read(entry: Path) -> Blob | None:
         # Mapped, not read: it may be half a gigabyte. Writeable, for who asks for that, but never in the file.
         data = np.memmap(entry, np.uint8, mode="c")
         blob, sealed = data[:-SEAL_BYTES], data[-SEAL_BYTES:]
-        if hashlib.sha256(blob).digest() != sealed.tobytes():
+        if hashlib.sha256(blob.data).digest() != sealed.tobytes():
             return None
         os.utime(entry)
     except (OSError, ValueError):  # of an empty file there is no map

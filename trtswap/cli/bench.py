@@ -1,8 +1,9 @@
 """``trtswap bench``: how fast a pack swaps on this machine, and where the time goes."""
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +16,8 @@ from trtswap.files import Target, write_whole
 
 if TYPE_CHECKING:
     from trtswap.cli.interrupt import StopSwitch
+    from trtswap.cli.runtime import Running
+    from trtswap.options import SwapOptions
     from trtswap.report.benchmark import Run
     from trtswap.swapper import Swapper
 
@@ -53,65 +56,32 @@ def bench(
     With INPUT from file to file, else without codecs on made-up frames with --faces faces each. Every combination of
     --batch and --faces is run in turn, A B A B, so that a drifting machine hits them alike.
     """
-    width, height = _size(size)
-
     from trtswap.cli.interrupt import interruptible  # noqa: PLC0415 - heavy, imported on use
-    from trtswap.cli.runtime import Running, in_one_line  # noqa: PLC0415 - heavy, imported on use
+    from trtswap.cli.runtime import Running  # noqa: PLC0415 - heavy, imported on use
     from trtswap.options import RuntimeOptions, SwapOptions  # noqa: PLC0415 - heavy, imported on use
-    from trtswap.report.benchmark import run_compute, run_video, somebody  # noqa: PLC0415 - heavy, imported on use
     from trtswap.report.measuring import result, table  # noqa: PLC0415 - heavy, imported on use
-    from trtswap.report.timeline import chrome_trace  # noqa: PLC0415 - heavy, imported on use
 
-    console = stderr()
-
-    def opened(batch: int | None) -> "Swapper":
-        settled = RuntimeOptions(restore=restore, batch=batch, face_batch=face_batch, threads=threads)
-        running = Running(pack, backend, device, settled, workers if pipelined else 1)
-        return running.open(SwapOptions(detect_every=detect_every))
-
-    def sides(swapper: "Swapper", folder: Path, size_of_batch: int | None) -> "Iterator[tuple[str, Callable[[], Run]]]":
-        name = f"batch {size_of_batch or 'auto'}"
-        if input_ is not None:
-            target, who = folder / f"out{input_.suffix}", somebody(swapper)
-            settings: dict[str, Any] = {"codec": codec, "preset": preset, "reader": reader, "pipelined": pipelined}
-            yield name, lambda: run_video(swapper, input_, target, who, **settings)
-            return
-        for count in faces or [1]:
-            once = partial(run_compute, swapper, size=(width, height), faces=count, frames=frames, pipelined=pipelined)
-            yield f"{name}, {count} face{'s' if count > 1 else ''}", once
-
-    def work(stop: "StopSwitch") -> dict[str, list["Run"]]:
-        with ExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            works: dict[str, Callable[[], Run]] = {}
-            numbers: Sequence[int | None] = batch or [None]
-            for number in numbers:
-                swapper = stack.enter_context(opened(number))
-                works |= dict(sides(swapper, folder, number))
-            if not quiet:
-                say(console, in_one_line(swapper), style="dim")
-            runs: dict[str, list[Run]] = {name: [] for name in works}
-            for repeat in range(repeats + 1):
-                for name, once in works.items():
-                    stop.check()
-                    done = once()
-                    if repeat:
-                        runs[name].append(done)
-            return runs
-
+    settled = RuntimeOptions(restore=restore, face_batch=face_batch, threads=threads)
+    cases = Cases(
+        Running(pack, backend, device, settled, workers if pipelined else 1), SwapOptions(detect_every=detect_every),
+        video=input_, size=_size(size), faces=tuple(faces or [1]), frames=frames, batches=tuple(batch or [None]),
+        writing={"codec": codec, "preset": preset, "reader": reader}, pipelined=pipelined, repeats=repeats,
+        quiet=quiet,
+    )  # fmt: skip
     with ExitStack() as unfinished:
-        source = input_ or Path()
         places = {
-            path: unfinished.enter_context(Target(path, overwrite=overwrite, source=source))
+            path: unfinished.enter_context(Target(path, overwrite=overwrite, source=input_))
             for path in (write, trace)
             if path is not None
         }
-        runs = interruptible(work)
+        runs = interruptible(cases.run)
         data = result(
             "bench", cases_of(runs), input=None if input_ is None else input_.name, size=size, frames=frames, pack=pack,
             restore=restore, detect_every=detect_every, pipelined=pipelined, reader=reader, codec=codec, preset=preset,
         )  # fmt: skip
         if trace is not None:
+            from trtswap.report.timeline import chrome_trace  # noqa: PLC0415 - only here
+
             last = next(reversed(runs.values()))[-1]
             write_whole(places[trace], chrome_trace(last.spans))
         if write is not None:
@@ -122,6 +92,67 @@ def bench(
         print_json(data)
     elif not quiet:
         say(stdout(), table(data))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cases:
+    """What is measured: each size of a batch with each number of faces, or a video.
+
+    Attributes:
+        running: what runs the networks.
+        options: of every swap.
+        video: swapped from file to file; None: frames that are made up.
+        size, faces, frames: of made-up frames: (width, height), how many faces in each, and how many frames.
+        batches: frames at once.
+        writing: options of ``swap_video``.
+        repeats: runs of each, after one to warm up.
+    """
+
+    running: "Running" = field(kw_only=False)
+    options: "SwapOptions" = field(kw_only=False)
+    video: Path | None
+    size: tuple[int, int]
+    faces: Sequence[int]
+    frames: int
+    batches: Sequence[int | None]
+    writing: Mapping[str, Any]
+    pipelined: bool
+    repeats: int
+    quiet: bool
+
+    def run(self, stop: "StopSwitch") -> dict[str, list["Run"]]:
+        """Run all in turn, A B A B, so that a drifting machine hits them alike; by name."""
+        from trtswap.cli.runtime import in_one_line  # noqa: PLC0415 - heavy, imported on use
+
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            works: dict[str, Callable[[], Run]] = {}
+            for number in self.batches:
+                swapper = stack.enter_context(self.running.in_batches(number).open(self.options))
+                works |= dict(self._works(swapper, folder, f"batch {number or 'auto'}"))
+            if not self.quiet:
+                say(stderr(), in_one_line(swapper), style="dim")
+            runs: dict[str, list[Run]] = {name: [] for name in works}
+            for repeat in range(self.repeats + 1):
+                for name, once in works.items():
+                    stop.check()
+                    done = once()
+                    if repeat:
+                        runs[name].append(done)
+            return runs
+
+    def _works(self, swapper: "Swapper", folder: Path, name: str) -> "Iterator[tuple[str, Callable[[], Run]]]":
+        from trtswap.report.benchmark import run_compute, run_video, somebody  # noqa: PLC0415 - heavy, imported on use
+
+        if self.video is not None:
+            target, who = folder / f"out{self.video.suffix}", somebody(swapper)
+            yield name, partial(run_video, swapper, self.video, target, who, pipelined=self.pipelined, **self.writing)
+            return
+        for count in self.faces:
+            once = partial(
+                run_compute, swapper, size=self.size, faces=count, frames=self.frames, pipelined=self.pipelined
+            )
+            yield f"{name}, {count} face{'s' if count > 1 else ''}", once
 
 
 def cases_of(runs: "dict[str, list[Run]]") -> list[dict[str, Any]]:

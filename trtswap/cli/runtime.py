@@ -34,6 +34,10 @@ class Running:
         """The same for a known number of frames."""
         return replace(self, options=replace(self.options, frames=frames))
 
+    def in_batches(self, batch: int | None) -> "Running":
+        """The same for so many frames at once; None leaves the choice to trtswap."""
+        return replace(self, options=replace(self.options, batch=batch))
+
     def open(self, options: SwapOptions) -> Swapper:
         """Load the pack, and share the cores as befits a command that has the process to itself.
 

@@ -2,7 +2,7 @@
 
 Convention: points are (x, y), x right, y down, pixel centres at integers, so that the corner of the first
 pixel is (-0.5, -0.5). A transform is [2, 3] and maps source points to destination points as OpenCV's
-``warpAffine`` takes it: ``p' = A p + t``. ``tests/trtswap/test_geometry.py`` pins this against OpenCV.
+``warpAffine`` takes it: ``p' = A p + t``. ``tests/trtswap/pixels/test_geometry.py`` pins this against OpenCV.
 """
 
 from dataclasses import dataclass

@@ -88,7 +88,7 @@ def run_compute(
     watch = Stopwatch(synchronise=device if profile else None)
     options = replace(swapper.options, min_face=0.0)  # however small the cells of the grid are
     session = Session(runtime, somebody(swapper), options, stopwatch=watch, finder=found)
-    batch = runtime.options.batch or 8
+    batch = runtime.frames_at_once(size[0] * size[1] * 3 // 2)
     roles = (
         Role("decode", lambda _: _made_up(size, frames, batch, device, watch)),
         *session_roles(session),

@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from trtswap import Pack, Runtime, SwapOptions, Swapper
+from trtswap.backends import device as gpus
+from trtswap.backends import open_engine
 from trtswap.backends.runtime import Stage
 from trtswap.canvas import pipeline
 from trtswap.canvas.batch import FaceBatch
@@ -20,6 +22,10 @@ from trtswap.export.closeness import figures_of
 from trtswap.export.writer import PackWriter
 from trtswap.model import stages
 from trtswap.model.stages import CROPS, Port, StageKind
+from trtswap.report.facts import stage_rows
+from trtswap.report.recorder import Recorder
+
+from ...trt_emulator.machine import Machine
 
 INVERT = """<ir_version: 9, opset_import: ["" : 19]> invert (float[N,3,512,512] faces) => (float[N,3,512,512] inverted)
     { one = Constant<value_float = 1.0> () inverted = Sub (one, faces) }"""
@@ -93,3 +99,28 @@ def _face(data: Path) -> np.ndarray:
     from trtswap.video.images import read_image
 
     return torch.as_tensor(read_image(data / "astronaut.png"))[None].numpy()
+
+
+def test_a_new_stage_gets_an_engine(inverting: Path, emulator: Machine) -> None:
+    from trtswap.engines.build import Options, build_engines
+    from trtswap.engines.config import Overrides
+
+    options = Options(stages=("invert",), precision="fp32", overrides=Overrides.none().also(faces="1,1,2"))
+    (built,) = build_engines(Pack.load(inverting), gpus.find_gpu(), options)
+    assert built.plan.record.stage == "invert"
+    assert built.plan.record.config["profiles"] == [{"N": [1, 1, 2]}]
+    with open_engine(Pack.load(inverting).stages["invert"], backend="tensorrt") as engine:
+        x = torch.rand(2, 3, 512, 512)
+        assert torch.equal(engine(faces=x)["inverted"], 1 - x)
+
+
+def test_a_new_stage_is_in_the_report_where_its_work_is(inverting: Path, data: Path, tmp_path: Path) -> None:
+    recorder = Recorder()
+    with Swapper(inverting, backend="onnxruntime", device="cpu") as swapper:
+        who = swapper.identity(data / "astronaut.png")
+        video, target = data / "presenter.mp4", tmp_path / "out.mp4"
+        result = swapper.swap_video(video, target, who, end=0.2, preset="ultrafast", observers=[recorder])
+        rows = stage_rows(swapper, result, recorder, seconds=1.0, codec="libx264")
+    order = ["decode", "detect", "track", "identify", "align", "swap", "parse", "blend", "invert", "paste", "encode"]
+    assert [row.name for row in rows] == [*order, "report", "rest"]
+    assert next(row for row in rows if row.name == "invert").kind == "network"
