@@ -8,7 +8,7 @@ PYTHON ?= python3
 PIP := pip -q --disable-pip-version-check
 TEST_VENV := .venv/test
 DEMO_VENV := .venv/demo
-SOURCES := $(shell find trtswap export engines calibration -type f ! -name '*.pyc') pyproject.toml README.md LICENSE
+SOURCES := $(shell find trtswap trtswap_command.py export engines calibration -type f ! -name '*.pyc') pyproject.toml README.md LICENSE
 
 # What the demo shows: the clip of the pack avatar, or any video with a face and any picture of a face.
 VIDEO ?=

@@ -10,6 +10,7 @@ from typing import Any
 
 from trtswap.errors import BusyError, CalibrationError, WriteError
 from trtswap.files import Target, write_whole
+from trtswap.files.tables import TableError, read_json
 from trtswap.model.pack import Pack
 from trtswap.model.stages import STAGES
 
@@ -104,10 +105,10 @@ class CalibrationTable:
             CalibrationError: there is no such file, or it is no calibration table.
         """
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as e:
+            data = read_json(path)
+        except TableError as e:
             raise CalibrationError(f"{path} cannot be read as a calibration table: {e}.") from e
-        if not isinstance(data, dict) or data.get("format") != FORMAT:
+        if data.get("format") != FORMAT:
             raise CalibrationError(
                 f"{path} is no calibration table of format {FORMAT}. Make it with `trtswap calibrate`."
             )

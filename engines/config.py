@@ -1,6 +1,5 @@
 """How a graph is compiled: ranges of its dynamic dimensions, limits, and levels."""
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from trtswap.backends.device import GpuFacts
 from trtswap.backends.engine import TensorSpec
 from trtswap.backends.sizing import BUCKETS
 from trtswap.errors import EngineBuildError, InputError
+from trtswap.files.tables import TableError, read_toml
 from trtswap.model.pack import StageSpec
 from trtswap.model.stages import STAGES
 
@@ -164,8 +164,8 @@ class Overrides:
             InputError: it cannot be read, or has unknown keys.
         """
         try:
-            data = tomllib.loads(file.read_text("utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
+            data = read_toml(file)
+        except TableError as e:
             raise InputError(f"{file} cannot be read as TOML: {e}.") from e
         stages = {key: value for key, value in data.items() if isinstance(value, dict)}
         everywhere = {key: value for key, value in data.items() if key not in stages}

@@ -1,29 +1,57 @@
-"""What strangers' pictures may ask of a machine: all limits in one place."""
+"""What strangers' pictures and videos may ask of a machine: all limits in one place."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from math import isnan
+from math import inf, isnan
 
 from trtswap.errors import InputError, LimitError
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How much a picture may hold. What is beyond is refused, from its header where that tells.
+    """How much a picture or a video may hold. What is beyond is refused, from its header where that tells.
 
     The defaults let pass whatever cameras and studios make. A service for strangers may lower them, who has larger
     files may raise them; ``math.inf`` stands for no limit.
 
     Attributes:
-        pixels: width times height of a picture. The default takes pictures of 11,585 pixels square.
+        pixels: width times height of a picture or of a video's frame, as coded and as displayed. The default takes
+            11,585 pixels square.
+        seconds: length of a video.
+        streams: of a video's file: pictures, sound, subtitles, attachments.
+        packets_without_frame: packets of a video in a row that give no picture. A damaged stretch has some hundreds.
+        probe_seconds: until a video is open.
     """
 
     pixels: float = 2**27
+    seconds: float = inf
+    streams: float = 256
+    packets_without_frame: float = 10_000
+    probe_seconds: float = 30
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, bool) or not isinstance(value, int | float) or isnan(value) or value <= 0:
                 raise InputError(f"the limit {field.name} is {value!r}, expected a number above 0.")
+
+    @staticmethod
+    def parse(settings: Iterable[str]) -> "Limits":
+        """From ``NAME=NUMBER``; ``inf`` stands for no limit.
+
+        Raises:
+            InputError: there is no such limit, or no number.
+        """
+        names, found = [field.name for field in fields(Limits)], dict[str, float]()
+        for setting in settings:
+            name, _, number = setting.partition("=")
+            try:
+                found[name] = float(number)
+            except ValueError:
+                raise InputError(f"limit {setting!r}: expected NAME=NUMBER, such as pixels=3e7.") from None
+            if name not in names:
+                raise InputError(f"limit {setting!r}: there is no {name!r}, expected one of {', '.join(names)}.")
+        return Limits(**found)
 
     def check(self, name: str, value: float, of: object) -> None:
         """Refuse what is beyond a limit.
@@ -39,5 +67,5 @@ class Limits:
         if value > getattr(self, name):
             raise LimitError(
                 f"{of}: has {value:,.12g} {name}, more than the limit of {getattr(self, name):,.12g}. "
-                f"If you trust the file, allow it with Limits({name}=...)."
+                f"If you trust the file, allow it: --limit {name}=NUMBER, or Limits({name}=...)."
             )

@@ -1,14 +1,15 @@
 """Choices that a swap leaves to its user: what is settled when engines are opened, and what each request brings."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from trtswap.errors import InputError
+from trtswap.limits import Limits
 
-Limits = Sequence[tuple[str, float, float | None]]
+Bounds = Sequence[tuple[str, float, float | None]]
 """Name, lowest and highest value of numbers; None for no highest. A value of None leaves the choice to trtswap."""
 
 # Side of the box, pixels of the displayed frame, below which YuNet's landmarks are off by more than a seventh of the
@@ -36,6 +37,7 @@ class RuntimeOptions:
             that opens sooner rather than the one that is faster.
         keep_compiled: keep what OpenVINO compiles in a folder of the user's, so that opening the pack again costs a
             third; as large as the graphs, see :func:`trtswap.backends.compiled.compiled_folder`.
+        limits: what pictures and videos may hold; see :class:`~trtswap.limits.Limits`.
         cuda_graphs: on a GPU, record each network's work when it is opened and play it back, which spares launches.
     """
 
@@ -46,6 +48,7 @@ class RuntimeOptions:
     threads: int | None = None
     frames: int | None = None
     keep_compiled: bool = True
+    limits: Limits = field(default_factory=Limits)
     cuda_graphs: bool = True
 
     def __post_init__(self) -> None:
@@ -118,16 +121,16 @@ _KINDS: Mapping[type, tuple[type, str]] = MappingProxyType(
 )
 
 
-def _check(options: Any, limits: Limits) -> None:
-    for field in fields(options):
-        value = getattr(options, field.name)
-        declared = next((kind for kind in (*get_args(field.type), field.type) if kind in _KINDS), None)
-        if declared is None or (value is None and type(None) in get_args(field.type)):
+def _check(options: Any, bounds: Bounds) -> None:
+    for entry in fields(options):
+        value = getattr(options, entry.name)
+        declared = next((kind for kind in (*get_args(entry.type), entry.type) if kind in _KINDS), None)
+        if declared is None or (value is None and type(None) in get_args(entry.type)):
             continue
         kind, words = _KINDS[declared]
         if not isinstance(value, kind) or isinstance(value, bool) != (declared is bool):
-            raise InputError(f"{field.name} is {value!r}, expected {words}.")
-    for name, low, high in limits:
+            raise InputError(f"{entry.name} is {value!r}, expected {words}.")
+    for name, low, high in bounds:
         value = getattr(options, name)
         if value is not None and not (low <= value and (high is None or value <= high)):
             raise InputError(f"{name} is {value}, expected {low} to {'any number' if high is None else high}.")

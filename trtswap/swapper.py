@@ -18,6 +18,7 @@ from trtswap.faces.cast import Who
 from trtswap.faces.identity import Identifier, Identity, average
 from trtswap.faces.largest import largest
 from trtswap.files import Target
+from trtswap.limits import Limits
 from trtswap.model.pack import Pack
 from trtswap.options import RuntimeOptions, SwapOptions
 from trtswap.pixels.frames import Frames
@@ -110,6 +111,10 @@ class Swapper:
         return self.runtime.pack
 
     @property
+    def _limits(self) -> Limits:
+        return self.runtime.options.limits
+
+    @property
     def choice(self) -> Choice:
         """Backend and device that run, and why."""
         return self.runtime.choice
@@ -138,12 +143,15 @@ class Swapper:
         return Identity(average(torch.cat(latents)), names, self.pack.name, graph)
 
     def _latent(self, image: Any, name: str, pick: str | int) -> Tensor:
-        rgb = read_image(image) if isinstance(image, str | Path) else image
+        rgb = read_image(image, limits=self._limits) if isinstance(image, str | Path) else image
         frames = frames_from_rgb([rgb]).to(self.choice.device)
         find = detector(self.runtime, self.options)
         found = (find(frames, size=round(find.size * share)) for share in SOURCE_SHARES)
         faces = next((f for f in found if len(f)), Faces.none())
-        return Identifier(self.runtime.stage("identify"))(frames, _pick(faces, name, pick))
+        latent = Identifier(self.runtime.stage("identify"))(frames, _pick(faces, name, pick))
+        if not latent.isfinite().all():
+            raise SourceError(f"{name}: the identify graph of pack {self.pack.name} gave no numbers (NaN or infinity).")
+        return latent
 
     def session(
         self,
@@ -194,6 +202,8 @@ class Swapper:
             with Session(self.runtime, who, options or self.options, observers=observers, related=False) as session:
                 session.push(batch)  # faces are pasted into these very frames
                 session.flush()
+                for observer in observers:
+                    observer.end(session.faces_unsound)
         out = torch.stack(batch.planes, -1)
         return out.cpu().numpy() if type(frames).__module__ == "numpy" else out
 
@@ -213,7 +223,8 @@ class Swapper:
             options: of this request; the Swapper's where None.
         """
         if isinstance(source, Path | str):
-            with open_reader(source, batch=self.runtime.options.batch, start=start, end=end) as reader:
+            batch = self.runtime.options.batch
+            with open_reader(source, batch=batch, start=start, end=end, limits=self._limits) as reader:
                 yield from self.detect_video(reader, options=options)
             return
         session = self.session(None, options=options)
@@ -268,7 +279,9 @@ class Swapper:
         )  # fmt: skip
         batch = self.runtime.options.batch
         with (
-            open_reader(source, reader=reader, batch=batch, start=start, end=end, device=device) as frames,
+            open_reader(
+                source, reader=reader, batch=batch, start=start, end=end, device=device, limits=self._limits
+            ) as frames,
             VideoWriter(target, frames.info, options=writing, source=Path(source), start=start, end=end) as writer,
             Session(
                 self.runtime, who, options or self.options, observers=[*observers, counts], stopwatch=watch
@@ -281,8 +294,12 @@ class Swapper:
             with watch.stage("encode"):
                 writer.close()
             warnings = (*frames.warnings, *damage(frames), *writer.warnings)
+        lost = session.faces_unsound
+        for observer in observers:
+            observer.end(lost)
         if not session.faces_swapped:
             warnings += (unchanged(source, session.faces_found, session.options),)
+        warnings += unsound(lost, self.pack)
         per_frame, spans = tuple(counts.of_frames), tuple(watch.spans)
         return SwapResult(session.frames, per_frame, watch.seconds, warnings, frames.loss, spans)
 
@@ -335,6 +352,16 @@ def unchanged(source: Path | str, faces_found: int, options: SwapOptions) -> str
     return (
         f"Faces were found in {source}, but none was changed: each is smaller than {options.min_face:g} pixels "
         "(min_face), or like none of the references (similarity); the target is a copy."
+    )
+
+
+def unsound(faces: int, pack: Pack) -> tuple[str, ...]:
+    """That networks failed on some faces, one sentence, or nothing."""
+    if not faces:
+        return ()
+    return (
+        f"{faces} face{'s were' if faces > 1 else ' was'} left unchanged: a network of pack {pack.name} gave NaN or "
+        "infinity there. Its graphs are damaged, or their precision is too low for them.",
     )
 
 

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ MOST_BYTES = 4 << 30
 SEAL_BYTES = hashlib.sha256().digest_size
 
 T = TypeVar("T")
-Blob = NDArray[np.uint8]
+Blob: TypeAlias = NDArray[np.uint8]
 
 
 def compiled_folder() -> Path:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from trtswap.canvas.parse import Masks
@@ -27,6 +28,7 @@ class FaceBatch:
         masks: what of a canvas is face, and what is mouth.
         patches: swapped crops as they lie in their canvases.
         layers: what is pasted.
+        sound: bool [N], on the device: every network has given numbers for the face. Others are not pasted.
     """
 
     frames: Frames
@@ -41,12 +43,32 @@ class FaceBatch:
     masks: Masks = field(init=False)
     patches: list[Patch] = field(init=False)
     layers: list[Layer] = field(init=False)
+    sound: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sound = torch.ones(len(self.latents), dtype=torch.bool, device=self.latents.device)
+
+    def checked(self, made: Tensor, before: Tensor) -> Tensor:
+        """Pictures that a network has made; where it gave NaN or infinity those from before, and the face is unsound.
+
+        Args:
+            made, before: float32 [N, 3, S, S].
+        """
+        sound = made.flatten(1).sum(1).isfinite()
+        if sound.device.type == "cpu" and bool(sound.all()):  # elsewhere the host would have to wait to know
+            return made
+        self.sound = self.sound & sound
+        return torch.where(sound[:, None, None, None], made, before)
 
 
 @dataclass(frozen=True)
 class SwappedFaces:
-    """N swapped faces, ready to be pasted; see :meth:`~trtswap.pixels.frames.Frames.paste` for the attributes."""
+    """N swapped faces, ready to be pasted; see :meth:`~trtswap.pixels.frames.Frames.paste` for the attributes.
+
+    ``unsound`` is how many of them stay as they were, for want of numbers: int64, on the device.
+    """
 
     frame_index: Tensor
     to_canvas: Tensor
     layers: list[Layer]
+    unsound: Tensor

@@ -34,7 +34,7 @@ class Blender:
 
 def composite(batch: FaceBatch) -> None:
     """What is pasted of finished canvases."""
-    batch.layers = layers(batch.canvas, batch.masks.face, batch.patches)
+    batch.layers = layers(batch.canvas, batch.masks.face * batch.sound[:, None, None, None], batch.patches)
 
 
 def blend(canvas: Tensor, patches: Sequence[Patch], mouth: Tensor | None) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from trtswap.backends.batching import face_batches
@@ -96,14 +97,15 @@ class Pipeline:
             return None
         pack = self._runtime.pack
         to_canvas = align(faces.landmarks, (pack.canvas_template,), pack.canvas_size)
-        layers: list[Layer] = []
+        layers, unsound = list[Layer](), torch.zeros((), dtype=torch.int64, device=latents.device)
         for rows, count in face_batches(len(faces), self._runtime.face_batch, pad=self._runtime.device.type == "cuda"):
             batch = FaceBatch(frames, faces[rows], latents[on_device(rows, latents.device)], to_canvas[rows])
             for step in self.steps:
                 with self._stopwatch.stage(step.stage):
                     step.work(batch)
             layers += batch.layers[:count]
-        return SwappedFaces(faces.frame_index, to_canvas, layers)
+            unsound = unsound + (~batch.sound[:count]).sum()
+        return SwappedFaces(faces.frame_index, to_canvas, layers, unsound)
 
     def paste(self, frames: Frames, swapped: SwappedFaces) -> None:
         """Put swapped faces into the frames they were made from, in place."""

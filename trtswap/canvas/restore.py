@@ -20,7 +20,7 @@ class Restorer:
         self.weight = stage.spec.weight if weight is None else weight
 
     def __call__(self, batch: FaceBatch) -> None:
-        batch.canvas = self.restored(batch.canvas)
+        batch.canvas = batch.checked(self.restored(batch.canvas), batch.canvas)
 
     def restored(self, canvas: Tensor) -> Tensor:
         """Restored canvases: float32 [N, 3, C, C] from the same."""

@@ -53,7 +53,7 @@ class FaceSwapper:
         self._ramp = border_ramp(stage.spec.size, stage.device)
 
     def __call__(self, batch: "FaceBatch") -> None:
-        batch.swapped = self.swapped(batch.crops, batch.latents)
+        batch.swapped = batch.checked(self.swapped(batch.crops, batch.latents), batch.crops)
 
     def swapped(self, crops: Tensor, latents: Tensor) -> Tensor:
         """Swapped crops: float32 [N, 3, S, S] from crops of the same shape and latents [N, D]."""

@@ -67,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     process.bound_arenas()
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = DEBUG in given
+    sys.stderr = process.Unheard(sys.stderr)
     try:
         app([argument for argument in given if argument != DEBUG], prog_name="trtswap", obj=given)
     except Interrupted as stop:
@@ -76,6 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         os._exit(128 + stop.signal)
     except TrtswapError as error:
         _fail(str(error), debug)
+    except OSError as error:
+        _fail(f"The system refused what is needed: {error}.", debug)
     except Exception as error:  # noqa: BLE001 - whatever it is, the user gets one line and not a traceback
         kind = type(error).__name__
         _fail(f"Internal error, a bug in trtswap: {kind}: {error}. Run it again with {DEBUG} for the details.", debug)

@@ -1,12 +1,17 @@
 """Where text goes: results to stdout, everything said on the way to stderr."""
 
 import json
+import re
 import sys
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from trtswap.errors import TruncatedError
+
+# C0 without line feed and tab, DEL, C1, and marks that turn the direction of writing (Unicode, UAX #9).
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def stdout() -> Console:
@@ -18,12 +23,23 @@ def stderr() -> Console:
 
 
 def say(console: Console, text: str, *, style: str = "") -> None:
-    """Print one line as it is: brackets in a file name are no markup, and a pipe gets no hard line breaks.
+    """Print one line as it is: brackets in a file name are no markup, and a pipe gets no hard line breaks."""
+    console.print(plain(text), style=style, markup=False, soft_wrap=True)
 
-    Bytes of a file name that are no UTF-8 are shown as escapes: nothing else takes them.
+
+def plain(text: str) -> str:
+    """What a terminal shows and does not obey: names and tags are strangers' words.
+
+    Control characters, but for the ends of lines, are shown as escapes, and so are bytes of a file name that are no
+    UTF-8, which nothing else takes.
     """
     text = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    console.print(text, style=style, markup=False, soft_wrap=True)
+    return _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+def cells(*values: object) -> list[Text]:
+    """A row of a table, each cell as it is."""
+    return [Text(plain(str(value))) for value in values]
 
 
 def warn(console: Console, text: str) -> None:

@@ -9,6 +9,7 @@ import typer
 from trtswap.cli import options as opt
 from trtswap.cli.arguments import as_usage_error, is_picture
 from trtswap.cli.console import report_loss, say, stderr, stdout, warn
+from trtswap.limits import Limits
 from trtswap.options import RuntimeOptions, SwapOptions
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def detect(
     backend: opt.Backend = "auto",
     device: opt.Device = "auto",
     threads: opt.Threads = None,
+    limit: opt.LimitSettings = None,
     batch: opt.Batch = None,
 ) -> None:
     """Find and follow the faces of a video.
@@ -51,7 +53,7 @@ def detect(
             fill=fill,
             detect_every=detect_every,
         )
-        settled = RuntimeOptions(restore=False, batch=batch, threads=threads)
+        settled = RuntimeOptions(restore=False, batch=batch, threads=threads, limits=Limits.parse(limit or ()))
     if is_picture(input_) and (start is not None or end is not None):
         raise typer.BadParameter("--start and --end have no meaning for a picture; INPUT is one by its name.")
 

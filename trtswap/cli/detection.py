@@ -127,7 +127,8 @@ def detect_video(
     stop: StopSwitch,
 ) -> tuple[list[str], Loss | None]:
     """Track the faces of a video; gives back warnings and what was lost."""
-    with open_reader(source, batch=swapper.runtime.options.batch, start=start, end=end) as reader:
+    settled = swapper.runtime.options
+    with open_reader(source, batch=settled.batch, start=start, end=end, limits=settled.limits) as reader:
         sink.begin(_header(source, reader.info.display_size, swapper))
         display.begin(reader.info, expected_frames(reader.info, start, end))
         display.stage("detect")
@@ -143,7 +144,7 @@ def detect_video(
 
 def detect_picture(source: Path, swapper: Swapper, sink: Sink) -> tuple[list[str], Loss | None]:
     """Detect in a picture, as if it were a video of one frame; each face is a track of its own."""
-    picture = read_image(source)
+    picture = read_image(source, limits=swapper.runtime.options.limits)
     faces = swapper.detect(picture[None])
     sink.begin(_header(source, (picture.shape[1], picture.shape[0]), swapper))
     sink.frame(0, 0.0, replace(faces, track=torch.arange(len(faces))))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from trtswap.cli.console import print_json, say, stdout
+from trtswap.cli.console import cells, print_json, say, stdout
 from trtswap.errors import BackendError, InputError, PlanError
 from trtswap.files import write_whole
 
@@ -33,10 +33,12 @@ def list_(*, as_json: AsJson = False) -> None:
     if not rows:
         say(stdout(), f"No engines in {plans_folder()}; `trtswap build-engines` makes them.")
         return
-    table = Table("key", "pack", "graph", "precision", "GPU", "TensorRT", "MiB", "state", title=str(plans_folder()))
+    table = Table(
+        "key", "pack", "graph", "precision", "GPU", "TensorRT", "MiB", "state", title=cells(plans_folder())[0]
+    )
     for row in rows:
         shown = (row["key"], row["pack"], row["stage"], row["precision"], row["gpu"], row["tensorrt"])
-        table.add_row(*shown, f"{row['plan_bytes'] / 2**20:.1f}", row["state"])
+        table.add_row(*cells(*shown, f"{row['plan_bytes'] / 2**20:.1f}", row["state"]))
     stdout().print(table)
 
 

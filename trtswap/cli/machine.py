@@ -24,7 +24,6 @@ from trtswap.errors import BackendError, PackError
 from trtswap.model.pack import Pack, StageSpec
 from trtswap.packs import installed_packs, user_folder
 from trtswap.report.measuring import cpu_name
-from trtswap.video.fflog import captured_log
 from trtswap.video.scheduling import ordinary_threads
 
 PACKAGES = (
@@ -139,7 +138,7 @@ def decoders() -> list[dict[str, Any]]:
 def _decode_on_gpu(encoder: str) -> str | None:
     """None if the GPU decodes a picture of this encoder, else what FFmpeg says."""
     file = io.BytesIO()
-    with captured_log(av.logging.PANIC), ordinary_threads():
+    with ordinary_threads():
         try:
             with av.open(file, "w", format="matroska") as video:
                 stream = cast(av.VideoStream, video.add_stream(encoder, rate=25, options=_QUIET.get(encoder, {})))
@@ -164,7 +163,7 @@ def encoders() -> list[dict[str, Any]]:
 
 def _open_encoder(name: str) -> str | None:
     """None if the encoder opens, else what FFmpeg says."""
-    with captured_log(av.logging.PANIC), ordinary_threads():
+    with ordinary_threads():
         try:
             context = cast(VideoCodecContext, av.CodecContext.create(name, "w"))
             context.width, context.height = 256, 256

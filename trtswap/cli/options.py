@@ -167,6 +167,13 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_hel
 Threads = Annotated[
     int | None, typer.Option(min=1, help="CPU threads; all cores if not given.", rich_help_panel=RUNNING)
 ]
+LimitSettings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--limit", metavar="NAME=NUMBER", help="Refuse files that hold more: pixels, seconds, streams and others; "
+        "inf: no limit; repeatable.", rich_help_panel=RUNNING,
+    ),
+]  # fmt: skip
 ReaderName = Annotated[
     Literal["pyav", "nvdec", "decord", "dali"],
     typer.Option("--reader", help="What decodes the video.", rich_help_panel=RUNNING),

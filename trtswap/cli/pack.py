@@ -1,6 +1,5 @@
 """``trtswap pack``: check packs, convert them to other precisions, and make packs out of other people's models."""
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,9 +9,10 @@ from rich.table import Table
 from trtswap.cli import options as opt
 from trtswap.cli.arguments import as_usage_error
 from trtswap.cli.calibrate import progress
-from trtswap.cli.console import print_json, say, stderr, stdout
+from trtswap.cli.console import cells, print_json, say, stderr, stdout
 from trtswap.cli.export import need_export_tools
 from trtswap.errors import InputError
+from trtswap.files.tables import TableError, read_toml
 from trtswap.packs import find_pack, user_folder
 
 app = typer.Typer(help="Model packs: check them, convert them, wrap other models into them.", no_args_is_help=True)
@@ -37,10 +37,10 @@ def check(
         print_json(head | {"similarity": loaded.stages["identify"].threshold or None, "stages": rows})
         return
     table = Table(
-        "stage", "inputs", "outputs", "size", "precision", "template", title=f"{loaded.name} {loaded.version}"
+        "stage", "inputs", "outputs", "size", "precision", "template", title=cells(f"{loaded.name} {loaded.version}")[0]
     )
     for row in rows:
-        table.add_row(*("\n".join(v) if isinstance(v, list) else str(v) for k, v in row.items() if k != "batches"))
+        table.add_row(*cells(*("\n".join(v) if isinstance(v, list) else v for k, v in row.items() if k != "batches")))
     stdout().print(table)
     say(stdout(), f"{loaded.description}\nLicence: {loaded.licence}\nReferences: {references(loaded)}.")
     say(stdout(), "Every graph keeps the contract.")
@@ -203,11 +203,13 @@ def _tables(options: Path | None, stage: str | None, flags: dict[str, Any]) -> d
     tables: dict[str, tuple[dict[str, Any], Path]] = {}
     if options is not None:
         try:
-            tables = {
-                name: (table, options.parent) for name, table in tomllib.loads(options.read_text("utf-8")).items()
-            }
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            data = read_toml(options)
+        except TableError as error:
             raise InputError(f"{options} cannot be read as TOML: {error}.") from error
+        for name, table in data.items():
+            if not isinstance(table, dict):
+                raise InputError(f"{options}: {name} is {table!r}, expected a table [{name}].")
+            tables[name] = table, options.parent
     if flags and stage is None:
         raise InputError("--stage is missing: which stage does the model do?")
     if stage is not None:

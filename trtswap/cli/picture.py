@@ -16,7 +16,7 @@ from trtswap.faces.cast import Who
 from trtswap.files import Target
 from trtswap.pixels.frames import Frames
 from trtswap.session.observers import Observer
-from trtswap.swapper import Swapper, unchanged
+from trtswap.swapper import Swapper, unchanged, unsound
 from trtswap.video.images import open_picture, read_image
 
 # Pillow's options by file type: what is lossy is written at a quality that shows no loss.
@@ -37,6 +37,9 @@ class _Counted(Observer):
     def after(self, first_frame: int, frames: Frames, faces: Faces) -> None:
         self.swapped = len(faces)
 
+    def end(self, faces_unsound: int) -> None:
+        self.unsound = faces_unsound
+
 
 @dataclass(frozen=True, kw_only=True)
 class PictureJob(Job):
@@ -48,15 +51,16 @@ class PictureJob(Job):
                 f"{self.target}: cannot write a picture as {self.target.suffix or 'a file without suffix'}; expected "
                 f"one of {', '.join(_SAVING)}."
             )
-        read_image(self.source)
+        read_image(self.source, limits=self.running.options.limits)
         return 1
 
     def run(self, swapper: Swapper, who: Who, observers: Sequence[Observer], places: Mapping[Path, Target]) -> Outcome:
         counted = _Counted()
-        picture = read_image(self.source)[None]
+        picture = read_image(self.source, limits=self.running.options.limits)[None]
         swapped = swapper.swap(picture, who, observers=[*observers, counted])[0].cpu().numpy()
         self._write(Image.fromarray(swapped), places[self.target])
         warnings = [] if counted.swapped else [unchanged(self.source, counted.found, swapper.options)]
+        warnings += unsound(counted.unsound, swapper.pack)
         facts = {
             "input": str(self.source),
             "output": str(self.target),
@@ -70,7 +74,7 @@ class PictureJob(Job):
         return Outcome(facts, f"{self.target}: {count(counted.swapped, 'face')} swapped", warnings)
 
     def _write(self, picture: Image.Image, target: Target) -> None:
-        with open_picture(self.source) as original:
+        with open_picture(self.source, self.running.options.limits) as original:
             profile = original.info.get("icc_profile")
         try:
             picture.save(target.temporary, icc_profile=profile, **_SAVING[self.target.suffix.lower()])

@@ -1,8 +1,11 @@
 """What the command line sets for its whole process, and a library leaves to its service."""
 
 import ctypes
+import io
 import os
 import platform
+from contextlib import suppress
+from typing import TextIO
 
 _M_ARENA_MAX = -8
 """``mallopt``'s parameter, from glibc's ``malloc.h``."""
@@ -16,6 +19,34 @@ def set_environment() -> None:
     os.environ.setdefault("SVT_LOG", "1")
     # PyTorch's threads otherwise spin while they wait for each other, and starve where something else runs too.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+class Unheard(io.TextIOBase):
+    """A stream to talk on: work goes on where nobody listens (a closed pipe, a full disk, no stderr at all)."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return getattr(self._stream, "encoding", "utf-8")
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError, AttributeError):
+            self._stream.write(text)  # type: ignore[union-attr]
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError, AttributeError):
+            self._stream.flush()  # type: ignore[union-attr]
+
+    def isatty(self) -> bool:
+        return self._stream is not None and self._stream.isatty()
+
+    def fileno(self) -> int:
+        if self._stream is None:
+            raise OSError("there is no stderr")
+        return self._stream.fileno()
 
 
 def bound_arenas() -> bool:

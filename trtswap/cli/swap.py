@@ -8,6 +8,7 @@ import typer
 
 from trtswap.cli import options as opt
 from trtswap.cli.arguments import as_usage_error, is_picture, parse_face, parse_pair, parse_settings
+from trtswap.limits import Limits
 from trtswap.options import RuntimeOptions, SwapOptions
 
 # Options that have no meaning for a picture.
@@ -57,6 +58,7 @@ def swap(
     backend: opt.Backend = "auto",
     device: opt.Device = "auto",
     threads: opt.Threads = None,
+    limit: opt.LimitSettings = None,
     reader: opt.ReaderName = "pyav",
     batch: opt.Batch = None,
     face_batch: opt.FaceBatch = None,
@@ -72,7 +74,9 @@ def swap(
             similarity=similarity, smooth=smooth,
             fill=fill, detect_every=detect_every, mouth=mouth, restore_weight=restore_weight, feather=feather,
         )  # fmt: skip
-        settled = RuntimeOptions(restore=restore, batch=batch, face_batch=face_batch, threads=threads)
+        settled = RuntimeOptions(
+            restore=restore, batch=batch, face_batch=face_batch, threads=threads, limits=Limits.parse(limit or ())
+        )
     if is_picture(input_):
         _refuse(context, _OF_VIDEOS)
 

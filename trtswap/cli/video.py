@@ -48,7 +48,7 @@ class VideoJob(Job):
         if len(set(names)) < len(names):
             raise InputError(f"{self.target}: is both the video and the report or trace; expected different files.")
         container_for(self.target)
-        with VideoReader(self.source, batch_size=1) as reader:
+        with VideoReader(self.source, batch_size=1, limits=self.running.options.limits) as reader:
             return expected_frames(reader.info, self.start, self.end)
 
     def run(self, swapper: Swapper, who: Who, observers: Sequence[Observer], places: Mapping[Path, Target]) -> Outcome:

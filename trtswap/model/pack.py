@@ -5,7 +5,6 @@ and give is declared in :mod:`trtswap.model.stages`; :func:`check_engine` holds 
 """
 
 import hashlib
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from trtswap.backends.engine import Engine, TensorSpec
 from trtswap.errors import InputError, PackError
+from trtswap.files.tables import TableError, read_toml
 from trtswap.model.self_contained import check_self_contained
 from trtswap.model.stages import SETTINGS, STAGES, StageKind
 from trtswap.pixels.geometry import TEMPLATES
@@ -134,8 +134,8 @@ class Pack:
                 f"{path} is not a pack: it has no pack.toml. Expected a folder written by `trtswap export`."
             )
         try:
-            data = tomllib.loads(toml.read_text(encoding="utf-8"))
-        except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+            data = read_toml(toml)
+        except TableError as e:
             raise PackError(f"{toml} cannot be read as TOML: {e}.") from e
         if data.get("format") != FORMAT:
             raise PackError(

@@ -97,6 +97,7 @@ def _colours(info: VideoInfo) -> str:
 def option_rows(swapper: Swapper) -> list[tuple[str, str]]:
     """Name and value of each option."""
     options = asdict(swapper.options) | asdict(swapper.runtime.options)
+    options |= {f"limit of {name}": value for name, value in options.pop("limits").items()}
     rows = {name.replace("_", " "): _in_words(value) for name, value in options.items()}
     if "restore" not in swapper.pack.stages:
         rows["restore"] = rows["restore weight"] = "the pack has no restorer"

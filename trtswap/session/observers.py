@@ -12,8 +12,9 @@ from trtswap.video.info import VideoInfo
 class Observer:
     """Is told about a running session. Raising an exception in a method stops it.
 
-    The methods do nothing; who inherits overrides those of interest. ``begin`` is called in the thread of the caller,
-    ``before`` and ``after`` in turn in another one, ``stage`` and ``ran`` in all threads that work, several at once.
+    The methods do nothing; who inherits overrides those of interest. ``begin`` and ``end`` are called in the thread of
+    the caller, ``before`` and ``after`` in turn in another one, ``stage`` and ``ran`` in all threads that work, several
+    at once.
     """
 
     def begin(self, info: VideoInfo, expected_frames: int | None) -> None:
@@ -30,3 +31,6 @@ class Observer:
 
     def after(self, first_frame: int, frames: Frames, faces: Faces) -> None:
         """The batch has been changed and is about to be given out."""
+
+    def end(self, faces_unsound: int) -> None:
+        """All is done; so many faces were left as they were because a network gave NaN or infinity."""

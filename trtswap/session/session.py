@@ -96,6 +96,7 @@ class Session:
         self.options = options or SwapOptions()
         self.stopwatch = stopwatch or Stopwatch(listeners=[observer.stage for observer in observers])
         self.frames = self.faces_swapped = self.faces_found = 0
+        self._unsound: Tensor | int = 0
         self._ended = False
         self._failed: str | None = None  # by what
         self._batch: int | None = None
@@ -107,6 +108,11 @@ class Session:
         self._large, self._largest = LargeEnough(self.options.min_face), LargestFace()
         self._making: deque[Future[Batch]] = deque()
         self._pool: ThreadPoolExecutor | None = None
+
+    @property
+    def faces_unsound(self) -> int:
+        """Faces that were left as they were because a network gave NaN or infinity; on a GPU the host waits for it."""
+        return int(self._unsound)
 
     def prepare(self, display_size: tuple[int, int], batch: int) -> None:
         """Have the detector ready for such frames before the first of them comes; on a GPU its work is captured now.
@@ -160,6 +166,7 @@ class Session:
                 observer.before(batch.first_frame, batch.frames, batch.faces)
             if batch.swapped is not None:
                 self._pipeline.paste(batch.frames, batch.swapped)
+                self._unsound = self._unsound + batch.swapped.unsound
             self.frames += len(batch.frames)
             self.faces_swapped += len(batch.cast)
             for observer in self._observers:

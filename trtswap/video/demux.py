@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from fractions import Fraction
+from pathlib import Path
 
 import av
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Discard, Stream
 
+from trtswap.limits import Limits
 from trtswap.video.info import Loss
 from trtswap.video.probe import has_packet_index, origin_of
 
@@ -52,8 +54,9 @@ class Demuxer:
         damaged_packets: packets that gave no picture; they are skipped, as the ffmpeg program does.
     """
 
-    def __init__(self, container: InputContainer, stream: av.VideoStream) -> None:
+    def __init__(self, container: InputContainer, stream: av.VideoStream, *, limits: Limits, path: Path) -> None:
         self.damaged_packets = 0
+        self._limits, self._path = limits, path
         self._awaited = _Awaited() if stream.codec_context.name in _PICTURE_PER_PACKET else None
         self._container = container
         self._stream = stream
@@ -76,11 +79,19 @@ class Demuxer:
         self._container.seek(tick, stream=self._stream)
 
     def frames(self) -> Iterator[av.VideoFrame]:
-        """All frames from here to the end of the file, in presentation order, damaged ones included."""
+        """All frames from here to the end of the file, in presentation order, damaged ones included.
+
+        Raises:
+            LimitError: too many packets give none.
+        """
+        in_vain = 0
         for packet in self._packets():
+            in_vain += 1
+            self._limits.check("packets_without_frame", in_vain, self._path)
             if self._awaited is not None:
                 self._awaited.add(packet)
             for frame in self._decode(packet):
+                in_vain = 0
                 if self._awaited is not None:
                     self.damaged_packets += self._awaited.missed_before(frame)
                 yield frame

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+STRANGEST = 20
 DisplayMatrix = tuple[int, int, int, int, int, int, int, int, int]
 
 
@@ -41,7 +42,12 @@ class Display:
 
 
 def display_of(width: int, height: int, sample_aspect: Fraction, matrix: DisplayMatrix | None) -> Display:
-    """How a frame of ``width`` x ``height`` coded pixels is shown: widened by its sample aspect, then turned."""
+    """How a frame of ``width`` x ``height`` coded pixels is shown: widened by its sample aspect, then turned.
+
+    An aspect that no camera and no standard has (``STRANGEST``) is damage, and counts as square.
+    """
+    if not 1 / STRANGEST <= sample_aspect <= STRANGEST:
+        sample_aspect = Fraction(1)
     turn = _right_angle_turn(matrix)
     wide = width * float(sample_aspect)
     corners = np.array([[-0.5, wide - 0.5, -0.5, wide - 0.5], [-0.5, -0.5, height - 0.5, height - 0.5]])
@@ -51,7 +57,7 @@ def display_of(width: int, height: int, sample_aspect: Fraction, matrix: Display
     affine = turn @ stretch + np.column_stack([np.zeros((2, 2)), shift])
     extent = seen.max(axis=1) - seen.min(axis=1)
     (a, b, c), (d, e, f) = (affine + 0.0).tolist()  # + 0.0 turns -0.0 into 0.0
-    return Display((round(float(extent[0])), round(float(extent[1]))), matrix, ((a, b, c), (d, e, f)))
+    return Display((max(1, round(float(extent[0]))), max(1, round(float(extent[1])))), matrix, ((a, b, c), (d, e, f)))
 
 
 def parse_display_matrix(data: bytes) -> DisplayMatrix:
@@ -71,4 +77,4 @@ def _right_angle_turn(matrix: DisplayMatrix | None) -> NDArray[np.float64]:
         return np.eye(2)
     upright = abs(linear[0, 0]) + abs(linear[1, 1]) >= abs(linear[0, 1]) + abs(linear[1, 0])
     turn: NDArray[np.float64] = np.sign(linear) * (np.eye(2) if upright else np.eye(2)[::-1])
-    return turn
+    return turn if np.linalg.det(turn) else np.eye(2)  # a shear has neither

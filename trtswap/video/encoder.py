@@ -17,7 +17,6 @@ from trtswap.errors import WriteError
 from trtswap.pixels.color import FULL, LIMITED, ColorTags, PixelFormat
 from trtswap.video.containers import Container
 from trtswap.video.encoder_options import encoder_options
-from trtswap.video.fflog import captured_log, log_text
 from trtswap.video.formats import chroma_shift
 from trtswap.video.hdr import encoder_params
 from trtswap.video.info import VideoInfo
@@ -26,6 +25,8 @@ from trtswap.video.scheduling import ordinary_threads
 
 # These refuse frames whose size is no multiple of the chroma subsampling.
 _WANTS_WHOLE_CHROMA = frozenset({"libx264", "libx265", "libsvtav1"})
+# Smallest width and height. Below 64 pixels x265 writes beyond its memory (seen at widths up to 48) or refuses to open.
+_SMALLEST = {"libx265": (64, 64), "libsvtav1": (16, 16)}
 _SENSIBLE = ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "ffv1", "prores_ks", "h264_nvenc", "hevc_nvenc")
 _MAX_RATE = 300
 # swscale's numbers for the matrices that RGB is turned into Y'CbCr with, which here equal those of H.273.
@@ -56,7 +57,9 @@ def choose_encoder(codec: str, container: Container, fmt: PixelFormat, size: tup
     formats = {name: _closest_format(_find(name), fmt, size) for name in names}
     usable = [EncoderChoice(name, taken) for name, taken in formats.items() if taken is not None]
     if not usable:
-        raise WriteError(f"encoder {names[0]} takes no format that {fmt.name} can become at {size[0]}x{size[1]}")
+        width, height = _SMALLEST.get(names[0], (1, 1))
+        least = f", which is below its {width}x{height}" if size[0] < width or size[1] < height else ""
+        raise WriteError(f"encoder {names[0]} takes no format that {fmt.name} can become at {size[0]}x{size[1]}{least}")
     return next((choice for choice in usable if choice.format == fmt.name), usable[0])
 
 
@@ -82,6 +85,8 @@ def _closest_format(codec: Codec, fmt: PixelFormat, size: tuple[int, int]) -> st
 def _fits(codec: str, name: str, size: tuple[int, int]) -> bool:
     fmt = av.VideoFormat(name, 16, 16)
     if not fmt.bits_per_pixel:  # frames in a device's memory
+        return False
+    if any(extent < least for extent, least in zip(size, _SMALLEST.get(codec, (1, 1)), strict=True)):
         return False
     whole = all(extent % (1 << shift) == 0 for extent, shift in zip(size, chroma_shift(fmt), strict=True))
     return whole or len(fmt.components) < 3 or codec not in _WANTS_WHOLE_CHROMA
@@ -188,12 +193,12 @@ class Encoder:
             self.stream.set_display_matrix(info.display.matrix)
 
     def _open(self) -> None:
-        with captured_log() as log, _quiet_svt(), ordinary_threads():
+        with _quiet_svt(), ordinary_threads():
             try:
                 self.stream.codec_context.open()
             except (av.error.FFmpegError, ValueError, OSError) as error:
                 options = " ".join(f"{key}={value}" for key, value in self.stream.codec_context.options.items())
-                said = log_text(log) or error
+                said = getattr(error, "strerror", None) or error
                 raise WriteError(f"encoder {self._choice.name} does not open with {options}: {said}") from error
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
-from torch.utils.dlpack import from_dlpack
+from torch.utils.dlpack import DLDeviceType, from_dlpack
 
 from trtswap.errors import InputError, LimitError, SourceError
 from trtswap.limits import Limits
@@ -161,10 +161,21 @@ def _shared(images: Any) -> Tensor | None:
         fits = images.flags.writeable and min(images.strides, default=0) >= 0
         return torch.from_numpy(images if fits else images.copy())
     if hasattr(images, "__dlpack__"):
-        return from_dlpack(images)
+        return _of_dlpack(images)
     if hasattr(images, "__cuda_array_interface__"):
         return _of_cuda_array(images)
     return None
+
+
+def _of_dlpack(images: Any) -> Tensor:
+    """Negative strides, which PyTorch ends the process for, are seen to by NumPy, or refused on a GPU."""
+    on_host = images.__dlpack_device__()[0] == DLDeviceType.kDLCPU
+    if on_host and min((seen := np.from_dlpack(images)).strides, default=0) < 0:
+        return torch.from_numpy(seen.copy())
+    interface = getattr(images, "__cuda_array_interface__", {})
+    if min(interface.get("strides") or (), default=0) < 0:
+        raise ValueError("its strides are negative; copy it first")
+    return from_dlpack(images)
 
 
 def _of_cuda_array(images: Any) -> Tensor:

@@ -29,6 +29,7 @@ from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
 from trtswap.errors import ReadError
+from trtswap.limits import Limits
 from trtswap.pixels.frames import Frames
 from trtswap.video.formats import Layout, layout_of
 from trtswap.video.in_flight import InFlight
@@ -64,11 +65,12 @@ class NvdecReader(VideoReader):
         start: float | None = None,
         end: float | None = None,
         device: torch.device | str = "cuda",
+        limits: Limits | None = None,
     ) -> None:
         place = torch.device(device)
         if place.type != "cuda":
             raise ReadError(f"{path}: the reader nvdec decodes on a CUDA device, not on {place}. Use the reader pyav.")
-        with VideoReader(path, batch_size=1, start=start, end=end) as headers:
+        with VideoReader(path, batch_size=1, start=start, end=end, limits=limits) as headers:
             self._headers = headers.info
         self._in_flight = InFlight()
         self._check(path)
@@ -77,7 +79,7 @@ class NvdecReader(VideoReader):
                             "Use the reader pyav.")  # fmt: skip
         place = torch.device("cuda", torch.cuda.current_device() if place.index is None else place.index)
         # One thread: the GPU decodes, and each of FFmpeg's threads would take one more of NVDEC's 32 surfaces.
-        super().__init__(path, batch_size=batch_size, start=start, end=end, device=place, threads=1)
+        super().__init__(path, batch_size=batch_size, start=start, end=end, device=place, threads=1, limits=limits)
 
     def close(self) -> None:
         self._in_flight.release()

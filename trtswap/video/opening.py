@@ -7,6 +7,7 @@ import torch
 
 from trtswap.backends.sizing import frames_at_once
 from trtswap.errors import InputError
+from trtswap.limits import Limits
 from trtswap.video.info import VideoInfo
 from trtswap.video.nvdec_reader import NvdecReader
 from trtswap.video.reader import Reader, VideoReader
@@ -22,6 +23,7 @@ def open_reader(
     start: float | None = None,
     end: float | None = None,
     device: torch.device | str = "cpu",
+    limits: Limits | None = None,
 ) -> Reader:
     """Open a video.
 
@@ -31,14 +33,18 @@ def open_reader(
         batch: frames at once; chosen from the free memory of ``device`` where None.
         start, end: seconds of the video to take.
         device: where the planes go.
+        limits: what the video may hold; the defaults where None.
 
     Raises:
         InputError: there is no such reader, or ``start`` or ``end`` make no sense.
         ReadError: the file cannot be read, or not by this reader.
+        LimitError: it holds more than ``limits`` allow; while it is read, too.
     """
     if reader not in READERS:
         raise InputError(f"reader is {reader!r}, expected one of {', '.join(READERS)}.")
-    opened: Reader = _reader_class(reader)(path, batch_size=batch or 1, start=start, end=end, device=device)
+    opened: Reader = _reader_class(reader)(
+        path, batch_size=batch or 1, start=start, end=end, device=device, limits=limits
+    )
     if batch is None:
         opened.batch_size = frames_at_once(frame_bytes(opened.info), torch.device(device))
     return opened

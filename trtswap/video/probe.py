@@ -1,6 +1,10 @@
 """Open a file and say what it is: every way of not being a video gets a sentence of its own."""
 
+import io
+import re
+import struct
 from fractions import Fraction
+from math import isinf
 from pathlib import Path
 
 import av
@@ -8,10 +12,10 @@ from av.container import InputContainer
 from av.sidedata.sidedata import Type
 from av.stream import Discard, Disposition, Stream
 
-from trtswap.errors import ReadError
+from trtswap.errors import LimitError, ReadError
+from trtswap.limits import Limits
 from trtswap.pixels.color import ColorTags
 from trtswap.video.display import display_of, parse_display_matrix
-from trtswap.video.fflog import captured_log, log_text
 from trtswap.video.formats import Layout, pixel_format_of
 from trtswap.video.hdr import hdr_of, side_data_of
 from trtswap.video.info import StreamInfo, VideoInfo
@@ -33,16 +37,30 @@ _NOT_CARRIED = {
 }
 
 
+_MOST_BOXES = 1000
+# ChromaSitingHorz and ChromaSitingVert (RFC 9559, 5.1.4.1.28.23); FFmpeg writes them side by side, and neither for
+# sites at the bottom of a cell.
+_SITING = re.compile(rb"\x55\xb7\x81([\x01\x02])\x55\xb8\x81([\x01\x02])")
+_CHROMA_SITES = {
+    (b"\x01", b"\x01"): "topleft",
+    (b"\x01", b"\x02"): "left",
+    (b"\x02", b"\x01"): "top",
+    (b"\x02", b"\x02"): "center",
+}
+
+
 READING = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
 """Options of FFmpeg's with which a stranger's file is opened."""
 
 
-def open_input(path: Path) -> InputContainer:
+def open_input(path: Path, limits: Limits | None = None) -> InputContainer:
     """Open a media file, and no other file or address that it may name. Tags that are no UTF-8 get replacement marks.
 
     Raises:
         ReadError: it is missing, a folder, no regular file, empty, or FFmpeg finds no media in it.
+        LimitError: it takes longer to open, has more streams or is longer than :class:`~trtswap.limits.Limits` allow.
     """
+    limits = limits or Limits()
     if not path.exists():
         raise ReadError(f"{path}: no such file")
     if path.is_dir():
@@ -51,22 +69,51 @@ def open_input(path: Path) -> InputContainer:
         raise ReadError(f"{path}: is a pipe, a socket or a device, expected a file: a video is read more than once")
     if path.stat().st_size == 0:
         raise ReadError(f"{path}: the file is empty (0 bytes)")
-    with captured_log(av.logging.ERROR) as log:
-        try:
-            return av.open(url_of(path), metadata_errors="replace", options=READING)
-        except PermissionError as error:
-            raise ReadError(f"{path}: no permission to read it") from error
-        except (av.error.FFmpegError, OSError) as error:
-            said = log_text(log)
-            raise ReadError(
-                f"{path}: not a video that FFmpeg can open: {said or error.strerror}. "
-                "It may be cut off, still being written, or of another kind"
-            ) from error
+    timeout = None if isinf(limits.probe_seconds) else (limits.probe_seconds, None)
+    try:
+        container = av.open(url_of(path), metadata_errors="replace", options=READING, timeout=timeout)
+    except av.error.ExitError as error:
+        raise LimitError(
+            f"{path}: was not open after {limits.probe_seconds:g} seconds, the limit probe_seconds. If you trust the "
+            "file, allow more: --limit probe_seconds=NUMBER, or Limits(probe_seconds=...)."
+        ) from error
+    except PermissionError as error:
+        raise ReadError(f"{path}: no permission to read it") from error
+    except (av.error.FFmpegError, OSError) as error:
+        why = "its index (moov) is missing" if _has_no_index(path) else error.strerror
+        raise ReadError(
+            f"{path}: not a video that FFmpeg can open: {why}. "
+            "It may be cut off, still being written, or of another kind"
+        ) from error
+    try:
+        limits.check("streams", len(container.streams), path)
+        limits.check("seconds", (container.duration or 0) / av.time_base, path)
+    except LimitError:
+        container.close()
+        raise
+    return container
 
 
 def url_of(path: Path) -> str:
     """A file as FFmpeg names it: ``12:30.mp4`` would be a protocol."""
     return f"file:{path}"
+
+
+def _has_no_index(path: Path) -> bool:
+    """Whether a file is MP4 or QuickTime, and has no box that says where its frames are (ISO/IEC 14496-12, 4.2)."""
+    with path.open("rb") as file:
+        if file.read(8)[4:] != b"ftyp":
+            return False
+        end, place = path.stat().st_size, 0
+        for _ in range(_MOST_BOXES):
+            file.seek(place)
+            size, kind, large = struct.unpack(">I4sQ", file.read(16).ljust(16, b"\0"))
+            if kind in (b"moov", b"moof"):
+                return False
+            place += large if size == 1 else size
+            if size == 0 or place >= end:
+                return True
+    return False
 
 
 def video_stream(container: InputContainer, path: Path) -> av.VideoStream:
@@ -184,21 +231,22 @@ def _color_tags(stream: av.VideoStream, frame: av.VideoFrame) -> ColorTags:
         transfer=frame.color_trc,
         matrix=frame.colorspace,
         range=frame.color_range,
-        chroma_location=_chroma_location(stream, frame),
+        chroma_location=_chroma_location(stream),
     )
 
 
-def _chroma_location(stream: av.VideoStream, frame: av.VideoFrame) -> str | None:
-    """PyAV has no attribute for it; the ``showinfo`` filter prints it."""
-    graph = av.filter.Graph()
-    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=stream.time_base)
-    graph.link_nodes(source, graph.add("showinfo", checksum="0"), graph.add("buffersink")).configure()
-    with captured_log(av.logging.INFO) as log:
-        graph.vpush(frame)
-        graph.vpull()
-    for _, _, text in log:
-        _, found, rest = text.partition(" cl:")
-        if found:
-            location = rest.split()[0]
-            return None if location == "unspecified" else location
-    return None
+def _chroma_location(stream: av.VideoStream) -> str | None:
+    """PyAV has no attribute for it, but Matroska's header has, which is written here for nobody to read.
+
+    FFmpeg's ``showinfo`` would tell it in the log, and who listens to that risks a standstill: a decoder's thread waits
+    for the interpreter to say something, and who frees the decoder waits for the thread with the interpreter held.
+    """
+    header = io.BytesIO()
+    try:
+        with av.open(header, "w", format="matroska") as nowhere:
+            nowhere.add_stream_from_template(stream, opaque=True)
+            nowhere.start_encoding()
+    except (av.error.FFmpegError, ValueError):  # a codec that Matroska does not hold
+        return None
+    found = _SITING.search(header.getvalue())
+    return _CHROMA_SITES[found[1], found[2]] if found else None

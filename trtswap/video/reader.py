@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import chain
+from math import inf, prod
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +15,7 @@ import torch
 from av.container import InputContainer
 
 from trtswap.errors import InputError, ReadError
+from trtswap.limits import Limits
 from trtswap.pixels.frames import Frames
 from trtswap.video.clock import Clock
 from trtswap.video.deinterlace import Deinterlacer
@@ -75,10 +77,12 @@ class VideoReader:
         end: seconds from the video's beginning; frames from there on are left out.
         device: where the planes go.
         threads: decoder threads, 0 for one per core (at most 16).
+        limits: what the file may hold; the defaults where None.
 
     Raises:
         InputError: ``batch_size``, ``start`` or ``end`` make no sense.
         ReadError: the file is missing, empty, no video, or nothing in it can be decoded.
+        LimitError: it holds more than ``limits`` allow; while it is read, too.
     """
 
     def __init__(
@@ -90,10 +94,11 @@ class VideoReader:
         end: float | None = None,
         device: torch.device | str = "cpu",
         threads: int = 0,
+        limits: Limits | None = None,
     ) -> None:
         if batch_size < 1:
             raise InputError(f"batch_size is {batch_size}, expected 1 or more")
-        if (start or 0) < 0 or (end is not None and end <= (start or 0)):
+        if not 0 <= (start or 0) < (inf if end is None else end):
             raise InputError(f"start {start} and end {end}: expected 0 <= start < end, in seconds")
         self.path = Path(path)
         self.batch_size = batch_size
@@ -102,6 +107,7 @@ class VideoReader:
         self.corrupt_frames = 0
         self.warnings: list[str] = []
         self._threads = threads
+        self._limits = limits or Limits()
         self._open()
         try:
             self._begin(start, end)
@@ -123,11 +129,10 @@ class VideoReader:
         self._close_container()
 
     def _close_container(self) -> None:
-        """Free decoder and file, once the decoder's threads are idle.
+        """Free decoder and file.
 
-        A thread that still decodes may want to log, and where messages are captured (:mod:`~trtswap.video.fflog`) it
-        waits for the interpreter to do so; who frees the decoder meanwhile holds the interpreter and waits for the
-        thread. Flushing waits for the threads with the interpreter released.
+        Freeing waits for the decoder's threads with the interpreter held; flushing, which releases it, waits for them
+        first, so that other threads go on meanwhile.
         """
         context = self._stream.codec_context
         if context is not None and context.is_open:
@@ -163,7 +168,8 @@ class VideoReader:
         if self._stream.time_base is None:
             raise ReadError(f"{self.path}: its video stream has no time base")
         self._time_base = self._stream.time_base
-        self._demuxer = Demuxer(self._container, self._stream)
+        self._limits.check("pixels", context.width * context.height, self.path)
+        self._demuxer = Demuxer(self._container, self._stream, limits=self._limits, path=self.path)
         self._clock = Clock(self._stream)
 
     def _begin(self, start: float | None, end: float | None) -> None:
@@ -179,10 +185,11 @@ class VideoReader:
         self._layout = self._choose_layout(first)
         interlaced = self._deinterlacer.deinterlaced > 0
         self.info = self._describe(first, interlaced=interlaced)
+        self._limits.check("pixels", prod(self.info.display_size), self.path)
         self.warnings += hdr_warnings(self.info.pixel_format)
 
     def _open_container(self) -> InputContainer:
-        return open_input(self.path)
+        return open_input(self.path, self._limits)
 
     def _no_frame(self, start: float | None, end: float | None) -> ReadError:
         span = f" from {start or 0:g} s on" + (f" to {end:g} s" if end else "")
@@ -225,6 +232,7 @@ class VideoReader:
             if start_tick is not None and pts < start_tick:
                 continue
             delivered += 1
+            self._limits.check("seconds", float(pts * self._time_base - origin_of(self._container)), self.path)
             delivered_end = (pts + frame.duration) * self._time_base
             self.corrupt_frames += frame.is_corrupt
             yield frame

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trtswap.errors import ReadError
+from trtswap.limits import Limits
 from trtswap.pixels.color import PixelFormat, planes_from_rgb
 from trtswap.pixels.frames import Frames
 from trtswap.video.hdr import hdr_warnings
@@ -33,7 +34,7 @@ class RgbReader(ABC):
 
     Args:
         path: the video.
-        batch_size, start, end, device: as :class:`~trtswap.video.reader.VideoReader` has them.
+        batch_size, start, end, device, limits: as :class:`~trtswap.video.reader.VideoReader` has them.
 
     Raises:
         InputError: ``batch_size``, ``start`` or ``end`` make no sense.
@@ -53,13 +54,14 @@ class RgbReader(ABC):
         start: float | None = None,
         end: float | None = None,
         device: torch.device | str = "cpu",
+        limits: Limits | None = None,
     ) -> None:
         self.path = Path(path)
         self.batch_size = batch_size
         self.device = torch.device(device)
         self.loss: Loss | None = None
         self.corrupt_frames = self.damaged_packets = 0
-        with VideoReader(path, batch_size=batch_size, start=start, end=end) as headers:
+        with VideoReader(path, batch_size=batch_size, start=start, end=end, limits=limits) as headers:
             self.info: VideoInfo = headers.info
         self.warnings = [f"{self.library} decodes to 8-bit RGB: the whole picture may change by two code values"]
         self.warnings += hdr_warnings(self.info.pixel_format)

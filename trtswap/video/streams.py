@@ -16,7 +16,6 @@ from av.stream import Disposition, Stream
 from av.subtitles.stream import SubtitleStream
 
 from trtswap.video.containers import Container
-from trtswap.video.fflog import captured_log, log_text
 from trtswap.video.probe import is_rebuilt_from_chapters, open_input, video_stream
 from trtswap.video.subtitles import SubtitleTranscoder, is_text
 
@@ -27,6 +26,13 @@ if TYPE_CHECKING:
 _FILE_TAGS_NOT_KEPT = re.compile(r"major_brand|minor_version|compatible_brands|encoder", re.IGNORECASE)
 _STREAM_TAGS_NOT_KEPT = re.compile(r"encoder|_STATISTICS_.*|BPS|DURATION|NUMBER_OF_(BYTES|FRAMES)", re.IGNORECASE)
 _LANGUAGE_MARK = re.compile(r"-[a-z]{3}$")
+# Codecs that MPEG-TS has a stream type for (ISO/IEC 13818-1 table 2-34, ETSI EN 300 468); FFmpeg's names.
+_IN_MPEGTS = frozenset((
+    "mpeg1video", "mpeg2video", "mpeg4", "h264", "hevc", "vvc", "cavs", "avs2", "avs3", "dirac", "vc1", "jpeg2000",
+    "mp1", "mp2", "mp3", "aac", "aac_latm", "ac3", "eac3", "dts", "dca", "truehd", "opus", "s302m", "pcm_bluray",
+    "dvb_subtitle", "dvbsub", "dvb_teletext", "hdmv_pgs_subtitle", "pgssub", "arib_caption", "klv", "timed_id3",
+    "scte_35",
+))  # fmt: skip
 # What MP4 has in the gaps between subtitles; its muxer fills them by itself.
 _NO_WORDS = b"\0\0"
 
@@ -201,18 +207,18 @@ def _nearest(number: Fraction) -> int:
 
 
 def _refusal(stream: Stream, muxer: str) -> str | None:
-    """Why a format does not hold a stream, in the muxer's own words; None if it does. Asked with an empty file."""
+    """Why a format does not hold a stream; None if it does. The muxer is asked, with an empty file."""
     if muxer == "webm" and stream.type == "attachment":
         return "WebM has no attachments"  # the muxer takes them and writes nothing
-    with captured_log() as log:
-        try:
-            with av.open(io.BytesIO(), "w", format=muxer) as trial:
-                trial.add_stream_from_template(stream, opaque=True)
-                trial.start_encoding()
-        except (av.error.FFmpegError, ValueError) as error:
-            return log_text(log) or str(error)
-    said = log_text(log)
-    return said if "private data stream" in said else None  # MPEG-TS takes anything, and players nothing of it
+    if muxer == "mpegts" and _codec(stream) not in _IN_MPEGTS:
+        return "MPEG-TS has no number for it"  # the muxer takes anything, and players nothing of that
+    try:
+        with av.open(io.BytesIO(), "w", format=muxer) as trial:
+            trial.add_stream_from_template(stream, opaque=True)
+            trial.start_encoding()
+    except (av.error.FFmpegError, ValueError) as error:
+        return getattr(error, "strerror", None) or str(error)
+    return None
 
 
 def _is_timecode(stream: Stream, video: Stream) -> bool:

@@ -1,16 +1,20 @@
 """What cannot work says which file, why, and what to do; it leaves the user's files alone and no half-written ones."""
 
 import os
+import re
 import resource
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import tomli_w
 
 from trtswap.files import Target
 
@@ -351,3 +355,38 @@ class TestSignals:
         assert seconds < 1.0
         assert "Traceback" not in said
         assert leftovers(folder) == []
+
+
+def test_strangers_words_do_not_reach_the_terminal_as_commands(run: Run, paste_pack: Path, tmp_path: Path) -> None:
+    """A pack's name, version and description may hold escapes, and marks that turn the direction of writing."""
+    evil = "\x1b]0;owned\x07 \x1b[31m \x9b2J \u202e [bold red]"
+    shutil.copytree(paste_pack, tmp_path / "evil")
+    toml = tmp_path / "evil" / "pack.toml"
+    head = tomllib.loads(toml.read_text("utf-8")) | {"name": evil, "version": evil, "description": evil}
+    toml.write_text(tomli_w.dumps(head), "utf-8")
+    for arguments in (("pack", "check", tmp_path / "evil"), ("doctor",)):
+        ran = run(*arguments)
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", ran.out + ran.err)
+    ran = run("pack", "check", tmp_path / "evil")
+    assert r"\x1b]0;owned\x07" in ran.out
+    assert "[bold red]" in ran.out
+
+
+def test_escapes_in_the_language_of_a_stream(run: Run, cases: Path, pictures: Path, tmp_path: Path) -> None:
+    ran = run("swap", cases / "a04_escape_in_language.mkv", "-s", pictures / "face.png", "-o", tmp_path / "out.mp4")
+    assert ran.code == 0, ran.err
+    assert "\x1b" not in ran.out + ran.err
+    assert "was left out" in ran.said or r"\x1b" in ran.said
+
+
+@pytest.mark.parametrize("where", ["2>&-", "2>/dev/full", ">&-", "| true"])
+def test_nobody_listens(where: str, clips: Path, pictures: Path, paste_pack: Path, tmp_path: Path) -> None:
+    command = [*COMMAND, "swap", clips / "one.mp4", "-s", pictures / "face.png", "-o", tmp_path / "out.mp4"]
+    text = shlex.join(map(str, [*command, "--pack", paste_pack, "--end", "0.1"]))
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"{text} {where}"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == (1 if where == "| true" else 0), done.stderr  # as other programs whose reader has gone
+    assert "Traceback" not in done.stderr
+    assert "Error" not in done.stderr
+    assert leftovers(tmp_path) == ["out.mp4"]

@@ -213,6 +213,6 @@ def test_a_fault_beside_workers_ends_them(role: str) -> None:
 
 
 def test_every_tensor_of_an_item_is_found() -> None:
-    a, b, c = torch.zeros(1), torch.zeros(2), torch.zeros(3)
-    found = list(tensors_in({"made": SwappedFaces(a, b, []), "more": (c, "text", [None, 5])}))
-    assert [len(t) for t in found] == [1, 2, 3]
+    a, b, c, d = (torch.zeros(length) for length in (1, 2, 3, 4))
+    found = list(tensors_in({"made": SwappedFaces(a, b, [], d), "more": (c, "text", [None, 5])}))
+    assert [len(t) for t in found] == [1, 2, 4, 3]

@@ -265,7 +265,7 @@ def _no_video(folder: Path) -> dict[str, tuple[Path, str]]:
         "audio only": (sound, r"has no video stream \(only audio\)"),
         "cut before its index": (
             damaged(whole, folder / "cut.mp4", _cut(0.7)),
-            "moov atom not found. It may be cut off",
+            r"its index \(moov\) is missing. It may be cut off",
         ),
     }
 

@@ -10,15 +10,18 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin
 
 import torch
 
 from trtswap.backends.engine import TensorSpec
 from trtswap.errors import BusyError, PlanError, WriteError
 from trtswap.files import write_whole
+from trtswap.files.tables import read_json
 
 FORMAT = 2
+R = TypeVar("R", "Place", "PlanTensor", "PlanRecord")
 BUILD = "`trtswap build-engines`"
 AMPERE = (8, 0)
 
@@ -40,6 +43,12 @@ class PlanTensor:
     shape: tuple[int | str, ...]
     dtype: str
     binding: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(getattr(torch, self.dtype, None), torch.dtype):
+            raise TypeError(f"dtype is {self.dtype!r}")
+        if not all(type(dim) in (int, str) for dim in self.shape):
+            raise TypeError(f"shape is {self.shape!r}")
 
     @property
     def spec(self) -> TensorSpec:
@@ -200,17 +209,33 @@ def stored_plans(folder: Path | None = None) -> list[StoredPlan]:
 def read_record(path: Path) -> PlanRecord | None:
     """A record from its file; None if it is none of this version's."""
     try:
-        data = json.loads(path.read_text("utf-8"))
+        data = read_json(path)
         if data["format"] != FORMAT:
             return None
         known = {f.name for f in fields(PlanRecord)}
         values = {key: value for key, value in data.items() if key in known}
-        values["place"] = Place(**data["place"])
+        values["place"] = _typed(Place(**data["place"]))
         for kind in ("inputs", "outputs"):
-            values[kind] = tuple(PlanTensor(**(t | {"shape": tuple(t["shape"])})) for t in data[kind])
-        return PlanRecord(**values)
-    except (OSError, ValueError, KeyError, TypeError):
+            values[kind] = tuple(_typed(PlanTensor(**(t | {"shape": tuple(t["shape"])}))) for t in data[kind])
+        return _typed(PlanRecord(**values))
+    except (ValueError, KeyError, TypeError):
         return None
+
+
+def _typed(record: R) -> R:
+    """The same, if every value is of the declared kind.
+
+    Raises:
+        TypeError: one is not.
+    """
+    for entry in fields(record):
+        declared: Any = entry.type
+        kinds = get_args(declared) if isinstance(declared, UnionType) else (declared,)
+        plain: tuple[type, ...] = tuple(get_origin(kind) or kind for kind in kinds)
+        value = getattr(record, entry.name)
+        if not isinstance(value, (*plain, int) if float in plain else plain) or isinstance(value, bool):
+            raise TypeError(f"{entry.name} is {value!r}")
+    return record
 
 
 def find_plan(source_sha256: str, place: Place, *, graph: str, folder: Path | None = None) -> StoredPlan:

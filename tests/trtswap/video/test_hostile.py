@@ -1,0 +1,100 @@
+"""Files that once ended in a crash or in a bare error; each stands for its kind."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from trtswap.errors import InputError, WriteError
+from trtswap.pixels.color import PixelFormat
+from trtswap.video.containers import CONTAINERS
+from trtswap.video.display import display_of
+from trtswap.video.encoder import choose_encoder
+from trtswap.video.images import frames_from_rgb
+from trtswap.video.reader import VideoReader
+
+DEEP = PixelFormat("yuv420p10le", 10, (1, 1), "bt709", False)
+ONE = 1 << 16
+
+
+@pytest.mark.parametrize("size", [(48, 32), (48, 64), (62, 640), (640, 62)])
+def test_x265_is_not_taken_for_what_it_overflows_at(size: tuple[int, int], cases: Path) -> None:
+    assert choose_encoder("auto", CONTAINERS[".mp4"], DEEP, size).name == "libx264"
+    with pytest.raises(WriteError, match=r"libx265 takes no format .*, which is below its 64x64"):
+        choose_encoder("libx265", CONTAINERS[".mp4"], DEEP, size)
+    assert choose_encoder("auto", CONTAINERS[".mp4"], DEEP, (64, 64)).name == "libx265"
+
+
+def test_the_small_video_that_killed_the_process(cases: Path, paste_pack: Path, tmp_path: Path) -> None:
+    script = f"""
+import torch
+from trtswap import Identity, Swapper
+who = Identity(torch.nn.functional.normalize(torch.ones(112 * 112 * 3), dim=0))
+with Swapper({str(paste_pack)!r}, backend="onnxruntime", device="cpu") as swapper:
+    swapper.swap_video({str(cases / "a01_48x32_10bit_x265_heap.mkv")!r}, {str(tmp_path / "out.mkv")!r}, who)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    with VideoReader(tmp_path / "out.mkv") as reader:
+        assert reader.info.codec == "h264"
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        (0, 0, 0, 0, 0, 0, 0, 0, 0),
+        (5, 1, 0, 2, 0, 0, 0, 0, 1 << 30),
+        (ONE, 0, 0, 0, 0, 0, 0, 0, 1 << 30),
+        (ONE, ONE, 0, ONE, ONE, 0, 0, 0, 1 << 30),
+        (-(2**31), 2**31 - 1, 0, 1, 0, 0, 0, 0, 0),
+    ],
+)
+def test_a_display_matrix_that_turns_nothing(numbers: Any) -> None:
+    display = display_of(64, 48, Fraction(1), numbers)
+    assert sorted(display.size) == [48, 64]
+    assert torch.linalg.det(display.to_tensor()[:, :2]).abs() == 1
+
+
+@pytest.mark.parametrize("aspect", [Fraction(1, 10**6), Fraction(10**6), Fraction(0), Fraction(1, 21), Fraction(21)])
+def test_an_aspect_that_nothing_has_counts_as_square(aspect: Fraction) -> None:
+    assert display_of(64, 48, aspect, None).size == (64, 48)
+    assert display_of(64, 48, Fraction(20), None).size == (1280, 48)
+
+
+class Foreign:
+    """An array of another library, which is known by DLPack alone."""
+
+    def __init__(self, array: Any) -> None:
+        self._array = array
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self._array.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 1, 0
+
+
+@pytest.mark.parametrize("turn", [lambda a: a[:, ::-1], lambda a: a[..., ::-1], lambda a: a[::-1, ::-1, ::-1]])
+@pytest.mark.parametrize("wrap", [Foreign, lambda a: a, list, lambda a: [Foreign(p) for p in a]])
+def test_negative_strides(turn: Callable[[Any], Any], wrap: Callable[[Any], Any]) -> None:
+    """PyTorch ends the process where DLPack hands it one."""
+    array = turn(np.random.default_rng(0).integers(0, 255, (2, 5, 7, 3), np.uint8))
+    found = frames_from_rgb(wrap(array))
+    assert np.array_equal(torch.stack(found.planes, -1).numpy(), array)
+
+
+def test_negative_strides_on_a_gpu_are_refused() -> None:
+    class OnGpu(Foreign):
+        __cuda_array_interface__ = {"strides": (-21, 3, 1), "shape": (5, 7, 3)}  # noqa: RUF012
+
+        def __dlpack_device__(self) -> tuple[int, int]:
+            return 2, 0
+
+    with pytest.raises(InputError, match="its strides are negative; copy it first"):
+        frames_from_rgb(OnGpu(np.zeros((1, 5, 7, 3), np.uint8)))
