@@ -7,7 +7,7 @@ library for minutes. So the work runs in a thread of its own, and the main threa
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from types import FrameType
 from typing import TypeVar
@@ -16,6 +16,7 @@ from trtswap.errors import TrtswapError
 
 # How long the work may take to stop by itself, which cleans up best.
 GRACE_SECONDS = 0.2
+LOOK_SECONDS = 0.25
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 T = TypeVar("T")
@@ -74,6 +75,10 @@ def interruptible(work: Callable[[StopSwitch], T], *, grace: float = GRACE_SECON
     with _raised_signals():
         try:
             thread.start()
+            # Not result() alone: a signal that comes between Python's last look for one and the wait would be seen when
+            # the work has ended.
+            while not outcome.done():
+                wait((outcome,), timeout=LOOK_SECONDS)
             return outcome.result()
         except Interrupted:
             _ignore_signals()
