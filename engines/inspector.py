@@ -7,14 +7,19 @@ from trtswap.backends.trt.library import LoadedPlan
 from trtswap.backends.trt.plans import StoredPlan
 
 
-def layer_information(plan: StoredPlan, gpu: Gpu) -> str:
+def layer_information(plan: StoredPlan, gpu: Gpu, *, host_code: bool = False) -> str:
     """Every layer with its kernel, formats and types, as TensorRT's JSON, which differs between its versions.
+
+    Args:
+        plan: on disk.
+        gpu: that it was built for.
+        host_code: load it even if it carries code for the CPU.
 
     Raises:
         PlanError: the plan is damaged, or not for this GPU and TensorRT.
     """
     with gpu.current():
-        loaded = LoadedPlan(plan.read(), name=plan.path.name, host_code=plan.record.version_compatible)
+        loaded = LoadedPlan(plan.read(), name=plan.path.name, host_code=host_code)
         inspector = loaded.engine.create_engine_inspector()
         text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
         del inspector

@@ -37,6 +37,8 @@ class RuntimeOptions:
             that opens sooner rather than the one that is faster.
         keep_compiled: keep what OpenVINO compiles in a folder of the user's, so that opening the pack again costs a
             third; as large as the graphs, see :func:`trtswap.backends.compiled.compiled_folder`.
+        host_code: load TensorRT engines that carry code for the CPU: those built to be version-compatible. Only where
+            nobody else can write to the folder of engines.
         limits: what pictures and videos may hold; see :class:`~trtswap.limits.Limits`.
         cuda_graphs: on a GPU, record each network's work when it is opened and play it back, which spares launches.
     """
@@ -48,6 +50,7 @@ class RuntimeOptions:
     threads: int | None = None
     frames: int | None = None
     keep_compiled: bool = True
+    host_code: bool = False
     limits: Limits = field(default_factory=Limits)
     cuda_graphs: bool = True
 
@@ -57,8 +60,8 @@ class RuntimeOptions:
             (
                 ("batch", 1, None),
                 ("face_batch", 1, None),
-                ("workers", 1, None),
-                ("threads", 1, None),
+                ("workers", 1, 64),
+                ("threads", 1, 1024),
                 ("frames", 0, None),
             ),
         )

@@ -4,20 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, overload
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
 from trtswap.backends import device as gpus
 from trtswap.backends.engine import Engine
-from trtswap.backends.options import BackendOptions, OnnxRuntimeOptions, OpenVinoOptions, TorchOptions
+from trtswap.backends.options import BackendOptions, OnnxRuntimeOptions, OpenVinoOptions, TensorRtOptions, TorchOptions
 from trtswap.backends.trt.plans import missing_plans
 from trtswap.errors import BackendError, InputError
 
 if TYPE_CHECKING:
     from trtswap.model.pack import StageSpec
 
-T = TypeVar("T", OnnxRuntimeOptions, OpenVinoOptions, TorchOptions)
+T = TypeVar("T", OnnxRuntimeOptions, OpenVinoOptions, TensorRtOptions, TorchOptions)
 BACKENDS = ("auto", "onnxruntime", "openvino", "tensorrt", "torch")
 # Frames that repay what OpenVINO needs longer to open a pack: 1.4 CPU seconds with the pack avatar, of which each frame
 # saves 0.02.
@@ -113,8 +113,8 @@ def open_engine(
         (Path(graph), "as in the graph") if isinstance(graph, str | Path) else (graph.path, graph.precision)
     )
     if choice.backend == "tensorrt":
-        _check_options(options, None, choice)
-        return _open_tensorrt(file, graph, choice.device, role)
+        host_code = _check_options(options, TensorRtOptions, choice).host_code
+        return _open_tensorrt(file, graph, choice.device, role, host_code=host_code)
     if choice.backend == "torch":
         from trtswap.backends.torch.engine import TorchEngine  # noqa: PLC0415 - imports onnx
 
@@ -130,21 +130,18 @@ def open_engine(
     return OnnxRuntimeEngine(file, device=choice.device, precision=precision, options=options, role=role)
 
 
-@overload
-def _check_options(options: BackendOptions | None, kind: None, choice: Choice) -> None: ...
-@overload
-def _check_options(options: BackendOptions | None, kind: type[T], choice: Choice) -> T: ...
-def _check_options(options: BackendOptions | None, kind: type[T] | None, choice: Choice) -> T | None:
-    """The options, or the defaults of their kind; ``kind`` is None where a backend has none."""
+def _check_options(options: BackendOptions | None, kind: type[T], choice: Choice) -> T:
+    """The options, or the defaults of their kind."""
     if options is None:
-        return None if kind is None else kind()
-    if kind is None or not isinstance(options, kind):
-        expected = "None" if kind is None else f"{kind.__name__} or None"
-        raise InputError(f"options are {options}, but {choice.backend} runs: expected {expected}.")
+        return kind()
+    if not isinstance(options, kind):
+        raise InputError(f"options are {options}, but {choice.backend} runs: expected {kind.__name__} or None.")
     return options
 
 
-def _open_tensorrt(file: Path, graph: "Path | str | StageSpec", device: torch.device, role: str) -> Engine:
+def _open_tensorrt(
+    file: Path, graph: "Path | str | StageSpec", device: torch.device, role: str, *, host_code: bool
+) -> Engine:
     from trtswap.backends.trt.engine import TensorRtEngine  # noqa: PLC0415 - imports tensorrt
     from trtswap.model.pack import sha256_of  # noqa: PLC0415 - imports this package
     from trtswap.model.self_contained import check_self_contained  # noqa: PLC0415 - as the line before
@@ -156,7 +153,7 @@ def _open_tensorrt(file: Path, graph: "Path | str | StageSpec", device: torch.de
         sha256 = sha256_of(file)
     else:
         sha256 = graph.sha256
-    return TensorRtEngine.open(file, sha256, gpu=gpus.find_gpu(device), role=role)
+    return TensorRtEngine.open(file, sha256, gpu=gpus.find_gpu(device), role=role, host_code=host_code)
 
 
 def _automatic(place: torch.device | None, graphs: "Sequence[StageSpec]", frames: int | None) -> Choice:

@@ -46,6 +46,17 @@ class TorchOptions:
     half: torch.dtype | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class TensorRtOptions:
+    """Of TensorRT.
+
+    Attributes:
+        host_code: load engines that carry code for the CPU, too; see :class:`~trtswap.options.RuntimeOptions`.
+    """
+
+    host_code: bool = False
+
+
 BFLOAT16_CAPABILITY = (8, 0)
 """Compute capability from which GPUs multiply bfloat16 in hardware: Ampere's (CUDA C++ Programming Guide, 17.1)."""
 
@@ -58,7 +69,7 @@ def has_bfloat16(device: torch.device) -> bool:
     return tuple(int(part) for part in capability.split(".")) >= BFLOAT16_CAPABILITY
 
 
-BackendOptions = OnnxRuntimeOptions | OpenVinoOptions | TorchOptions
+BackendOptions = OnnxRuntimeOptions | OpenVinoOptions | TorchOptions | TensorRtOptions
 
 
 def on_cores(backend: str, threads: int | None, *, calls: int = 1, kept_as: str | None = None) -> BackendOptions | None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from trtswap.backends.batching import batch_sizes
 from trtswap.backends.engine import Engine
 from trtswap.backends.opening import choose, open_engine
-from trtswap.backends.options import BackendOptions, TorchOptions, has_bfloat16, on_cores
+from trtswap.backends.options import BackendOptions, TensorRtOptions, TorchOptions, has_bfloat16, on_cores
 from trtswap.backends.sizing import cores, faces_at_once, frames_at_once, threads_of_each
 from trtswap.errors import InputError
 from trtswap.model.pack import Pack, StageSpec, check_engine
@@ -185,6 +185,8 @@ class Runtime:
         graph's precision.
         """
         kept_as = spec.sha256 if self.options.keep_compiled else None
+        if self.choice.backend == "tensorrt" and self._threads is None:
+            return TensorRtOptions(host_code=self.options.host_code)
         options = on_cores(self.choice.backend, self._threads, calls=self.options.workers, kept_as=kept_as)
         if self.choice.backend != "torch":
             return options

@@ -50,6 +50,7 @@ def bench(
     backend: opt.Backend = "auto",
     device: opt.Device = "auto",
     threads: opt.Threads = None,
+    host_code: opt.HostCode = False,
 ) -> None:
     """Measure frames per second, latency, time per stage, use of the cores, and memory.
 
@@ -61,7 +62,7 @@ def bench(
     from trtswap.options import RuntimeOptions, SwapOptions  # noqa: PLC0415 - heavy, imported on use
     from trtswap.report.measuring import result, table  # noqa: PLC0415 - heavy, imported on use
 
-    settled = RuntimeOptions(restore=restore, face_batch=face_batch, threads=threads)
+    settled = RuntimeOptions(restore=restore, face_batch=face_batch, threads=threads, host_code=host_code)
     cases = Cases(
         Running(pack, backend, device, settled, workers if pipelined else 1), SwapOptions(detect_every=detect_every),
         video=input_, size=_size(size), faces=tuple(faces or [1]), frames=frames, batches=tuple(batch or [None]),

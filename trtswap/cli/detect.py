@@ -34,6 +34,7 @@ def detect(
     backend: opt.Backend = "auto",
     device: opt.Device = "auto",
     threads: opt.Threads = None,
+    host_code: opt.HostCode = False,
     limit: opt.LimitSettings = None,
     batch: opt.Batch = None,
 ) -> None:
@@ -53,7 +54,9 @@ def detect(
             fill=fill,
             detect_every=detect_every,
         )
-        settled = RuntimeOptions(restore=False, batch=batch, threads=threads, limits=Limits.parse(limit or ()))
+        settled = RuntimeOptions(
+            restore=False, batch=batch, threads=threads, host_code=host_code, limits=Limits.parse(limit or ())
+        )
     if is_picture(input_) and (start is not None or end is not None):
         raise typer.BadParameter("--start and --end have no meaning for a picture; INPUT is one by its name.")
 

@@ -167,6 +167,11 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_hel
 Threads = Annotated[
     int | None, typer.Option(min=1, help="CPU threads; all cores if not given.", rich_help_panel=RUNNING)
 ]
+HostCode = Annotated[
+    bool,
+    typer.Option("--host-code", help="Load engines with code for the CPU: version-compatible ones that you built.",
+                 rich_help_panel=RUNNING),
+]  # fmt: skip
 LimitSettings = Annotated[
     list[str] | None,
     typer.Option(

@@ -58,6 +58,7 @@ def swap(
     backend: opt.Backend = "auto",
     device: opt.Device = "auto",
     threads: opt.Threads = None,
+    host_code: opt.HostCode = False,
     limit: opt.LimitSettings = None,
     reader: opt.ReaderName = "pyav",
     batch: opt.Batch = None,
@@ -75,7 +76,12 @@ def swap(
             fill=fill, detect_every=detect_every, mouth=mouth, restore_weight=restore_weight, feather=feather,
         )  # fmt: skip
         settled = RuntimeOptions(
-            restore=restore, batch=batch, face_batch=face_batch, threads=threads, limits=Limits.parse(limit or ())
+            restore=restore,
+            batch=batch,
+            face_batch=face_batch,
+            threads=threads,
+            host_code=host_code,
+            limits=Limits.parse(limit or ()),
         )
     if is_picture(input_):
         _refuse(context, _OF_VIDEOS)

@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from torch import Tensor
 
@@ -259,11 +259,23 @@ def _watchers(observers: Iterable[Observer]) -> tuple[Watcher, ...]:
     return tuple(observer.ran for observer in observers if type(observer).ran is not Observer.ran)
 
 
+def _pairs(who: Any) -> list[tuple[Identity, Identity]]:
+    if not isinstance(who, Sequence) or isinstance(who, str | bytes):
+        raise InputError(f"who is a {type(who).__name__}; expected an Identity or pairs of (reference, source).")
+    for pair in who:
+        if not isinstance(pair, Sequence) or len(pair) != 2 or not all(isinstance(one, Identity) for one in pair):
+            raise InputError(
+                f"who holds {type(pair).__name__}; expected pairs of (reference, source), each an Identity; one for "
+                "all faces is given by itself."
+            )
+    return list(who)
+
+
 def _casting(runtime: Runtime, who: Who | None, options: SwapOptions, watchers: Sequence[Watcher]) -> Casting:
     """Check identities against the pack, and say how they are given to faces."""
     if who is None:
         return Nobody()
-    for identity in [who] if isinstance(who, Identity) else [i for pair in who for i in pair]:
+    for identity in [who] if isinstance(who, Identity) else [i for pair in _pairs(who) for i in pair]:
         identity.check(runtime.pack)
     device = runtime.device
     if isinstance(who, Identity):

@@ -21,7 +21,7 @@ from trtswap.video.formats import chroma_shift
 from trtswap.video.hdr import encoder_params
 from trtswap.video.info import VideoInfo
 from trtswap.video.planes import convert
-from trtswap.video.scheduling import ordinary_threads
+from trtswap.video.scheduling import ordinary_threads, require_threads
 
 # These refuse frames whose size is no multiple of the chroma subsampling.
 _WANTS_WHOLE_CHROMA = frozenset({"libx264", "libx265", "libsvtav1"})
@@ -193,6 +193,7 @@ class Encoder:
             self.stream.set_display_matrix(info.display.matrix)
 
     def _open(self) -> None:
+        require_threads(self._choice.name)
         with _quiet_svt(), ordinary_threads():
             try:
                 self.stream.codec_context.open()

@@ -1,11 +1,16 @@
-"""Encoders' threads keep to the process's own scheduling."""
+"""Encoders' threads: that they can be started, and that they keep to the process's own scheduling."""
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from trtswap.errors import WriteError
+
 _TASKS = Path("/proc/self/task")
+# Beyond those that work on frames: lookahead, reading, writing.
+_SPARE_THREADS = 6
 
 
 @contextmanager
@@ -29,3 +34,27 @@ def ordinary_threads() -> Iterator[None]:
                     os.sched_setscheduler(int(task), *own)
             except OSError:  # the thread has ended
                 continue
+
+
+def require_threads(encoder: str) -> None:
+    """Start as many threads as an encoder may want, and end them: one that cannot start its own hangs, deaf to signals.
+
+    Raises:
+        WriteError: the system does not give them.
+    """
+    wanted, done = 2 * (os.cpu_count() or 1) + _SPARE_THREADS, threading.Event()
+    threads = [threading.Thread(target=done.wait, daemon=True) for _ in range(wanted)]
+    started = []
+    try:
+        for thread in threads:
+            thread.start()
+            started.append(thread)
+    except RuntimeError as error:
+        raise WriteError(
+            f"encoder {encoder} cannot work: the system allows only {len(started)} more threads, and it may start "
+            f"{wanted}. Allow more (ulimit -u; a container's pids limit), or end other programs."
+        ) from error
+    finally:
+        done.set()
+        for thread in started:
+            thread.join()

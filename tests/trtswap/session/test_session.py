@@ -250,3 +250,27 @@ def test_engines_that_cannot_be_opened_leave_none_open(paste_pack: Path, monkeyp
     with pytest.raises(BackendError, match="no swap today"):
         Runtime(paste_pack, backend="onnxruntime", device="cpu")
     assert sorted(closed) == ["detect.onnx", "identify.onnx", "parse.onnx"]
+
+
+@pytest.mark.parametrize(
+    ("who", "words"),
+    [
+        ([NOBODY], "who holds Identity; expected pairs"),
+        ([(NOBODY,)], "who holds tuple; expected pairs"),
+        ([(NOBODY, "face.png")], "who holds tuple; expected pairs"),
+        ("face.png", "who is a str; expected an Identity"),
+        (3, "who is a int"),
+        ([], "who is an empty list"),
+    ],
+)
+def test_what_is_nobody(who: object, words: str, runtime: Runtime) -> None:
+    with pytest.raises(InputError, match=words):
+        Session(runtime, who)  # type: ignore[arg-type]
+
+
+def test_no_frames_at_all(runtime: Runtime) -> None:
+    with pytest.raises(InputError, match="expected uint8 RGB"):
+        Swapper(runtime=runtime).swap(np.zeros((0, 64, 64, 3), np.uint8), NOBODY)
+    for wrong in ({"threads": 10_000}, {"workers": 65}):
+        with pytest.raises(InputError, match="expected 1 to"):
+            RuntimeOptions(**wrong)

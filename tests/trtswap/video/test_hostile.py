@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +19,7 @@ from trtswap.video.display import display_of
 from trtswap.video.encoder import choose_encoder
 from trtswap.video.images import frames_from_rgb
 from trtswap.video.reader import VideoReader
+from trtswap.video.scheduling import require_threads
 
 DEEP = PixelFormat("yuv420p10le", 10, (1, 1), "bt709", False)
 ONE = 1 << 16
@@ -98,3 +100,21 @@ def test_negative_strides_on_a_gpu_are_refused() -> None:
 
     with pytest.raises(InputError, match="its strides are negative; copy it first"):
         frames_from_rgb(OnGpu(np.zeros((1, 5, 7, 3), np.uint8)))
+
+
+def test_an_encoder_without_threads_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """x264 waits for threads that never began, deaf to signals."""
+    left, start = [5], threading.Thread.start
+
+    def limited(thread: threading.Thread) -> None:
+        if not left[0]:
+            raise RuntimeError("can't start new thread")
+        left[0] -= 1
+        start(thread)
+
+    require_threads("libx264")
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    before = threading.active_count()
+    with pytest.raises(WriteError, match=r"libx264 cannot work: the system allows only 5 more threads"):
+        require_threads("libx264")
+    assert threading.active_count() == before

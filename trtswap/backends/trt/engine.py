@@ -64,14 +64,23 @@ class TensorRtEngine(GraphEngine):
         self._scratch = self._lane.scratch(max(1, self.device_memory_bytes))
 
     @classmethod
-    def open(cls, file: Path, sha256: str, *, gpu: Gpu, role: str = "main") -> Self:
+    def open(cls, file: Path, sha256: str, *, gpu: Gpu, role: str = "main", host_code: bool = False) -> Self:
         """Load the stored plan of a graph.
 
+        Args:
+            host_code: load one that carries code for the CPU, too. That a plan does so stands in a file beside it, and
+                who can write there would otherwise decide what runs in this process.
+
         Raises:
-            PlanError: there is none for this TensorRT and GPU, or it is damaged.
+            PlanError: there is none for this TensorRT and GPU, it is damaged, or it carries code for the CPU.
             BackendError: this version of TensorRT is not supported.
         """
         stored = find_plan(sha256, place_of(gpu), graph=file.name)
+        if stored.record.version_compatible and not host_code:
+            raise PlanError(
+                f"{file.name}: its engine {stored.path.name} is version-compatible: it carries code for the CPU. If "
+                "you built it yourself, allow that with --host-code, or RuntimeOptions(host_code=True)."
+            )
         return cls(file, stored.record, stored.read(), gpu=gpu, role=role)
 
     def _check_tensors(self) -> tuple[PlanTensor, ...]:

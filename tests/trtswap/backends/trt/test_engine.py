@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from trtswap.backends import choose, open_engine
 from trtswap.backends import device as gpus
+from trtswap.backends.options import TensorRtOptions
 from trtswap.backends.trt.plans import Place, stored_plans
 from trtswap.errors import BackendError, DeviceMemoryError, InputError, PlanError
 
@@ -380,7 +381,9 @@ def test_compatible_plans_run_elsewhere(emulator: Machine, graph: Graph) -> None
     build(path, version_compatible=True, hardware_compatibility="ampere-plus")
     emulator.tensorrt = "11.5.0.1"
     emulator.gpu = replace(emulator.gpu, name="Newer GPU", compute_capability="12.0")
-    with open_engine(path, backend="tensorrt") as engine:
+    with pytest.raises(PlanError, match=r"carries code for the CPU\. If you built it yourself, .*--host-code"):
+        open_engine(path, backend="tensorrt")  # the file beside a plan does not decide what runs in the process
+    with open_engine(path, backend="tensorrt", options=TensorRtOptions(host_code=True)) as engine:
         torch.testing.assert_close(engine(**adain(2))["swapped"], reference(path, adain(2)), rtol=1e-6, atol=1e-6)
     emulator.tensorrt = "11.3.0.99"
     with pytest.raises(PlanError, match=r"stale: it was built with TensorRT 11\.4\.0\.106, this is 11\.3\.0\.99"):
