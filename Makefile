@@ -2,13 +2,15 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench clean fuzz
 
 PYTHON ?= python3
 PIP := pip -q --disable-pip-version-check
 TEST_VENV := .venv/test
 DEMO_VENV := .venv/demo
 SOURCES := $(shell find trtswap trtswap_command.py export engines calibration -type f ! -name '*.pyc') pyproject.toml README.md LICENSE
+
+MINUTES ?= 10
 
 # What the demo shows: the clip of the pack avatar, or any video with a face and any picture of a face.
 VIDEO ?=
@@ -45,6 +47,13 @@ test: $(TEST_VENV)/.ready dist/.built
 	# One torch thread for each of the two workers: pools that share cores wait for each other.
 	OMP_NUM_THREADS=1 TRTSWAP_TEST_WHEEL=1 $(TEST_VENV)/bin/pytest -n 2 --durations=25 $(ARGS)
 	echo "make test took $$((SECONDS - start)) s, the virtual environment aside"
+
+# Strangers' files by the thousand: make fuzz MINUTES=30 ARGS="--kinds video --seed 7".
+fuzz: $(TEST_VENV)/.ready dist/.built
+	@$(TEST_VENV)/bin/$(PIP) install --no-deps --force-reinstall dist/*.whl
+	# The repository comes last, so that trtswap is the installed wheel and not this checkout.
+	$(TEST_VENV)/bin/python -P -c "import sys; sys.path.append('.'); from tests.fuzz.run import main; main()" \
+		--minutes $(MINUTES) $(ARGS)
 
 demo: $(DEMO_VENV)/.ready
 	@start=$$SECONDS

@@ -33,6 +33,9 @@ class GraphEngine(ABC):
         inputs: Sequence[TensorSpec],
         outputs: Sequence[TensorSpec],
     ) -> None:
+        for spec in (*inputs, *outputs):
+            if any(isinstance(dim, int) and dim < 0 for dim in spec.shape):
+                raise BackendError(f"{file} cannot be loaded: {spec} has a negative length.")
         self.file = file
         self.device = device
         self.precision = precision

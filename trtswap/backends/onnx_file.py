@@ -1,5 +1,7 @@
 """What an ONNX file declares, for backends that do not tell it themselves. Needs the package onnx."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -30,7 +32,36 @@ def load(file: Path, *, weights: bool = True) -> onnx.ModelProto:
         raise BackendError(f"{file} cannot be loaded as an ONNX graph: {e}") from e
     if not model.graph.output:
         raise BackendError(f"{file} cannot be loaded: it holds no ONNX graph with outputs.")
+    _check_nodes(file, model)
     return model
+
+
+def _check_nodes(file: Path, model: onnx.ModelProto) -> None:
+    """Hold each node against its operator's schema: runtimes may take that for granted (OpenVINO's readers end the
+    process at a Conv without inputs). Weights are not looked at, which would take a copy of the whole file.
+    """
+    context = onnx.checker.C.CheckerContext()
+    context.ir_version = model.ir_version
+    context.opset_imports = {entry.domain: entry.version for entry in model.opset_import}
+    for number, node in enumerate(model.graph.node):
+        if any(a.HasField("g") or a.graphs for a in node.attribute):  # they need the names around them
+            continue
+        try:
+            onnx.checker.check_node(node, context)
+        except (onnx.checker.ValidationError, ValueError, RuntimeError) as e:
+            label = f"{node.op_type} {node.name or f'number {number}'}"
+            raise BackendError(f"{file} cannot be loaded as an ONNX graph: {label}: {e}") from e
+
+
+@contextmanager
+def refused(file: Path) -> Iterator[None]:
+    """Whatever goes wrong while a stranger's graph is taken apart becomes a BackendError."""
+    try:
+        yield
+    except BackendError:
+        raise
+    except Exception as e:  # attributes of other types than declared, names that are no text, numbers out of range
+        raise BackendError(f"{file} cannot be loaded: the graph is damaged: {type(e).__name__}: {e}") from e
 
 
 def opset(file: Path, model: onnx.ModelProto, *, backend: str) -> int:

@@ -100,13 +100,14 @@ class OnnxRuntimeEngine(GraphEngine):
         for name, tensor in tensors.items():
             self._bind(binding.bind_input, name, tensor)
         outputs: dict[str, Tensor] = {}
-        for name, spec in self.outputs.items():
-            shape = known_shape(spec, sizes)
-            if shape is None:
-                binding.bind_output(name, self.device.type, self.device.index or 0)
-            else:
-                outputs[name] = torch.empty(shape, dtype=spec.dtype, device=self.device)
-                self._bind(binding.bind_output, name, outputs[name])
+        with _backend_errors(self._onnxruntime, f"{self.file.name} failed to run"):
+            for name, spec in self.outputs.items():
+                shape = known_shape(spec, sizes)
+                if shape is None:
+                    binding.bind_output(name, self.device.type, self.device.index or 0)
+                else:
+                    outputs[name] = torch.empty(shape, dtype=spec.dtype, device=self.device)
+                    self._bind(binding.bind_output, name, outputs[name])
         with _backend_errors(self._onnxruntime, f"{self.file.name} failed to run"), self._on_lane():
             self._session.run_with_iobinding(binding, self._run_options())
         if len(outputs) < len(self.outputs):

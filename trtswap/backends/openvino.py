@@ -55,9 +55,10 @@ class OpenVinoEngine(GraphEngine):
         check_threads(threads)
         if calls < 1:
             raise InputError(f"calls is {calls}, expected 1 or more.")
-        model = onnx_file.load(file, weights=False)
-        onnx_file.opset(file, model, backend=self.backend)
-        inputs, outputs = onnx_file.specs(file, model)
+        with onnx_file.refused(file):
+            model = onnx_file.load(file, weights=False)
+            onnx_file.opset(file, model, backend=self.backend)
+            inputs, outputs = onnx_file.specs(file, model)
         settings = {**SETTINGS, "NUM_STREAMS": calls}
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = calls * threads

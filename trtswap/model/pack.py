@@ -19,6 +19,8 @@ from trtswap.model.stages import SETTINGS, STAGES, StageKind
 from trtswap.pixels.geometry import TEMPLATES
 
 FORMAT = 1
+# Bytes of a file name that every file system allows.
+MOST_NAME = 255
 STAGE_KEYS = frozenset(
     ("file", "sha256", "precision", "size", "template", "latent", "max_faces", "threshold", "weight", "figures")
 )
@@ -253,7 +255,7 @@ def _stage(toml: Path, name: str, table: Any) -> StageSpec:
         raise PackError(f"{where}: unknown keys {', '.join(unknown)}; known: {', '.join(sorted(STAGE_KEYS))}.")
     file = _get(where, table, "file", str)
     path = toml.parent / file
-    if Path(file).name != file:
+    if Path(file).name != file or "\0" in file or len(file.encode("utf-8", "replace")) > MOST_NAME:
         raise PackError(f"{where}: file is {file!r}, expected a plain name of a file inside the pack.")
     if not path.is_file():
         raise PackError(f"{where}: {path} does not exist. The pack is incomplete; export or copy it again.")

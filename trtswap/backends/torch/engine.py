@@ -65,12 +65,14 @@ class TorchEngine(GraphEngine):
                 f"{file}: {gpu.facts.name} has compute capability {gpu.facts.compute_capability}, and bfloat16 needs "
                 "8.0 or newer. Use half=None, or float16 for a pack that is calibrated for it."
             )
-        model = onnx_file.load(file)
-        if model.functions:
-            model = onnx.inliner.inline_local_functions(model)
-        graph, opset = model.graph, onnx_file.opset(file, model, backend=self.backend)
-        constants = {t.name: _tensor(file, t) for t in graph.initializer}
-        inputs, outputs = onnx_file.specs(file, model)
+        with onnx_file.refused(file):
+            model = onnx_file.load(file)
+            if model.functions:
+                model = onnx.inliner.inline_local_functions(model)
+            graph, opset = model.graph, onnx_file.opset(file, model, backend=self.backend)
+            constants = {t.name: _tensor(file, t) for t in graph.initializer}
+            inputs, outputs = onnx_file.specs(file, model)
+            nodes = list(_nodes(file, graph.node, opset, constants))
         super().__init__(
             file,
             device=device,
@@ -78,9 +80,9 @@ class TorchEngine(GraphEngine):
             inputs=inputs,
             outputs=outputs,
         )
-        with _backend_errors(f"{file} cannot be loaded"):
+        with onnx_file.refused(file), _backend_errors(f"{file} cannot be loaded"):
             self._plan = make_plan(
-                list(_nodes(file, graph.node, opset, constants)),
+                nodes,
                 inputs=list(self.inputs),
                 outputs=list(self.outputs),
                 constants=constants,
