@@ -1,5 +1,6 @@
 """Cases in processes of their own, with limits: what ends one, or keeps it longer than allowed, is found."""
 
+import faulthandler
 import gc
 import os
 import resource
@@ -56,24 +57,27 @@ def run(kind: str, numbers: range, seed: int, bases: list[Path]) -> Found:
     found, rest = Found(), list(numbers)
     while rest:
         done = 0
-        for number, outcome, seconds in _lines(kind, rest[:CHUNK], seed, bases):
-            done += 1
-            word = outcome.partition(" ")[0]
-            found.outcomes[kind, word] += 1
-            found.slowest = max(found.slowest, seconds)
-            if word not in ("ok", "refused"):
-                found.faults.append(Fault(kind, number, outcome))
+        with tempfile.TemporaryDirectory(prefix="trtswap-fuzz-") as name:  # of this process, which outlives the other
+            for number, outcome, seconds in _lines(kind, rest[:CHUNK], seed, bases, Path(name)):
+                done += 1
+                word = outcome.partition(" ")[0]
+                found.outcomes[kind, word] += 1
+                found.slowest = max(found.slowest, seconds)
+                if word not in ("ok", "refused"):
+                    found.faults.append(Fault(kind, number, outcome))
         del rest[:done]
     return found
 
 
-def _lines(kind: str, numbers: list[int], seed: int, bases: list[Path]) -> Iterator[tuple[int, str, float]]:
+def _lines(
+    kind: str, numbers: list[int], seed: int, bases: list[Path], folder: Path
+) -> Iterator[tuple[int, str, float]]:
     reading, writing = os.pipe()
     gc.freeze()
     child = os.fork()
     if child == 0:
         os.close(reading)
-        _work(kind, numbers, seed, bases, writing)
+        _work(kind, numbers, seed, bases, folder, writing)
     os.close(writing)
     rest, text, began = list(numbers), b"", time.monotonic()
     try:
@@ -108,18 +112,18 @@ def _ended(child: int, *, hung: bool) -> str:
     return f"crash {signal.Signals(os.WTERMSIG(status)).name}" if os.WIFSIGNALED(status) else f"exit {status >> 8}"
 
 
-def _work(kind: str, numbers: list[int], seed: int, bases: list[Path], pipe: int) -> None:
+def _work(kind: str, numbers: list[int], seed: int, bases: list[Path], folder: Path, pipe: int) -> None:
     """In the child: a line for each case. It never returns."""
     try:
+        faulthandler.disable()  # pytest's would print where this process ended, as if it were its own
         resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)  # libraries write there
         os.dup2(nowhere, 2)
-        with tempfile.TemporaryDirectory(prefix="trtswap-fuzz-") as name:
-            for number in numbers:
-                path, rng = case(kind, number, seed, bases, Path(name))
-                os.write(pipe, f"{_outcome(kind, path, rng)}\n".encode("utf-8", "replace"))
+        for number in numbers:
+            path, rng = case(kind, number, seed, bases, folder)
+            os.write(pipe, f"{_outcome(kind, path, rng)}\n".encode("utf-8", "replace"))
     finally:
         os._exit(0)
 
