@@ -61,7 +61,11 @@ def sub(a: Tensor, b: Tensor) -> Tensor:
 @operator("Div")
 def div(a: Tensor, b: Tensor) -> Tensor:
     """Integers are divided as in C: towards zero."""
-    return a / b if a.is_floating_point() else torch.div(a, b, rounding_mode="trunc")
+    if a.is_floating_point():
+        return a / b
+    # Processors stop at the smallest integer divided by -1, whose result has no number; the negative wraps around.
+    by_minus_one = b == -1 if b.is_signed() else torch.zeros_like(b, dtype=torch.bool)
+    return torch.where(by_minus_one, -a, torch.div(a, b.masked_fill(by_minus_one, 1), rounding_mode="trunc"))
 
 
 @operator("Pow")

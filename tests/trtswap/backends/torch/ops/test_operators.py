@@ -428,3 +428,15 @@ def test_reshape_to_no_elements_at_all() -> None:
     result = reshape.run(torch.zeros(0, 3), torch.tensor([3, 0]), allowzero=1)
     assert isinstance(result, torch.Tensor)
     assert result.shape == (3, 0)
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64, torch.int8, torch.uint8])
+def test_the_smallest_integer_by_minus_one_ends_nothing(dtype: torch.dtype) -> None:
+    """The processor's own division stops the process there; the result wraps around, as a negation does."""
+    from trtswap.backends.torch.ops.elementwise import div
+
+    least = torch.iinfo(dtype).min
+    numbers = [least, 7, 9, 100] if least == 0 else [least, -7, 9, 100]
+    found = div(torch.tensor(numbers, dtype=dtype), torch.tensor([-1 if least else 1, 2, 3, 7], dtype=dtype))
+    assert found.dtype == dtype
+    assert found.tolist() == [least, numbers[1] // 2 + (numbers[1] < 0), 3, 14]
