@@ -107,7 +107,7 @@ def test_other_opsets_are_refused(opset: int, written: Callable[..., Path]) -> N
         ),
         ("y = MaxPool <kernel_shape = [2, 2], ceil_mode = 1> (x)", r"ceil_mode=1 is not supported"),
         ("y, i = MaxPool <kernel_shape = [2, 2]> (x)", r"has 2 outputs; the torch backend gives the first 1"),
-        ("y = Relu <slope = 2> (x)", r"slope=2 is not supported by the torch backend; this attribute is unknown"),
+        ("y = Relu <slope = 2> (x)", r"Relu number 0: Unrecognized attribute: slope"),
     ],
 )
 def test_what_would_be_computed_wrongly_is_refused(line: str, message: str, written: Callable[..., Path]) -> None:
