@@ -107,7 +107,9 @@ class CalibrationTable:
         try:
             data = read_json(path)
         except TableError as e:
-            raise CalibrationError(f"{path} cannot be read as a calibration table: {e}.") from e
+            raise CalibrationError(
+                f"{path} cannot be read as a calibration table: {e}. Make it with `trtswap calibrate`."
+            ) from e
         if data.get("format") != FORMAT:
             raise CalibrationError(
                 f"{path} is no calibration table of format {FORMAT}. Make it with `trtswap calibrate`."

@@ -6,6 +6,7 @@ does the rest: storages, and both of PyTorch's file formats. A pickle can name a
 """
 
 import pickle
+import struct
 import sys
 import warnings
 from collections import OrderedDict
@@ -43,6 +44,10 @@ UNREADABLE = (
     LookupError,
     AttributeError,
     AssertionError,
+    ArithmeticError,
+    MemoryError,
+    RecursionError,
+    struct.error,
 )
 
 

@@ -128,10 +128,9 @@ class GraphEngine(ABC):
 
     def _empty(self, spec: TensorSpec, sizes: Mapping[str, int]) -> Tensor:
         shape = [dim if isinstance(dim, int) else sizes.get(dim, 0) for dim in spec.shape]
-        empty = torch.empty(shape, dtype=spec.dtype, device=self.device)
-        if empty.numel():
+        if prod(shape):
             raise InputError(f"{self.file.name}: an empty batch has no output {spec}, whose size is fixed.")
-        return empty
+        return torch.empty(shape, dtype=spec.dtype, device=self.device)
 
 
 def check_threads(threads: int | None) -> None:
