@@ -23,6 +23,7 @@ from trtswap.errors import TrtswapError
 DEBUG = "--debug"
 
 app = typer.Typer(
+    rich_markup_mode="markdown",  # as markup, brackets would be taken for styles
     help="Swap faces in video: fast, and nothing but the face changes.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -10,6 +10,9 @@ import typer
 from trtswap.errors import InputError
 
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
+# Suffixes of videos that are written: those of trtswap.video.containers, which is heavy to import.
+WRITTEN = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".ts", ".mts", ".m2ts"})
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 _CLOCK = re.compile(r"(?:(?:(\d+):)?([0-5]?\d):)?(\d+(?:\.\d*)?|\.\d+)")
 
 
@@ -24,9 +27,36 @@ def parse_time(text: str) -> float:
     if found is None:
         raise typer.BadParameter(f"{text!r} is no time; expected seconds or hh:mm:ss, such as 12.5 or 1:02:03.")
     hours, minutes, seconds = found.groups(default="0")
-    if (hours, minutes) != ("0", "0") and float(seconds) >= 60:
+    if ":" in text and float(seconds) >= 60:
         raise typer.BadParameter(f"{text!r} has {seconds} seconds after the minutes; expected less than 60.")
     return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+
+
+def check_range(start: float | None, end: float | None) -> None:
+    """Refuse a range of time that holds nothing."""
+    if start is not None and end is not None and end <= start:
+        raise typer.BadParameter(f"{end:g} s is not after --start, {start:g} s.", param_hint="--end")
+
+
+def check_input(path: Path) -> None:
+    """Refuse what is no file that could be read at all."""
+    if _ADDRESS.match(str(path)):
+        raise typer.BadParameter(f"{path} is an address; trtswap reads files. Download it first.", param_hint="INPUT")
+    if path.is_dir():
+        raise typer.BadParameter(f"{path} is a folder; expected a video or picture.", param_hint="INPUT")
+
+
+def target_of(source: Path, output: Path | None) -> Path:
+    """Where a swap is written: ``output``, in it where it is a folder, or beside the source.
+
+    A name that is not given has the source's suffix where that can be written, else one that players and viewers know.
+    """
+    if output is not None and (output.suffix or not output.is_dir()):  # a folder called out.mp4 is somebody's mistake
+        return output
+    picture, suffix = is_picture(source), source.suffix
+    if not picture and suffix.lower() not in WRITTEN:
+        suffix = ".mp4"
+    return (output or source.parent) / f"{source.stem}-swapped{suffix}"
 
 
 def parse_face(text: str) -> str | int:

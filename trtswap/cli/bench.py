@@ -36,7 +36,9 @@ def bench(
     workers: opt.Workers = None,
     detect_every: opt.DetectEvery = 1,
     restore: opt.Restore = True,
-    pipelined: Annotated[bool, typer.Option(" /--in-turn", help="Work in turn, not at the same time.")] = True,
+    pipelined: Annotated[
+        bool, typer.Option(" /--in-turn", help="Work in turn, not at the same time.", show_default=False)
+    ] = True,
     reader: opt.ReaderName = "pyav",
     codec: opt.CodecName = "auto",
     preset: opt.Preset = "ultrafast",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trtswap.cli import options as opt
-from trtswap.cli.arguments import as_usage_error, is_picture
+from trtswap.cli.arguments import as_usage_error, check_input, check_range, is_picture
 from trtswap.cli.console import report_loss, say, stderr, stdout, warn
 from trtswap.limits import Limits
 from trtswap.options import RuntimeOptions, SwapOptions
@@ -57,6 +57,8 @@ def detect(
         settled = RuntimeOptions(
             restore=False, batch=batch, threads=threads, host_code=host_code, limits=Limits.parse(limit or ())
         )
+    check_input(input_)
+    check_range(start, end)
     if is_picture(input_) and (start is not None or end is not None):
         raise typer.BadParameter("--start and --end have no meaning for a picture; INPUT is one by its name.")
 

@@ -85,10 +85,16 @@ DetectEvery = Annotated[
 Mouth = Annotated[
     bool,
     typer.Option(
-        " /--no-mouth", help="Swap teeth and tongue, too; else they are the original's.", rich_help_panel=LOOK
+        " /--no-mouth",
+        help="Swap teeth and tongue, too; else they are the original's.",
+        show_default=False,
+        rich_help_panel=LOOK,
     ),
 ]
-Restore = Annotated[bool, typer.Option(" /--no-restore", help="Leave out the pack's restorer.", rich_help_panel=LOOK)]
+Restore = Annotated[
+    bool,
+    typer.Option(" /--no-restore", help="Leave out the pack's restorer.", show_default=False, rich_help_panel=LOOK),
+]
 RestoreWeight = Annotated[
     float | None,
     typer.Option(help="Share of the restored picture, 0..1; the pack's if not given.", rich_help_panel=LOOK),
@@ -108,7 +114,12 @@ CodecName = Annotated[
     str,
     typer.Option("--codec", help="FFmpeg's name of an encoder; auto: one that suits the file.", rich_help_panel=OUTPUT),
 ]
-Crf = Annotated[float, typer.Option(help="Quality on x264's scale: 0 is best, 51 worst.", rich_help_panel=OUTPUT)]
+Crf = Annotated[
+    float,
+    typer.Option(
+        min=0, max=63, help="Quality on x264's scale: 0 is best, 51 worst (63 for VP9 and AV1).", rich_help_panel=OUTPUT
+    ),
+]
 Preset = Annotated[str, typer.Option(help="Effort of the encoder, by x264's names.", rich_help_panel=OUTPUT)]
 EncoderOptions = Annotated[
     list[str] | None,
@@ -127,7 +138,12 @@ End = Annotated[
 ]
 CopyStreams = Annotated[
     bool,
-    typer.Option(" /--no-copy-streams", help="Leave out sound, subtitles and attachments.", rich_help_panel=OUTPUT),
+    typer.Option(
+        " /--no-copy-streams",
+        help="Leave out sound, subtitles and attachments.",
+        show_default=False,
+        rich_help_panel=OUTPUT,
+    ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel=OUTPUT)]
 KeepGoing = Annotated[

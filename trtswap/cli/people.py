@@ -48,12 +48,12 @@ class People:
             typer.BadParameter: nobody is given, or the options contradict each other.
             SourceError: a picture does not exist.
         """
+        if self.references and not self.sources:
+            raise typer.BadParameter("--reference says whom to replace; by whom has to be said with -s FACE.png.")
         if not self.sources and not self.pairs:
             raise typer.BadParameter(
                 "give a picture of the face to show: -s FACE.png (or --map REFERENCE=SOURCE); this pack has no sample."
             )
-        if self.references and not self.sources:
-            raise typer.BadParameter("--reference says whom to replace; by whom has to be said with -s FACE.png.")
         if self.sources and self.pairs and not self.references:
             raise typer.BadParameter(
                 "-s gives its face to everybody, --map only to whom it names; add --reference PICTURE to say who gets "

@@ -7,7 +7,16 @@ from typing import Annotated, Any
 import typer
 
 from trtswap.cli import options as opt
-from trtswap.cli.arguments import as_usage_error, is_picture, parse_face, parse_pair, parse_settings
+from trtswap.cli.arguments import (
+    as_usage_error,
+    check_input,
+    check_range,
+    is_picture,
+    parse_face,
+    parse_pair,
+    parse_settings,
+    target_of,
+)
 from trtswap.limits import Limits
 from trtswap.options import RuntimeOptions, SwapOptions
 
@@ -83,6 +92,8 @@ def swap(
             host_code=host_code,
             limits=Limits.parse(limit or ()),
         )
+    check_input(input_)
+    check_range(start, end)
     if is_picture(input_):
         _refuse(context, _OF_VIDEOS)
 
@@ -93,7 +104,7 @@ def swap(
     job: Job
     common: dict[str, Any] = {
         "source": input_,
-        "target": output or input_.with_name(f"{input_.stem}-swapped{input_.suffix}"),
+        "target": target_of(input_, output),
         "overwrite": overwrite,
         "people": People(tuple(source or ()), tuple(reference or ()), pairs, pick).or_sample(pack),
         "running": Running(pack, backend, device, settled, 1 if is_picture(input_) else workers),

@@ -45,8 +45,9 @@ class VideoJob(Job):
 
     def check_source(self) -> int | None:
         names = [path.absolute() for path in self.targets]
-        if len(set(names)) < len(names):
-            raise InputError(f"{self.target}: is both the video and the report or trace; expected different files.")
+        for path, name in zip(self.targets, names, strict=True):
+            if names.count(name) > 1:
+                raise InputError(f"{path}: is to be two of video, report and trace; expected different files.")
         container_for(self.target)
         with VideoReader(self.source, batch_size=1, limits=self.running.options.limits) as reader:
             return expected_frames(reader.info, self.start, self.end)

@@ -105,7 +105,7 @@ class TestInputs:
 
     def test_a_folder(self, swap: Run, face: Path, tmp_path: Path) -> None:
         ran = swap(tmp_path, "-s", face, "-o", tmp_path / "out.mp4")
-        assert ran.code == 1
+        assert ran.code == 2
         assert "is a folder" in ran.said
 
     def test_sound_only(self, swap: Run, clips: Path, face: Path, tmp_path: Path) -> None:
