@@ -105,7 +105,8 @@ def open_engine(
     Raises:
         InputError: an argument has a value that nothing here takes.
         BackendError: the backend is not available, or cannot load the file.
-        PackError: a file that is of no pack keeps weights in other files, which a TensorRT plan would not know.
+        PackError: a file that is of no pack keeps weights in other files, which a TensorRT plan would not know, or has
+            a node at which ONNX Runtime ends the process.
         PlanError: there is no TensorRT engine of the graph, or it is stale or damaged.
     """
     choice = choose(backend, device, graphs=() if isinstance(graph, str | Path) else (graph,))
@@ -125,7 +126,10 @@ def open_engine(
 
         return OpenVinoEngine(file, precision=precision, options=_check_options(options, OpenVinoOptions, choice))
     from trtswap.backends.onnxruntime import OnnxRuntimeEngine  # noqa: PLC0415 - imports onnxruntime
+    from trtswap.model.self_contained import check_nodes  # noqa: PLC0415 - imports this package
 
+    if isinstance(graph, str | Path) and file.is_file():
+        check_nodes(file)
     options = _check_options(options, OnnxRuntimeOptions, choice)
     return OnnxRuntimeEngine(file, device=choice.device, precision=precision, options=options, role=role)
 

@@ -14,7 +14,7 @@ from typing import Any
 from trtswap.backends.engine import Engine, TensorSpec
 from trtswap.errors import InputError, PackError
 from trtswap.files.tables import TableError, read_toml
-from trtswap.model.self_contained import check_self_contained
+from trtswap.model.self_contained import check_nodes, check_self_contained
 from trtswap.model.stages import SETTINGS, STAGES, StageKind
 from trtswap.pixels.geometry import TEMPLATES
 
@@ -265,6 +265,7 @@ def _stage(toml: Path, name: str, table: Any) -> StageSpec:
             f"{path}: graph {name} has sha256 {found}, pack.toml says {sha256}. The file was changed or is damaged."
         )
     check_self_contained(path)
+    check_nodes(path)
     spec = StageSpec(
         name=name,
         path=path,

@@ -1,4 +1,4 @@
-"""Whether an ONNX file keeps all of its weights itself, found out without the package onnx.
+"""What an ONNX file must not hold, found out without the package onnx: weights elsewhere, and nodes that crash.
 
 ONNX lets a tensor say that its numbers lie in another file, at any path: "external data". Such weights would be outside
 the graph's hash, and a graph could name any file of the user's. So a graph of a pack is one file: all that anybody has
@@ -18,6 +18,8 @@ from trtswap.errors import PackError
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _TENSOR = "TensorProto"
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
+_INPUT, _OPERATOR = 1, 4
+_VARIADIC = frozenset(("Concat", "Einsum", "Max", "Mean", "Min", "SequenceConstruct", "Sum"))
 _HOLDS: Mapping[str, Mapping[int, str]] = {
     "ModelProto": {7: "GraphProto", 20: "TrainingInfoProto", 25: "FunctionProto"},
     "TrainingInfoProto": {1: "GraphProto", 2: "GraphProto"},
@@ -56,6 +58,40 @@ def outside_files(file: Path) -> list[str]:
             return sorted(set(_locations(data, 0, len(data), "ModelProto")))
     except (OSError, ValueError, IndexError, RecursionError) as e:
         raise PackError(f"{file} is no ONNX model: {e}.") from e
+
+
+def check_nodes(file: Path) -> None:
+    """Refuse a graph with a node at which ONNX Runtime ends the process: one of any number of inputs, of which one has
+    no name (seen with 1.32 at ``Max(x, "")``; the specification allows an empty name for optional inputs alone).
+
+    Raises:
+        PackError: names the operator; or the file is no ONNX model.
+    """
+    try:
+        with file.open("rb") as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            for operator, inputs in _nodes(data, 0, len(data), "ModelProto"):
+                if operator in _VARIADIC and "" in inputs:
+                    raise PackError(f"{file}: a node {operator} has an input without a name, which it does not take.")
+    except (OSError, ValueError, IndexError, RecursionError) as e:
+        raise PackError(f"{file} is no ONNX model: {e}.") from e
+
+
+def _nodes(data: mmap.mmap, start: int, end: int, message: str) -> Iterator[tuple[str, list[str]]]:
+    """Operator and names of the inputs of every node, those of inner graphs and functions, too."""
+    holds, operator, inputs = _HOLDS[message], "", []
+    for number, kind, first, last in _fields(data, start, end):
+        if kind != _BYTES:
+            continue
+        if message == "NodeProto" and number in (_INPUT, _OPERATOR):
+            text = data[first:last].decode("utf-8", "replace")
+            if number == _OPERATOR:
+                operator = text
+            else:
+                inputs.append(text)
+        elif number in holds and holds[number] not in (_TENSOR, "SparseTensorProto"):
+            yield from _nodes(data, first, last, holds[number])
+    if message == "NodeProto":
+        yield operator, inputs
 
 
 def _locations(data: mmap.mmap, start: int, end: int, message: str) -> Iterator[str]:
