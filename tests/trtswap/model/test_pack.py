@@ -237,7 +237,6 @@ def test_changed_graph(written: HandWritten) -> None:
         ("detect", {"size": 650}, r"size is 650, expected a multiple of 32"),
         ("detect", {"max_faces": None}, r"max_faces is 0, expected a positive number"),
         ("detect", {"threshold": 1.5}, r"threshold is 1\.5, expected 0\.\.1"),
-        ("detect", {"threshold": 1.5}, r"threshold is 1\.5, expected 0\.\.1"),
         ("detect", {"threshold": "high"}, r"threshold is 'high', expected a number"),
         ("restore", {"weight": -0.1}, r"weight is -0\.1, expected 0\.\.1"),
         ("restore", {"weight": True}, r"weight is True, expected a number"),
