@@ -40,10 +40,12 @@ class EncoderChoice:
     Attributes:
         name: FFmpeg's name of the encoder.
         format: FFmpeg's name of the format; the frames' own wherever the encoder takes it.
+        passed_over: the encoder that ``auto`` would have taken, and why not; None where it took its first.
     """
 
     name: str
     format: str
+    passed_over: str | None = None
 
 
 def choose_encoder(codec: str, container: Container, fmt: PixelFormat, size: tuple[int, int]) -> EncoderChoice:
@@ -60,7 +62,11 @@ def choose_encoder(codec: str, container: Container, fmt: PixelFormat, size: tup
         width, height = _SMALLEST.get(names[0], (1, 1))
         least = f", which is below its {width}x{height}" if size[0] < width or size[1] < height else ""
         raise WriteError(f"encoder {names[0]} takes no format that {fmt.name} can become at {size[0]}x{size[1]}{least}")
-    return next((choice for choice in usable if choice.format == fmt.name), usable[0])
+    taken = next((choice for choice in usable if choice.format == fmt.name), usable[0])
+    width, height = _SMALLEST.get(names[0], (1, 1))
+    if codec == "auto" and taken.name != names[0] and (size[0] < width or size[1] < height):
+        return replace(taken, passed_over=f"{names[0]}, which needs {width}x{height},")
+    return taken
 
 
 def _find(codec: str) -> Codec:

@@ -111,6 +111,8 @@ class VideoWriter:
         except BaseException:
             self._target.discard()  # FFmpeg has not opened it yet
             raise
+        if choice.passed_over is not None:
+            self.warnings.append(f"{choice.passed_over} cannot be used: encoded with {choice.name}")
         self._warn_about_pictures(choice.format)
 
     def __enter__(self) -> Self:

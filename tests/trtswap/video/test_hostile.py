@@ -39,10 +39,12 @@ import torch
 from trtswap import Identity, Swapper
 who = Identity(torch.nn.functional.normalize(torch.ones(112 * 112 * 3), dim=0))
 with Swapper({str(paste_pack)!r}, backend="onnxruntime", device="cpu") as swapper:
-    swapper.swap_video({str(cases / "a01_48x32_10bit_x265_heap.mkv")!r}, {str(tmp_path / "out.mkv")!r}, who)
+    done = swapper.swap_video({str(cases / "a01_48x32_10bit_x265_heap.mkv")!r}, {str(tmp_path / "out.mkv")!r}, who)
+print(done.warnings)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
+    assert "libx265, which needs 64x64, cannot be used: encoded with libx264" in done.stdout
     with VideoReader(tmp_path / "out.mkv") as reader:
         assert reader.info.codec == "h264"
 
