@@ -125,3 +125,14 @@ def test_a_folder_that_cannot_be_written_is_said_and_done_without(
     with caplog.at_level(logging.WARNING, logger="trtswap.compiled"):
         assert made(tmp_path / "file" / "entry", b"made") == b"made"
     assert "a compiled graph is not kept" in caplog.text
+
+
+def test_a_folder_that_can_only_be_read_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = tmp_path / "a.compiled"
+    assert made(entry, b"made") == b"made"
+
+    def refused(path: Path) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "utime", refused)
+    assert made(entry, b"") == b"kept made"
