@@ -22,7 +22,7 @@ from trtswap.limits import Limits
 from trtswap.model.pack import Pack
 from trtswap.options import RuntimeOptions, SwapOptions
 from trtswap.pixels.frames import Frames
-from trtswap.session.observers import Observer
+from trtswap.session.observers import Observer, Summary
 from trtswap.session.session import Session, detector, in_parts
 from trtswap.session.stopwatch import Span, Stopwatch
 from trtswap.session.video import run_video
@@ -203,7 +203,7 @@ class Swapper:
                 session.push(batch)  # faces are pasted into these very frames
                 session.flush()
                 for observer in observers:
-                    observer.end(session.faces_unsound)
+                    observer.end(session.summary())
         out = torch.stack(batch.planes, -1)
         return out.cpu().numpy() if type(frames).__module__ == "numpy" else out
 
@@ -294,12 +294,10 @@ class Swapper:
             with watch.stage("encode"):
                 writer.close()
             warnings = (*frames.warnings, *damage(frames), *writer.warnings)
-        lost = session.faces_unsound
+        summary = session.summary()
         for observer in observers:
-            observer.end(lost)
-        if not session.faces_swapped:
-            warnings += (unchanged(source, session.faces_found, session.options),)
-        warnings += unsound(lost, self.pack)
+            observer.end(summary)
+        warnings += left_alone(source, summary, session.options, self.pack)
         per_frame, spans = tuple(counts.of_frames), tuple(watch.spans)
         return SwapResult(session.frames, per_frame, watch.seconds, warnings, frames.loss, spans)
 
@@ -345,24 +343,28 @@ def expected_frames(info: VideoInfo, start: float | None, end: float | None) -> 
     return max(0, round((until - (start or 0)) * info.average_rate))
 
 
-def unchanged(source: Path | str, faces_found: int, options: SwapOptions) -> str:
-    """Why no face of a source was swapped, one sentence."""
-    if not faces_found:
-        return f"No face was found in {source}; the target is a copy."
-    return (
-        f"Faces were found in {source}, but none was changed: each is smaller than {options.min_face:g} pixels "
-        "(min_face), or like none of the references (similarity); the target is a copy."
-    )
-
-
-def unsound(faces: int, pack: Pack) -> tuple[str, ...]:
-    """That networks failed on some faces, one sentence, or nothing."""
-    if not faces:
-        return ()
-    return (
-        f"{faces} face{'s were' if faces > 1 else ' was'} left unchanged: a network of pack {pack.name} gave NaN or "
-        "infinity there. Its graphs are damaged, or their precision is too low for them.",
-    )
+def left_alone(source: Path | str, summary: Summary, options: SwapOptions, pack: Pack) -> tuple[str, ...]:
+    """Why no face of a source was swapped, and on which a network failed: a sentence for each, or nothing."""
+    said: list[str] = []
+    if not summary.faces_found:
+        said.append(f"No face was found in {source}; the target is a copy.")
+    elif not summary.faces_swapped and summary.best_cosine is not None and summary.similarity is not None:
+        said.append(
+            f"Faces were found in {source}, but none is like a reference: the highest cosine is "
+            f"{summary.best_cosine:.2f}, the same person has {summary.similarity:.2f} or more (similarity); the target "
+            "is a copy."
+        )
+    elif not summary.faces_swapped:
+        said.append(
+            f"Faces were found in {source}, but none was changed: each is smaller than {options.min_face:g} pixels "
+            "(min_face); the target is a copy."
+        )
+    if faces := summary.faces_unsound:
+        said.append(
+            f"{faces} face{'s were' if faces > 1 else ' was'} left unchanged: a network of pack {pack.name} gave NaN "
+            "or infinity there. Its graphs are damaged, or their precision is too low for them."
+        )
+    return tuple(said)
 
 
 def _pick(faces: Faces, name: str, pick: str | int) -> Faces:

@@ -1,5 +1,6 @@
 """The Python API on real pictures."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from PIL import Image
 
 from trtswap import Faces, Frames, Identity, InputError, Observer, RuntimeOptions, SourceError, SwapOptions, Swapper
 from trtswap.faces.largest import largest
+from trtswap.session.observers import Summary
 from trtswap.video.images import read_image
 
 
@@ -280,3 +282,26 @@ def test_memory_does_not_grow_with_the_video(
     once, twice = map(int, out.stdout.split())
     record_property("peak memory", f"{once} MiB after 480 frames, {twice} MiB after 960")
     assert twice <= once * 1.1  # the allocator keeps up to 7 % more; canvases would be 1.4 GiB
+
+
+def test_nobody_who_is_like_a_reference_is_told_with_both_cosines(swapper: Swapper, data: Path, tmp_path: Path) -> None:
+    who = swapper.identity(data / "astronaut.png")
+    nobody = Identity(-who.latent)
+    options = SwapOptions(similarity=0.95)
+    result = swapper.swap_video(
+        data / "presenter.mp4", tmp_path / "out.mp4", [(nobody, who)], end=0.1, options=options, preset="ultrafast"
+    )
+    (said,) = [w for w in result.warnings if "none is like a reference" in w]
+    assert re.search(r"the highest cosine is -?0\.\d\d, the same person has 0\.95 or more", said)
+    kept: list[Summary] = []
+
+    class Keep(Observer):
+        def end(self, summary: Summary) -> None:
+            kept.append(summary)
+
+    picture = read_image(data / "astronaut.png")[None]
+    swapper.swap(picture, [(nobody, who)], options=options, observers=[Keep()])
+    swapper.swap(picture, who, observers=[Keep()])
+    assert [(s.frames, s.faces_found, s.faces_swapped, s.faces_unsound) for s in kept] == [(1, 1, 0, 0), (1, 1, 1, 0)]
+    assert kept[0].best_cosine == pytest.approx(-1, abs=1e-4)
+    assert (kept[0].similarity, kept[1].similarity, kept[1].best_cosine) == (0.95, None, None)

@@ -11,12 +11,10 @@ from trtswap.cli.job import Job, Outcome
 from trtswap.cli.progress import count
 from trtswap.cli.runtime import precisions
 from trtswap.errors import InputError, WriteError
-from trtswap.faces import Faces
 from trtswap.faces.cast import Who
 from trtswap.files import Target
-from trtswap.pixels.frames import Frames
-from trtswap.session.observers import Observer
-from trtswap.swapper import Swapper, unchanged, unsound
+from trtswap.session.observers import Observer, Summary
+from trtswap.swapper import Swapper, left_alone
 from trtswap.video.images import open_picture, read_image
 
 # Pillow's options by file type: what is lossy is written at a quality that shows no loss.
@@ -28,17 +26,13 @@ _SAVING: dict[str, dict[str, Any]] = {
 }
 
 
-class _Counted(Observer):
-    """How many faces of a picture were found and swapped."""
+class _Kept(Observer):
+    """Keeps what became of a picture."""
 
-    def before(self, first_frame: int, frames: Frames, faces: Faces) -> None:
-        self.found = len(faces)
+    summary: Summary
 
-    def after(self, first_frame: int, frames: Frames, faces: Faces) -> None:
-        self.swapped = len(faces)
-
-    def end(self, faces_unsound: int) -> None:
-        self.unsound = faces_unsound
+    def end(self, summary: Summary) -> None:
+        self.summary = summary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,23 +49,23 @@ class PictureJob(Job):
         return 1
 
     def run(self, swapper: Swapper, who: Who, observers: Sequence[Observer], places: Mapping[Path, Target]) -> Outcome:
-        counted = _Counted()
+        kept = _Kept()
         picture = read_image(self.source, limits=self.running.options.limits)[None]
-        swapped = swapper.swap(picture, who, observers=[*observers, counted])[0].cpu().numpy()
+        swapped = swapper.swap(picture, who, observers=[*observers, kept])[0].cpu().numpy()
         self._write(Image.fromarray(swapped), places[self.target])
-        warnings = [] if counted.swapped else [unchanged(self.source, counted.found, swapper.options)]
-        warnings += unsound(counted.unsound, swapper.pack)
+        faces = kept.summary.faces_swapped
+        warnings = list(left_alone(self.source, kept.summary, swapper.options, swapper.pack))
         facts = {
             "input": str(self.source),
             "output": str(self.target),
-            "faces": counted.swapped,
+            "faces": faces,
             "pack": {"name": swapper.pack.name, "version": swapper.pack.version},
             "backend": swapper.choice.backend,
             "device": str(swapper.choice.device),
             "precision": precisions(swapper),
             "warnings": warnings,
         }
-        return Outcome(facts, f"{self.target}: {count(counted.swapped, 'face')} swapped", warnings)
+        return Outcome(facts, f"{self.target}: {count(faces, 'face')} swapped", warnings)
 
     def _write(self, picture: Image.Image, target: Target) -> None:
         with open_picture(self.source, self.running.options.limits) as original:

@@ -73,6 +73,10 @@ class ByReference:
         margin: by how much the best reference's cosine exceeds that of the next one that stands for another source.
             Over the frames of one lit track the difference of two references' cosines has a standard deviation of
             0.03 to 0.08 (pack avatar), the mean of a track's first five looks about half: 0.1 is two to three of these.
+
+    Attributes:
+        threshold: as given.
+        best_cosine: the highest of any face to any reference so far; None before the first look.
     """
 
     # A look that is in doubt, and those up to the next one, which settles it.
@@ -89,6 +93,8 @@ class ByReference:
         self._identifier = identifier
         self._references = torch.stack([reference.latent for reference, _ in pairs])
         self._sources = torch.stack([source.latent for _, source in pairs])
+        self.threshold = threshold
+        self.best_cosine: float | None = None
         self._rule = Rule(threshold, margin, rivals(self._sources.cpu()))
         self._tracks: dict[int, Recognised] = {}
         self._recent: deque[tuple[Frames, Faces, int]] = deque()
@@ -132,6 +138,7 @@ class ByReference:
         latents, clearness = self._identifier.with_clearness(frames, faces)
         cosines = similarity(latents, self._references)
         table = torch.cat([cosines, clearness[:, None]], 1).cpu()
+        self.best_cosine = max(float(table[:, :-1].max()), -1.0 if self.best_cosine is None else self.best_cosine)
         times = (faces.frame_index + first_frame).tolist()
         looks = [Look(time, row[:-1], float(row[-1])) for time, row in zip(times, table, strict=True)]
         return list(zip(faces.track.tolist(), looks, strict=True))

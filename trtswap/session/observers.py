@@ -1,12 +1,34 @@
 """What watches a running session: progress bars, reports, calibration, the switch of Ctrl-C."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from trtswap.faces import Faces
 from trtswap.pixels.frames import Frames
 from trtswap.video.info import VideoInfo
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What became of a stream.
+
+    Attributes:
+        frames: given out.
+        faces_found: faces that were followed, swapped or not, counted in every frame.
+        faces_swapped: those that got an identity.
+        faces_unsound: of these, the ones that stay as they were because a network gave NaN or infinity.
+        best_cosine: the highest of any face to any reference, and
+        similarity: the lowest that counts as the same person; None where nobody was chosen by a reference.
+    """
+
+    frames: int
+    faces_found: int
+    faces_swapped: int
+    faces_unsound: int
+    best_cosine: float | None = None
+    similarity: float | None = None
 
 
 class Observer:
@@ -32,5 +54,5 @@ class Observer:
     def after(self, first_frame: int, frames: Frames, faces: Faces) -> None:
         """The batch has been changed and is about to be given out."""
 
-    def end(self, faces_unsound: int) -> None:
-        """All is done; so many faces were left as they were because a network gave NaN or infinity."""
+    def end(self, summary: Summary) -> None:
+        """All is done."""

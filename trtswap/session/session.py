@@ -23,7 +23,7 @@ from trtswap.faces.largest import LargestFace
 from trtswap.faces.small import LargeEnough
 from trtswap.options import SwapOptions
 from trtswap.pixels.frames import Frames
-from trtswap.session.observers import Observer
+from trtswap.session.observers import Observer, Summary
 from trtswap.session.stopwatch import Stopwatch
 
 Finder = Callable[[Frames], Faces]
@@ -109,10 +109,19 @@ class Session:
         self._making: deque[Future[Batch]] = deque()
         self._pool: ThreadPoolExecutor | None = None
 
-    @property
-    def faces_unsound(self) -> int:
-        """Faces that were left as they were because a network gave NaN or infinity; on a GPU the host waits for it."""
-        return int(self._unsound)
+    def summary(self) -> Summary:
+        """What became of the stream so far; on a GPU the host waits for what was queued."""
+        best, similarity = (None, None)
+        if isinstance(self._cast, ByReference):
+            best, similarity = self._cast.best_cosine, self._cast.threshold
+        return Summary(
+            self.frames,
+            self.faces_found,
+            self.faces_swapped,
+            int(self._unsound),
+            best_cosine=best,
+            similarity=similarity,
+        )
 
     def prepare(self, display_size: tuple[int, int], batch: int) -> None:
         """Have the detector ready for such frames before the first of them comes; on a GPU its work is captured now.
