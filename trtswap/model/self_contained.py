@@ -10,6 +10,7 @@ its contents; a message inside a message is a field of bytes. Field numbers: onn
 
 import mmap
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,16 +65,16 @@ def check_nodes(file: Path) -> None:
     """Refuse a graph with a node at which ONNX Runtime ends the process: one of any number of inputs, of which one has
     no name (seen with 1.32 at ``Max(x, "")``; the specification allows an empty name for optional inputs alone).
 
+    What is no ONNX model at all is passed over: whoever reads it next says so.
+
     Raises:
-        PackError: names the operator; or the file is no ONNX model.
+        PackError: names the operator.
     """
-    try:
+    with suppress(OSError, ValueError, IndexError, RecursionError):
         with file.open("rb") as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as data:
             for operator, inputs in _nodes(data, 0, len(data), "ModelProto"):
                 if operator in _VARIADIC and "" in inputs:
                     raise PackError(f"{file}: a node {operator} has an input without a name, which it does not take.")
-    except (OSError, ValueError, IndexError, RecursionError) as e:
-        raise PackError(f"{file} is no ONNX model: {e}.") from e
 
 
 def _nodes(data: mmap.mmap, start: int, end: int, message: str) -> Iterator[tuple[str, list[str]]]:
