@@ -70,11 +70,14 @@ def check_nodes(file: Path) -> None:
     Raises:
         PackError: names the operator.
     """
-    with suppress(OSError, ValueError, IndexError, RecursionError):
-        with file.open("rb") as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            for operator, inputs in _nodes(data, 0, len(data), "ModelProto"):
-                if operator in _VARIADIC and "" in inputs:
-                    raise PackError(f"{file}: a node {operator} has an input without a name, which it does not take.")
+    with (
+        suppress(OSError, ValueError, IndexError, RecursionError),
+        file.open("rb") as f,
+        mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as data,
+    ):
+        for operator, inputs in _nodes(data, 0, len(data), "ModelProto"):
+            if operator in _VARIADIC and "" in inputs:
+                raise PackError(f"{file}: a node {operator} has an input without a name, which it does not take.")
 
 
 def _nodes(data: mmap.mmap, start: int, end: int, message: str) -> Iterator[tuple[str, list[str]]]:
