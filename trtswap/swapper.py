@@ -175,9 +175,8 @@ class Swapper:
     def detect(self, frames: Any) -> Faces:
         """Faces in uint8 RGB pictures [B, H, W, 3] (torch, NumPy or any DLPack or CUDA-array object)."""
         batch, find = frames_from_rgb(frames), detector(self.runtime, self.options)
-        most = self.runtime.frames_at_once(sum(plane.nbytes for plane in batch.planes) // max(1, len(batch)))
         found, first = [], 0
-        for part in in_parts(batch, most):
+        for part in in_parts(batch, self.runtime.frames_at_once(batch.frame_bytes)):
             faces = find(part.to(self.choice.device))
             found.append(replace(faces, frame_index=faces.frame_index + first))
             first += len(part)

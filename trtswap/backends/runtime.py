@@ -185,9 +185,9 @@ class Runtime:
         graph's precision.
         """
         kept_as = spec.sha256 if self.options.keep_compiled else None
-        if self.choice.backend == "tensorrt" and self._threads is None:
-            return TensorRtOptions(host_code=self.options.host_code)
         options = on_cores(self.choice.backend, self._threads, calls=self.options.workers, kept_as=kept_as)
+        if self.choice.backend == "tensorrt":
+            return TensorRtOptions(host_code=self.options.host_code)
         if self.choice.backend != "torch":
             return options
         halves = spec.precision == "fp32" and spec.kind.half and has_bfloat16(self.device)

@@ -8,10 +8,9 @@ from pathlib import Path
 import typer
 
 from trtswap.errors import InputError
+from trtswap.video.containers import CONTAINERS
 
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
-# Suffixes of videos that are written: those of trtswap.video.containers, which is heavy to import.
-WRITTEN = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".ts", ".mts", ".m2ts"})
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 _CLOCK = re.compile(r"(?:(?:(\d+):)?([0-5]?\d):)?(\d+(?:\.\d*)?|\.\d+)")
 
@@ -54,7 +53,7 @@ def target_of(source: Path, output: Path | None) -> Path:
     if output is not None and (output.suffix or not output.is_dir()):  # a folder called out.mp4 is somebody's mistake
         return output
     picture, suffix = is_picture(source), source.suffix
-    if not picture and suffix.lower() not in WRITTEN:
+    if not picture and suffix.lower() not in CONTAINERS:
         suffix = ".mp4"
     return (output or source.parent) / f"{source.stem}-swapped{suffix}"
 

@@ -3,6 +3,8 @@
 import json
 import math
 import tomllib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,25 +25,21 @@ def read_toml(path: Path) -> dict[str, Any]:
         TableError: it cannot be read, is larger than ``MOST_TOML``, no TOML, nested deeper than ``MOST_DEPTH``, or has
             numbers that are not finite or need more than 64 bits.
     """
-    text = _text(path, MOST_TOML)
-    try:
-        data = tomllib.loads(text)
-    except RecursionError as e:
-        raise TableError("it is nested too deeply") from e
-    except ValueError as e:  # also of numbers with more digits than Python takes
-        raise TableError(str(e)) from e
-    _check(data, MOST_DEPTH)
-    return data
+    return _read(path, MOST_TOML, tomllib.loads)
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """As :func:`read_toml`, of a file with one JSON object of at most ``MOST_JSON`` bytes."""
-    text = _text(path, MOST_JSON)
+    return _read(path, MOST_JSON, partial(json.loads, parse_constant=_refuse))
+
+
+def _read(path: Path, most_bytes: int, parse: Callable[[str], Any]) -> dict[str, Any]:
+    text = _text(path, most_bytes)
     try:
-        data = json.loads(text, parse_constant=_refuse)
+        data = parse(text)
     except RecursionError as e:
         raise TableError("it is nested too deeply") from e
-    except ValueError as e:
+    except ValueError as e:  # also of numbers with more digits than Python takes
         raise TableError(str(e)) from e
     if not isinstance(data, dict):
         raise TableError("it holds no object")

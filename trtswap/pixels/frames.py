@@ -90,6 +90,11 @@ class Frames:
     def device(self) -> torch.device:
         return self.planes[0].device
 
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one frame's planes."""
+        return sum(plane.nbytes for plane in self.planes) // max(1, len(self))
+
     def sample(self, frame_index: Tensor, transforms: Tensor, size: int, *, together: bool | None = None) -> Tensor:
         """Cut square crops out of the planes.
 

@@ -204,8 +204,7 @@ class Session:
     def _at_once(self, frames: Frames) -> int:
         """Decided with the first frames, so that the whole stream is worked on alike."""
         if self._batch is None:
-            size = sum(plane.nbytes for plane in frames.planes) // max(1, len(frames))
-            self._batch = self.runtime.frames_at_once(size)
+            self._batch = self.runtime.frames_at_once(frames.frame_bytes)
         return self._batch
 
     def __enter__(self) -> Self:

@@ -58,15 +58,20 @@ def choose_encoder(codec: str, container: Container, fmt: PixelFormat, size: tup
     names = automatic if codec == "auto" else (codec,)
     formats = {name: _closest_format(_find(name), fmt, size) for name in names}
     usable = [EncoderChoice(name, taken) for name, taken in formats.items() if taken is not None]
+    least = _missed_size(names[0], size)
     if not usable:
-        width, height = _SMALLEST.get(names[0], (1, 1))
-        least = f", which is below its {width}x{height}" if size[0] < width or size[1] < height else ""
-        raise WriteError(f"encoder {names[0]} takes no format that {fmt.name} can become at {size[0]}x{size[1]}{least}")
+        why = f", which is below its {least}" if least else ""
+        raise WriteError(f"encoder {names[0]} takes no format that {fmt.name} can become at {size[0]}x{size[1]}{why}")
     taken = next((choice for choice in usable if choice.format == fmt.name), usable[0])
-    width, height = _SMALLEST.get(names[0], (1, 1))
-    if codec == "auto" and taken.name != names[0] and (size[0] < width or size[1] < height):
-        return replace(taken, passed_over=f"{names[0]}, which needs {width}x{height},")
+    if codec == "auto" and taken.name != names[0] and least:
+        return replace(taken, passed_over=f"{names[0]}, which needs {least},")
     return taken
+
+
+def _missed_size(codec: str, size: tuple[int, int]) -> str | None:
+    """The smallest size of an encoder, such as ``64x64``, where frames are below it; else None."""
+    width, height = _SMALLEST.get(codec, (1, 1))
+    return f"{width}x{height}" if size[0] < width or size[1] < height else None
 
 
 def _find(codec: str) -> Codec:
@@ -92,7 +97,7 @@ def _fits(codec: str, name: str, size: tuple[int, int]) -> bool:
     fmt = av.VideoFormat(name, 16, 16)
     if not fmt.bits_per_pixel:  # frames in a device's memory
         return False
-    if any(extent < least for extent, least in zip(size, _SMALLEST.get(codec, (1, 1)), strict=True)):
+    if _missed_size(codec, size):
         return False
     whole = all(extent % (1 << shift) == 0 for extent, shift in zip(size, chroma_shift(fmt), strict=True))
     return whole or len(fmt.components) < 3 or codec not in _WANTS_WHOLE_CHROMA

@@ -73,10 +73,12 @@ def test_pictures() -> None:
 
 
 def test_suffixes_are_those_of_the_containers() -> None:
-    from trtswap.cli.arguments import WRITTEN
+    from trtswap.cli.arguments import target_of
     from trtswap.video.containers import CONTAINERS
 
-    assert set(CONTAINERS) == WRITTEN
+    written = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".ts", ".mts", ".m2ts"}
+    assert set(CONTAINERS) == written
+    assert {target_of(Path(f"in{suffix}"), None).suffix for suffix in CONTAINERS} == written
 
 
 def test_where_a_swap_is_written(tmp_path: Path) -> None:
