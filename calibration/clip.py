@@ -12,6 +12,7 @@ from torch import Tensor
 
 from trtswap.errors import CalibrationError, ReadError
 from trtswap.faces import Faces
+from trtswap.limits import Limits
 from trtswap.model.pack import sha256_of
 from trtswap.pixels.frames import Frames
 from trtswap.pixels.geometry import align
@@ -50,6 +51,7 @@ def choose_stills(
     count: int,
     *,
     without: Sequence[float] = (),
+    limits: Limits | None = None,
     looked: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Still]:
     """Frames with faces, spread over a clip, that differ from each other as much as possible.
@@ -62,15 +64,17 @@ def choose_stills(
         find: finds the faces of frames.
         count: frames to take.
         without: times that are not to be taken.
+        limits: of a video.
         looked: called with the number of candidates seen so far, and of all.
 
     Raises:
         CalibrationError: no candidate shows a face.
-        ReadError: the video cannot be read.
+        LimitError: the video is beyond the limits.
+        ReadError: it cannot be read.
     """
     total = max(CANDIDATES * (count + len(without)), 1)
     stills, looks = list[Still](), list[Tensor]()
-    for number, (frames, time) in enumerate(_candidates(source, total)):
+    for number, (frames, time) in enumerate(_candidates(source, total, limits)):
         faces = find(frames)
         if len(faces) and time not in without:
             stills.append(Still(frames, faces, time))
@@ -106,18 +110,18 @@ def _name(source: Path | str | Any) -> str:
     return str(source) if isinstance(source, str | Path) else "the frames given"
 
 
-def _candidates(source: Path | str | Any, count: int) -> Iterator[tuple[Frames, float]]:
+def _candidates(source: Path | str | Any, count: int, limits: Limits | None) -> Iterator[tuple[Frames, float]]:
     """Up to ``count`` single frames at equal distances, and their times."""
     if not isinstance(source, str | Path):
         taken = min(count, len(source))
         for i in (round(k * (len(source) - 1) / max(1, taken - 1)) for k in range(taken)):
             yield frames_from_rgb(source[i : i + 1], copy=True), float(i)
         return
-    with VideoReader(source, batch_size=1) as reader:
+    with VideoReader(source, batch_size=1, limits=limits) as reader:
         duration = reader.info.duration or 0.0
     seen = set[float]()
     for start in (duration * k / (count + 1) for k in range(count)):
-        frames = _frame_at(source, start)
+        frames = _frame_at(source, start, limits)
         if frames is None:
             return
         time = round(float(frames.pts[0] * frames.time_base), 6)
@@ -126,10 +130,10 @@ def _candidates(source: Path | str | Any, count: int) -> Iterator[tuple[Frames, 
             yield frames, time
 
 
-def _frame_at(source: Path | str, start: float) -> Frames | None:
+def _frame_at(source: Path | str, start: float, limits: Limits | None) -> Frames | None:
     """The first frame from a time in seconds on; None where the last frame of the video began before."""
     try:
-        with VideoReader(source, batch_size=1, start=start) as reader:
+        with VideoReader(source, batch_size=1, start=start, limits=limits) as reader:
             return next(iter(reader), None)
     except ReadError:
         if start == 0:

@@ -13,6 +13,7 @@ from trtswap.calibration.ranges import Extent, extents
 from trtswap.calibration.samples import PICTURES, Row, adversarial, generated, opened, watch
 from trtswap.calibration.table import CalibrationTable, TensorRange, pack_hash
 from trtswap.errors import InputError
+from trtswap.limits import Limits
 from trtswap.model.pack import Pack, StageSpec
 from trtswap.options import SwapOptions
 from trtswap.session.session import detector
@@ -28,6 +29,7 @@ def calibrate(
     frames: int = FRAMES,
     adversaries: int = len(PICTURES),
     threads: int | None = None,
+    limits: Limits | None = None,
     report: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> CalibrationTable:
     """Measure the range of every tensor of a pack's FP32 graphs on the faces of a clip.
@@ -42,6 +44,7 @@ def calibrate(
         frames: how many frames to take.
         adversaries: how many pictures that no clip has, at most 5.
         threads: CPU threads; every core where None.
+        limits: of a video.
         report: called as things go on: ``frames`` or the stage, how much of it is done, of how much.
 
     Raises:
@@ -56,7 +59,7 @@ def calibrate(
     measured = full_precision(pack)
     with torch.inference_mode(), opened(pack, threads) as runtime:
         find = detector(runtime, SwapOptions())
-        stills = choose_stills(source, find, frames, looked=partial(report, "frames"))
+        stills = choose_stills(source, find, frames, limits=limits, looked=partial(report, "frames"))
         rows = watch(runtime, stills).rows
     stages = {}
     for name, stage in measured.items():

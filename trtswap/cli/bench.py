@@ -13,6 +13,7 @@ import typer
 from trtswap.cli import options as opt
 from trtswap.cli.console import print_json, say, stderr, stdout
 from trtswap.files import Target, write_whole
+from trtswap.limits import Limits
 
 if TYPE_CHECKING:
     from trtswap.cli.interrupt import StopSwitch
@@ -53,6 +54,7 @@ def bench(
     device: opt.Device = "auto",
     threads: opt.Threads = None,
     host_code: opt.HostCode = False,
+    limit: opt.LimitSettings = None,
 ) -> None:
     """Measure frames per second, latency, time per stage, use of the cores, and memory.
 
@@ -64,7 +66,9 @@ def bench(
     from trtswap.options import RuntimeOptions, SwapOptions  # noqa: PLC0415 - heavy, imported on use
     from trtswap.report.measuring import result, table  # noqa: PLC0415 - heavy, imported on use
 
-    settled = RuntimeOptions(restore=restore, face_batch=face_batch, threads=threads, host_code=host_code)
+    settled = RuntimeOptions(
+        restore=restore, face_batch=face_batch, threads=threads, host_code=host_code, limits=Limits.parse(limit or ())
+    )
     cases = Cases(
         Running(pack, backend, device, settled, workers if pipelined else 1), SwapOptions(detect_every=detect_every),
         video=input_, size=_size(size), faces=tuple(faces or [1]), frames=frames, batches=tuple(batch or [None]),

@@ -15,6 +15,7 @@ from trtswap.cli.console import print_json, say, stderr, stdout
 from trtswap.cli.export import need_export_tools
 from trtswap.errors import InputError
 from trtswap.files import Target
+from trtswap.limits import Limits
 from trtswap.packs import find_pack
 
 Step = Callable[[str, int, int], None]
@@ -33,6 +34,7 @@ def calibrate(
     ] = None,
     frames: Annotated[int, typer.Option(help="Frames to measure on, as different as the clip has them.")] = 8,
     threads: opt.Threads = None,
+    limit: opt.LimitSettings = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a table that is there.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the result as JSON, and nothing else, on stdout.")
@@ -50,7 +52,9 @@ def calibrate(
         raise InputError(f"{target} exists. Choose another file with -o, or replace it with --overwrite.")
     with Target(target, overwrite=overwrite, source=video) as place:
         with as_usage_error(), progress(stderr(), quiet=quiet) as step:
-            table = calibration.calibrate(loaded, video, frames=frames, threads=threads, report=step)
+            table = calibration.calibrate(
+                loaded, video, frames=frames, threads=threads, limits=Limits.parse(limit or ()), report=step
+            )
         table.save(place)
     tensors = sum(map(len, table.stages.values()))
     if as_json:

@@ -61,6 +61,13 @@ def test_a_clip_without_faces(run: Run, pack: Path, clips: Path) -> None:
     assert not (pack / "calibration.json").exists()
 
 
+def test_a_clip_beyond_the_limits(run: Run, pack: Path, clips: Path) -> None:
+    ran = run("calibrate", pack, "--video", clips / "gray.mp4", "--limit", "pixels=100")
+    assert ran.code == 1
+    assert "more than the limit of 100" in ran.said
+    assert not (pack / "calibration.json").exists()
+
+
 def test_converting_needs_ranges(run: Run, pack: Path, tmp_path: Path) -> None:
     ran = run("pack", "convert", pack, "--precision", "fp16", "-o", tmp_path / "half")
     assert ran.code == 1
