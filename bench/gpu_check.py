@@ -96,10 +96,12 @@ def example(spec: Any, pack: Pack, *, count: int, tiny: bool) -> dict[str, torch
     searched = (96, 160) if tiny else (384, 640)
     sides = searched if spec.kind.searches else (spec.size, spec.size)
     inputs = {}
-    for port in spec.kind.inputs:
+    for port in spec.inputs:
         if port.content == "latents":
             latent = torch.randn(count, spec.latent, generator=noise)
             inputs[port.name] = latent / latent.norm(dim=1, keepdim=True)
+        elif port.content == "shares":
+            inputs[port.name] = torch.full((1,), 0.5)
         else:
             small = torch.rand(count, 3, 12, 20, generator=noise)
             inputs[port.name] = torch.nn.functional.interpolate(small, sides, mode="bilinear").contiguous()

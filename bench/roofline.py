@@ -65,12 +65,8 @@ def _flops(kind: str, given: list[Any], made: tuple[torch.Tensor, ...]) -> float
 def inputs_of(spec: StageSpec, batch: int, device: torch.device) -> dict[str, torch.Tensor]:
     """Inputs of a stage: grey pictures."""
     shape = (batch, 3, 384, 640) if spec.kind.searches else (batch, 3, spec.size, spec.size)
-    return {
-        port.name: torch.full((batch, spec.latent), spec.latent**-0.5, device=device)
-        if port.content == "latents"
-        else torch.full(shape, 0.5, device=device)
-        for port in spec.kind.inputs
-    }
+    shapes = {"latents": (batch, spec.latent), "shares": (1,)}
+    return {port.name: torch.full(shapes.get(port.content, shape), 0.5, device=device) for port in spec.inputs}
 
 
 def traffic(pack: Pack) -> list[dict[str, Any]]:

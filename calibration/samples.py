@@ -15,6 +15,7 @@ from trtswap.canvas.pipeline import Opened, Pipeline
 from trtswap.export.build import DETECT_SIDES, example_inputs
 from trtswap.faces.identity import Identifier
 from trtswap.model.pack import Pack, StageSpec
+from trtswap.model.stages import Port
 from trtswap.options import RuntimeOptions, SwapOptions
 from trtswap.session.observers import Observer
 from trtswap.session.session import detector
@@ -36,8 +37,10 @@ class Tap(Observer):
 
     def ran(self, stage: str, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]) -> None:
         for kept, values in ((self.rows, inputs), (self.answers, outputs)):
-            for i in range(min(map(len, values.values()))):
-                kept.setdefault(stage, []).append({n: t[i : i + 1].cpu().numpy().copy() for n, t in values.items()})
+            count = max(map(len, values.values()))
+            for i in range(count):
+                row = {n: t[i : i + 1] if len(t) == count else t for n, t in values.items()}
+                kept.setdefault(stage, []).append({n: t.cpu().numpy().copy() for n, t in row.items()})
 
 
 @dataclass(frozen=True)
@@ -78,15 +81,16 @@ def watch(runtime: Runtime, stills: Sequence[Still]) -> Seen:
 
 
 def identities(runtime: Runtime, stills: Sequence[Still]) -> Tensor:
-    """Whom the faces of each frame are given: float32 [frames, D], unit length; the same on every call.
+    """Whom the faces of each frame are given: float32 [frames, D], as the swap graph takes it; the same on every call.
 
     Every other frame gets the face of another frame, the rest random latents: a clip often shows one person, and will
     be swapped with anybody's face.
     """
-    identify = Identifier(runtime.stage("identify"))
+    identify = Identifier(runtime.stage(runtime.pack.coder.name))
     own = torch.cat([identify(still.frames, still.faces)[:1] for still in stills]).cpu()
     others = own.roll(len(own) // 2, 0)
     random = F.normalize(torch.randn(own.shape, generator=torch.Generator().manual_seed(0)))
+    random = random * own.norm(dim=1).mean()
     odd = torch.arange(len(own)) % 2 == 1
     return torch.where(odd[:, None], random, others).to(runtime.device)
 
@@ -105,15 +109,19 @@ def adversarial(stage: StageSpec, *, seed: int, count: int = len(PICTURES)) -> d
         count: how many, the first of ``PICTURES``.
     """
     generator = torch.Generator().manual_seed(seed)
-    (pictures, *rest), _ = stage.contract
+    pictures, *rest = stage.inputs
     height, width = DETECT_SIDES if stage.kind.searches else (stage.size, stage.size)
     rows: dict[str, Row] = {}
     for kind, latent in list(zip(PICTURES, LATENTS, strict=True))[:count]:
         row = {pictures.name: _picture(kind, height, width, generator).numpy()}
-        for spec in rest:
-            row[spec.name] = _latent(latent, stage.latent, generator).numpy()
-        rows[f"{kind}, {latent} latent" if rest else kind] = row
+        for port in rest:
+            row[port.name] = _rest(port, stage, latent, generator).numpy()
+        rows[f"{kind}, {latent} latent" if stage.kind.takes_latents else kind] = row
     return rows
+
+
+def _rest(port: Port, stage: StageSpec, latent: str, generator: torch.Generator) -> Tensor:
+    return torch.full((1,), 0.5) if port.content == "shares" else _latent(latent, stage.latent, generator)
 
 
 def _picture(kind: str, height: int, width: int, generator: torch.Generator) -> Tensor:

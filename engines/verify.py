@@ -12,6 +12,7 @@ from trtswap.engines.config import BuildConfig
 from trtswap.errors import EngineBuildError
 from trtswap.export.closeness import Figures, Outputs, Tolerance, measure
 from trtswap.model.pack import StageSpec
+from trtswap.model.stages import Port
 
 ROWS = 3
 DRAWN_SIDE = 192  # pixels; the drawn faces are up to 128
@@ -73,7 +74,7 @@ def example_inputs(stage: StageSpec, config: BuildConfig, seed: int = 0) -> list
     generator = torch.Generator().manual_seed(seed)
     if stage.kind.searches:
         sides = [(profile["H"].best, profile["W"].best) for profile in config.profiles]
-        (images,) = stage.kind.inputs
+        (images,) = stage.inputs
         return [{images.name: picture} for side in sides for picture in _detect_pictures(rows, side, generator)]
     shape = (ROWS, 3, stage.size, stage.size)
     smooth, noise = _smooth(shape, generator), torch.rand(shape, generator=generator)
@@ -83,14 +84,16 @@ def example_inputs(stage: StageSpec, config: BuildConfig, seed: int = 0) -> list
         torch.cat([noise[:1], (noise[1:2] > 0.5).float(), smooth[2:].mul(4).sub(1.5).clamp(0, 1)]),
     ]
     return [
-        {
-            port.name: F.normalize(torch.randn(rows, stage.latent, generator=generator))
-            if port.content == "latents"
-            else picture[:rows]
-            for port in stage.kind.inputs
-        }
-        for picture in pictures
+        {port.name: _filled(port, stage, picture[:rows], generator) for port in stage.inputs} for picture in pictures
     ]
+
+
+def _filled(port: Port, stage: StageSpec, picture: Tensor, generator: torch.Generator) -> Tensor:
+    if port.content == "shares":
+        return torch.full((1,), 0.5)
+    if port.content == "latents":
+        return F.normalize(torch.randn(len(picture), stage.latent, generator=generator))
+    return picture
 
 
 def _smooth(shape: tuple[int, int, int, int], generator: torch.Generator) -> Tensor:

@@ -168,13 +168,15 @@ def example_inputs(stage: StageSpec, batch: int) -> Inputs:
         As the pack contract has them: drawn faces where frames are searched, pictures that resemble photos, latents of
         unit length.
     """
-    generator = torch.Generator().manual_seed(0)
-    return {port.name: _example(port, stage, batch, generator) for port in stage.kind.inputs}
+    generator, batch = torch.Generator().manual_seed(0), 1 if stage.single else batch
+    return {port.name: _example(port, stage, batch, generator) for port in stage.inputs}
 
 
 def _example(port: Port, stage: StageSpec, batch: int, generator: torch.Generator) -> Tensor:
     if port.content == "frames":
         return drawn_faces((batch, 3, *DETECT_SIDES), generator)
+    if port.content == "shares":
+        return torch.full((1,), 0.5)
     if port.content == "latents":
         return nn.functional.normalize(torch.randn(batch, stage.latent, generator=generator))
     return image_like((batch, 3, stage.size, stage.size), generator)

@@ -125,7 +125,7 @@ def measure(stage: StageSpec, wanted: Outputs, found: Outputs, figures: Figures)
     if stage.kind.searches:
         _compare_faces(stage.threshold, wanted, found, figures)
         return
-    (name,) = wanted
+    name = stage.kind.outputs[0].name
     a, b = wanted[name], found[name]
     if stage.kind.gives == "labels":
         figures.add("label_agreement", float((a == b).mean()))
@@ -136,6 +136,9 @@ def measure(stage: StageSpec, wanted: Outputs, found: Outputs, figures: Figures)
     for row, other in zip(a, b, strict=True):
         if stage.kind.gives == "latents":
             figures.add("latent_cosine", cosine(row, other))
+        elif stage.kind.gives == "codes":
+            length = max(float(np.linalg.norm(row)), 1e-12)
+            figures.add("latent_cosine", cosine(row / length, other / length))
         else:
             figures.add("picture_db", psnr(row, other, peak=1.0))
 

@@ -91,6 +91,50 @@ def _overlap(boxes: Tensor, threshold: float) -> Tensor:
     return (intersection > threshold * (area + area.transpose(1, 2) - intersection)).float()
 
 
+class BestFaces(nn.Module):
+    """The faces that greedy non-maximum suppression leaves of candidates.
+
+    Args:
+        candidates: boxes that take part, below 3840, the limit of TensorRT's TopK.
+        max_faces: rows of the outputs, at most ``candidates``.
+        nms_threshold: intersection over union above which the better of two boxes suppresses the other.
+
+    Raises:
+        InputError: when an option is out of its range.
+    """
+
+    def __init__(self, *, candidates: int, max_faces: int, nms_threshold: float) -> None:
+        super().__init__()
+        if not 0 < max_faces <= candidates < 3840:
+            raise InputError(
+                f"max_faces {max_faces}, candidates {candidates}: expected 0 < max_faces <= candidates < 3840"
+            )
+        if not 0 <= nms_threshold <= 1:
+            raise InputError(f"nms_threshold {nms_threshold}: expected 0 to 1")
+        self.candidates, self.max_faces = candidates, max_faces
+        self.nms = GreedyNms(candidates, threshold=nms_threshold)
+
+    def forward(self, faces: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The outputs of a detect graph.
+
+        Args:
+            faces: float32 [B, candidates, 15]: x, y, width, height, five points, score; best first.
+            valid: float32 [B, candidates], 1 for those that are faces, else 0.
+        """
+        best = self._kept(torch.where(valid[..., None] > 0, faces, 0.0), valid)
+        boxes = torch.cat([best[..., :2], best[..., :2] + best[..., 2:4]], 2)
+        return boxes, best[..., 4:14].reshape(-1, self.max_faces, 5, 2), best[..., 14]
+
+    def _kept(self, faces: Tensor, valid: Tensor) -> Tensor:
+        """The ``max_faces`` best faces that NMS keeps, then zeros: [B, candidates, 15] -> [B, max_faces, 15]."""
+        keep = self.nms(faces[..., :4], valid)
+        # Distinct numbers: no tie that a backend could break in its own way.
+        rank = keep * torch.arange(self.candidates, 0, -1, dtype=torch.float32, device=keep.device)
+        rank, index = rank.topk(self.max_faces, 1)
+        best = faces.gather(1, index[..., None].expand(-1, -1, faces.shape[2]))
+        return torch.where(rank[..., None] > 0, best, 0.0)
+
+
 class DetectGraph(nn.Module):
     """The whole detector of a pack: images in, faces out; every shape depends on the input's shape only.
 
@@ -129,19 +173,12 @@ class DetectGraph(nn.Module):
         max_faces: int = 64,
     ) -> None:
         super().__init__()
-        if not 0 < max_faces <= candidates < 3840:
-            raise InputError(
-                f"max_faces {max_faces}, candidates {candidates}: expected 0 < max_faces <= candidates < 3840"
-            )
-        if not (0 <= threshold < 1 and 0 <= nms_threshold <= 1):
-            raise InputError(
-                f"threshold {threshold}, nms_threshold {nms_threshold}: expected 0 to 1, threshold below 1"
-            )
+        if not 0 <= threshold < 1:
+            raise InputError(f"threshold {threshold}: expected 0 to 1, below 1")
         self.network = network
         self.threshold = threshold
-        self.candidates = candidates
-        self.max_faces = max_faces
-        self.nms = GreedyNms(candidates, threshold=nms_threshold)
+        self.candidates, self.max_faces = candidates, max_faces
+        self.choice = BestFaces(candidates=candidates, max_faces=max_faces, nms_threshold=nms_threshold)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Find faces.
@@ -161,29 +198,17 @@ class DetectGraph(nn.Module):
         cells = torch.cat([_cells(level.cls, stride) for level, stride in zip(levels, STRIDES, strict=True)])
         cells = F.pad(cells, (0, 0, 0, self.candidates))
 
-        scores, index = _best(self._scores(raw), self.candidates)
+        scores, index = best_cells(self._scores(raw), self.candidates)
         raw = raw.gather(2, index[:, None].expand(-1, raw.shape[1], -1)).transpose(1, 2)
         faces = torch.cat([_decode(raw, cells[index]), scores[..., None]], 2)  # [B, candidates, 15]
-        valid = (scores > 0).float() * _all_in_range(raw) * _all_in_range(faces)
-        faces = torch.where(valid[..., None] > 0, faces, 0.0)
-
-        best = self._kept(faces, valid)
-        boxes = torch.cat([best[..., :2], best[..., :2] + best[..., 2:4]], 2)
-        return boxes, best[..., 4:14].reshape(-1, self.max_faces, 5, 2), best[..., 14]
+        valid = (scores > 0).float() * all_in_range(raw) * all_in_range(faces)
+        found: tuple[Tensor, Tensor, Tensor] = self.choice(faces, valid)
+        return found
 
     def _scores(self, raw: Tensor) -> Tensor:
         """Score of each cell, 0 unless above the threshold: [B, 16, cells] -> [B, cells]."""
         scores = (raw[:, 0].sigmoid() * raw[:, 1].sigmoid()).sqrt()
         return torch.where(scores > self.threshold, scores, 0.0)
-
-    def _kept(self, faces: Tensor, valid: Tensor) -> Tensor:
-        """The ``max_faces`` best faces that NMS keeps, then zeros: [B, candidates, 15] -> [B, max_faces, 15]."""
-        keep = self.nms(faces[..., :4], valid)
-        # Distinct numbers: no tie that a backend could break in its own way.
-        rank = keep * torch.arange(self.candidates, 0, -1, dtype=torch.float32, device=keep.device)
-        rank, index = rank.topk(self.max_faces, 1)
-        best = faces.gather(1, index[..., None].expand(-1, -1, faces.shape[2]))
-        return torch.where(rank[..., None] > 0, best, 0.0)
 
 
 def _cells(level: Tensor, stride: int) -> Tensor:
@@ -193,7 +218,7 @@ def _cells(level: Tensor, stride: int) -> Tensor:
     return torch.stack([columns, rows, torch.full_like(rows, stride)], 2).flatten(0, 1)
 
 
-def _best(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def best_cells(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The best scores of [B, cells] and their positions, [B, count]; of equal scores the one further in front first."""
     if torch.onnx.is_in_onnx_export():
         return scores.topk(count, 1)  # ONNX's TopK breaks ties like this; torch's promises nothing
@@ -210,6 +235,6 @@ def _decode(raw: Tensor, cells: Tensor) -> Tensor:
     return torch.cat([corner, size, landmarks], 2)
 
 
-def _all_in_range(values: Tensor) -> Tensor:
+def all_in_range(values: Tensor) -> Tensor:
     """1.0 where the last dimension of [B, K, C] holds only numbers that a face can have, else 0.0: [B, K]."""
     return (values.abs() < _OUT_OF_RANGE).float().amin(2)

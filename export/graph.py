@@ -29,7 +29,8 @@ from trtswap.export.rules import check_rules
 OPSET = 19
 
 # Any size would do for tracing; they differ from each other and from 0 and 1, which the tracer takes for constants.
-_EXAMPLE_SIZES = {"B": 2, "N": 2, "H": 320, "W": 256}
+# A: cells of a detector.
+_EXAMPLE_SIZES = {"B": 2, "N": 2, "H": 320, "W": 256, "A": 3360}
 _MULTIPLES = {"H": 32, "W": 32}
 
 _ONNX_TYPES = {torch.float32: onnx.TensorProto.FLOAT, torch.uint8: onnx.TensorProto.UINT8}

@@ -81,11 +81,11 @@ _SHAPES: Mapping[str, tuple[int, ...]] = {
 """Inputs that decide a shape: computed from shapes and constants, never from data."""
 
 _CONSTANTS: Mapping[str, tuple[int, ...]] = {
-    "Conv": (1, 2), "ConvTranspose": (1, 2), "BatchNormalization": (1, 2, 3, 4), "InstanceNormalization": (1, 2),
+    "BatchNormalization": (1, 2, 3, 4), "InstanceNormalization": (1, 2),
     "Squeeze": (1,), "Unsqueeze": (1,), "Slice": (3,), "Pad": (3,), "CumSum": (1,), "OneHot": (1,), "TopK": (1,),
     "Resize": (2,), "QuantizeLinear": (1, 2), "DequantizeLinear": (1, 2),
 } | {name: (1,) for name in OPERATORS if name.startswith("Reduce")}  # fmt: skip
-"""Inputs that must be initializers. Weights too: only then do engines quantise them and merge what follows."""
+"""Inputs that must be initializers. A convolution's weights need not be: GFPGAN's ONNX files compute them."""
 
 _ATTRIBUTES: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
     "Resize": {

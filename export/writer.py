@@ -136,8 +136,10 @@ def stage_table(stage: StageSpec) -> dict[str, Any]:
         "template": stage.templates[0] if len(stage.templates) == 1 else list(stage.templates),
         "latent": stage.latent,
         "max_faces": stage.max_faces,
+        "single": stage.single,
         **{name: getattr(stage, name) for name in sorted(stage.kind.defaults)},
         "figures": dict(stage.figures),
     }
     # A weight of 0 is a weight; a threshold of 0 is none, and a key that is missing says so.
-    return {key: value for key, value in table.items() if value or key == "weight"}
+    said = ("weight", "fidelity")
+    return {key: value for key, value in table.items() if value or (key in said and value is not None)}

@@ -24,6 +24,7 @@ class RuntimeOptions:
 
     Attributes:
         restore: open the pack's restorer, if it has one; without it no request can restore.
+        occlude: open the pack's occluder, if it has one: what lies in front of a face is left as it is.
         batch: frames that are read, searched and swapped at once, however many are given; chosen from the free memory
             where None.
         face_batch: faces that go through the networks at once; chosen from the free memory and the engines where None.
@@ -44,6 +45,7 @@ class RuntimeOptions:
     """
 
     restore: bool = True
+    occlude: bool = True
     batch: int | None = None
     face_batch: int | None = None
     workers: int = 1
@@ -83,6 +85,10 @@ class SwapOptions:
         fill: a face missed in at most this many consecutive frames is put back; 0 turns it off.
         mouth: keep what the original shows between its lips.
         restore_weight: share of the restored picture, 0..1; the pack's where None. 0 leaves the restorer out.
+        fidelity: how near a restorer that lets choose (CodeFormer) keeps to what it is given, 0..1; the pack's where
+            None.
+        boost: swap faces at so many times the size of the pack's swap network, 1 to 4: sharper where that is small, at
+            the cost of boost times boost runs of it.
         feather: softness of the edges, standard deviation as a share of the canvas's side.
         detect_every: faces are searched in every so many-th frame, and between two of these only where somebody came,
             went or moved far; elsewhere they are tracked. 1 searches every frame.
@@ -97,6 +103,8 @@ class SwapOptions:
     fill: int = 5
     mouth: bool = True
     restore_weight: float | None = None
+    fidelity: float | None = None
+    boost: int = 1
     feather: float = 0.02
     detect_every: int = 1
 
@@ -111,6 +119,8 @@ class SwapOptions:
                 ("smooth", 0, 100),
                 ("fill", 0, 100),
                 ("restore_weight", 0, 1),
+                ("fidelity", 0, 1),
+                ("boost", 1, 4),
                 ("feather", 0, 0.25),
                 ("detect_every", 1, 100),
             ),

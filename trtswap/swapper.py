@@ -138,20 +138,30 @@ class Swapper:
         if not images:
             raise InputError("identity() was given no picture; expected one or more paths or arrays.")
         names = tuple(str(i) if isinstance(i, str | Path) else f"picture {n}" for n, i in enumerate(images, 1))
-        latents = [self._latent(image, name, pick) for image, name in zip(images, names, strict=True)]
-        graph = self.pack.stages["identify"].sha256
-        return Identity(average(torch.cat(latents)), names, self.pack.name, graph)
+        stages = list(dict.fromkeys(("identify", self.pack.coder.name)))
+        found = [self._latents(image, name, pick, stages) for image, name in zip(images, names, strict=True)]
+        rows = {stage: torch.cat([latents[stage] for latents in found]) for stage in stages}
+        code = average(rows["encode"], self.pack.coder.average) if "encode" in rows else None
+        made_by = {stage: self.pack.stages[stage].sha256 for stage in stages}
+        return Identity(
+            average(rows["identify"]), names, self.pack.name, made_by["identify"], code, made_by.get("encode", "")
+        )
 
-    def _latent(self, image: Any, name: str, pick: str | int) -> Tensor:
+    def _latents(self, image: Any, name: str, pick: str | int, stages: Sequence[str]) -> dict[str, Tensor]:
+        """What graphs make of the face of a picture: float32 [1, D] each."""
         rgb = read_image(image, limits=self._limits) if isinstance(image, str | Path) else image
         frames = frames_from_rgb([rgb]).to(self.choice.device)
         find = detector(self.runtime, self.options)
         found = (find(frames, size=round(find.size * share)) for share in SOURCE_SHARES)
         faces = next((f for f in found if len(f)), Faces.none())
-        latent = Identifier(self.runtime.stage("identify"))(frames, _pick(faces, name, pick))
-        if not latent.isfinite().all():
-            raise SourceError(f"{name}: the identify graph of pack {self.pack.name} gave no numbers (NaN or infinity).")
-        return latent
+        face = _pick(faces, name, pick)
+        latents = {stage: Identifier(self.runtime.stage(stage))(frames, face) for stage in stages}
+        for stage, latent in latents.items():
+            if not latent.isfinite().all():
+                raise SourceError(
+                    f"{name}: the {stage} graph of pack {self.pack.name} gave no numbers (NaN or infinity)."
+                )
+        return latents
 
     def session(
         self,

@@ -61,8 +61,9 @@ BROKEN: dict[str, tuple[str, dict[str, Any], str]] = {
     "grid's mode": (
         body('y = GridSample<mode = "linear">(x, grid)', takes=f"{X}, {GRID}"), {}, "GridSample_0 has mode 'linear'",
     ),
-    "weights": (
-        body("y = Conv(x, w)", takes=f"{X}, float[4,4,1,1] w"), {}, "Conv_0 takes w, which is not a constant",
+    "statistics": (
+        body("y = InstanceNormalization(x, w, w)", takes=f"{X}, float[4] w"), {},
+        "InstanceNormalization_0 takes w, which is not a constant",
     ),
     "top-K": (
         body("y, i = TopK<axis = 1>(x, k)", takes="float[N,5000] x", gives="float[N,3840] y, int64[N,3840] i"),

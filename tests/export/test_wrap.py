@@ -68,6 +68,11 @@ def save(path: Path, text: str, dtype: str = "float") -> Path:
     return path
 
 
+def wrapped(wrapping: Wrapping) -> tuple[StageSpec, onnx.ModelProto]:
+    (one,) = wrap(wrapping)
+    return one
+
+
 def run(model: Path | bytes, inputs: dict[str, Array]) -> list[Array]:
     source = str(model) if isinstance(model, Path) else model
     session = onnxruntime.InferenceSession(source, providers=["CPUExecutionProvider"])
@@ -91,7 +96,7 @@ def channels(values: tuple[float, ...]) -> Array:
 
 def test_swap_with_imagenet_normalisation_in(tmp_path: Path) -> None:
     path = save(tmp_path / "swap.onnx", SWAP)
-    stage, model = wrap(Wrapping("swap", path, SIZE, ("arcface_112_v1",), mean=MEAN, std=STD))
+    stage, model = wrapped(Wrapping("swap", path, SIZE, ("arcface_112_v1",), mean=MEAN, std=STD))
     latents = np.random.default_rng(1).normal(size=(3, LATENT)).astype(np.float32)
     found = run(model.SerializeToString(), {"faces": faces(), "latents": latents})[0]
     wanted = one_by_one(path, target=(faces() - channels(MEAN)) / channels(STD), source=latents)
@@ -107,7 +112,7 @@ def test_swap_in_bgr_0_255_and_imagenet_out(tmp_path: Path) -> None:
         **{"out_mean": MEAN, "out_std": STD, "out_colour": "bgr"},
     )
     latents = np.random.default_rng(1).normal(size=(3, LATENT)).astype(np.float32)
-    found = run(wrap(wrapping)[1].SerializeToString(), {"faces": faces(), "latents": latents})[0]
+    found = run(wrapped(wrapping)[1].SerializeToString(), {"faces": faces(), "latents": latents})[0]
     given = faces()[:, ::-1] * 255 - channels((104, 117, 123))
     wanted = one_by_one(path, target=given, source=latents) * channels(STD) + channels(MEAN)
     np.testing.assert_allclose(found, np.clip(wanted[:, ::-1], 0, 1), atol=1e-5)
@@ -116,16 +121,24 @@ def test_swap_in_bgr_0_255_and_imagenet_out(tmp_path: Path) -> None:
 def test_restore_in_minus_one_to_one(tmp_path: Path) -> None:
     path = save(tmp_path / "restore.onnx", RESTORE)
     wrapping = Wrapping("restore", path, SIZE, ("ffhq_512",), range=(-1, 1), out_range=(-1, 1))
-    found = run(wrap(wrapping)[1].SerializeToString(), {"faces": faces()})[0]
+    found = run(wrapped(wrapping)[1].SerializeToString(), {"faces": faces()})[0]
     np.testing.assert_allclose(found, np.clip((one_by_one(path, x=faces() * 2 - 1) + 1) / 2, 0, 1), atol=1e-6)
 
 
 def test_parse_labels_are_the_best_class_renumbered(tmp_path: Path) -> None:
     path = save(tmp_path / "parse.onnx", PARSE)
     wrapping = Wrapping(
-        "parse", path, SIZE, ("ffhq_512",), output="output", mean=MEAN, std=STD, classes=(0, 1, 17, 10, 11)
+        "parse",
+        path,
+        SIZE,
+        ("ffhq_512",),
+        output="output",
+        ignore=("auxiliary",),
+        mean=MEAN,
+        std=STD,
+        classes=(0, 1, 17, 10, 11),
     )
-    model = wrap(wrapping)[1]
+    model = wrapped(wrapping)[1]
     assert "Neg" not in {node.op_type for node in model.graph.node}  # leads to an output that nobody wants
     found = run(model.SerializeToString(), {"faces": faces()})[0]
     scores = one_by_one(path, input=(faces() - channels(MEAN)) / channels(STD))
@@ -135,7 +148,7 @@ def test_parse_labels_are_the_best_class_renumbered(tmp_path: Path) -> None:
 
 def test_identities_get_unit_length(tmp_path: Path) -> None:
     path = save(tmp_path / "arcface.onnx", IDENTIFY)
-    stage, model = wrap(Wrapping("identify", path, 112, ("arcface_112_v2",), range=(-1, 1), threshold=0.41))
+    stage, model = wrapped(Wrapping("identify", path, 112, ("arcface_112_v2",), range=(-1, 1), threshold=0.41))
     found = run(model.SerializeToString(), {"faces": faces(112)})[0]
     wanted = one_by_one(path, data=faces(112) * 2 - 1)
     np.testing.assert_allclose(found, wanted / np.linalg.norm(wanted, axis=1, keepdims=True), atol=1e-6)
@@ -144,7 +157,7 @@ def test_identities_get_unit_length(tmp_path: Path) -> None:
 
 def test_half_precision_models_take_and_give_float32(tmp_path: Path) -> None:
     path = save(tmp_path / "swap.onnx", SWAP, "float16")
-    stage, model = wrap(Wrapping("swap", path, SIZE, ("arcface_112_v1",)))
+    stage, model = wrapped(Wrapping("swap", path, SIZE, ("arcface_112_v1",)))
     latents = np.random.default_rng(1).normal(size=(3, LATENT)).astype(np.float32)
     found = run(model.SerializeToString(), {"faces": faces(), "latents": latents})[0]
     wanted = one_by_one(path, target=faces().astype(np.float16), source=latents.astype(np.float16))
@@ -160,7 +173,7 @@ def test_weights_in_nodes_count_for_the_precision(tmp_path: Path) -> None:
     del model.graph.initializer[:], model.graph.node[:]
     model.graph.node.extend(nodes)
     onnx.save(model, tmp_path / "nodes.onnx")
-    assert wrap(Wrapping("swap", tmp_path / "nodes.onnx", SIZE, ("arcface_112_v1",)))[0].precision == "fp16"
+    assert wrapped(Wrapping("swap", tmp_path / "nodes.onnx", SIZE, ("arcface_112_v1",)))[0].precision == "fp16"
 
 
 ROW = RESTORE.replace("y = Tanh(c)", "k = Concat<axis=1>(c, row) y = Slice(k, first, three, end)")
@@ -187,15 +200,15 @@ def test_models_that_do_not_fit_are_refused(tmp_path: Path, text: str, changes: 
     path = save(tmp_path / "model.onnx", text)
     options: dict[str, Any] = {"stage": "restore", "model": path, "size": SIZE, "template": ("ffhq_512",)} | changes
     with pytest.raises(ExportError, match=message):
-        wrap(Wrapping(**options))
+        wrapped(Wrapping(**options))
 
 
 @pytest.mark.parametrize(
     ("stage", "threshold", "message"),
     [
         ("identify", None, r"stage identify: no threshold\. .*--threshold .*0\.41 for w600k_r50.*--threshold none"),
-        ("identify", 0, r"threshold is 0, expected a cosine above 0, at most 1, or none"),
-        ("identify", "half", r"threshold is half, expected a cosine"),
+        ("identify", 0, r"threshold is 0, expected a number above 0, at most 1, or none"),
+        ("identify", "half", r"threshold is half, expected a number"),
         ("swap", 0.4, r"threshold is 0\.4, but a swap model has none; only identify has"),
     ],
 )
@@ -208,9 +221,9 @@ def test_weights_beside_a_model_become_part_of_the_graph(identity_pack: Path, tm
     inside, beside = save(tmp_path / "inside.onnx", RESTORE), tmp_path / "beside.onnx"
     onnx.save(onnx.load(inside), beside, save_as_external_data=True, size_threshold=0, location="beside.bin")
     options: Any = {"stage": "restore", "size": SIZE, "template": ("ffhq_512",)}
-    one, other = (wrap(Wrapping(model=path, **options))[1].SerializeToString() for path in (inside, beside))
+    one, other = (wrapped(Wrapping(model=path, **options))[1].SerializeToString() for path in (inside, beside))
     assert one == other
-    parse = Wrapping("parse", save(tmp_path / "parse.onnx", PARSE), SIZE, ("ffhq_512",), output="output")
+    parse = Wrapping("parse", save(tmp_path / "parse.onnx", PARSE), SIZE, ("ffhq_512",), output="output", ignore=("*",))
     made = wrap_pack(identity_pack, [parse, Wrapping(model=beside, **options)], tmp_path / "mine")
     assert made.weights["beside.bin"]["sha256"] == sha256_of(tmp_path / "beside.bin")
 
@@ -224,13 +237,13 @@ def test_weights_elsewhere_on_the_disk_are_refused(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "model.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(ExportError, match=r"cannot be read as an ONNX model: .*outside the directory"):
-        wrap(Wrapping("restore", tmp_path / "sub" / "model.onnx", SIZE, ("ffhq_512",)))
+        wrapped(Wrapping("restore", tmp_path / "sub" / "model.onnx", SIZE, ("ffhq_512",)))
 
 
 def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"no model")
     with pytest.raises(ExportError, match=r"model\.onnx cannot be read as an ONNX model"):
-        wrap(Wrapping("restore", tmp_path / "model.onnx", SIZE, ("ffhq_512",)))
+        wrapped(Wrapping("restore", tmp_path / "model.onnx", SIZE, ("ffhq_512",)))
 
 
 @pytest.mark.parametrize(
@@ -243,7 +256,10 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
         ({"model": "m.onnx", "size": 16, "template": "ffhq_512", "std": [1, 0, 1]}, "zero cannot be divided by"),
         ({"model": "m.onnx", "size": "16", "template": "ffhq_512"}, "size is '16', which is of the wrong type"),
         ({"model": "m.onnx", "size": 16}, "stage swap: no template"),
-        ({"model": "m.onnx", "size": 16, "template": "ffhq_512", "color": "rgb"}, "unknown keys color; known: classes"),
+        (
+            {"model": "m.onnx", "size": 16, "template": "ffhq_512", "color": "rgb"},
+            "unknown keys color; known: average, classes",
+        ),
     ],
 )
 def test_wrong_declarations_are_refused(tmp_path: Path, table: dict[str, Any], message: str) -> None:

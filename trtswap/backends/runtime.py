@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Self, cast
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -64,15 +64,17 @@ class Stage:
         """Run along the first dimension, ``face_batch`` rows at a time, so that memory does not grow with faces.
 
         Args:
-            tensors: inputs by name, all with N rows.
+            tensors: inputs by name, with N rows each; those of another fixed length are given to every run.
 
         Returns:
             Outputs by name for all rows; the caller owns them.
         """
-        count = max(len(tensor) for tensor in tensors.values())
+        fixed = {port.name for port in self.spec.inputs if isinstance(port.shape[0], int)}
+        count = max(len(tensor) for name, tensor in tensors.items() if name not in fixed)
+        step = 1 if self.spec.single else self.face_batch
         parts = [
-            self(**{name: t[start : start + self.face_batch].contiguous() for name, t in tensors.items()})
-            for start in range(0, max(count, 1), self.face_batch)
+            self(**{n: t if n in fixed else t[start : start + step].contiguous() for n, t in tensors.items()})
+            for start in range(0, max(count, 1), step)
         ]
         return parts[0] if len(parts) == 1 else {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
@@ -198,7 +200,7 @@ class Runtime:
         limits = {
             name: engine.max_rows
             for name, engine in self.engines.items()
-            if engine.max_rows is not None and not self.pack.stages[name].kind.searches
+            if engine.max_rows is not None and not self._alone(self.pack.stages[name])
         }
         asked, most = self.options.face_batch, min(limits.values(), default=None)
         if asked is None:
@@ -212,17 +214,22 @@ class Runtime:
             )
         return asked
 
+    @staticmethod
+    def _alone(spec: StageSpec) -> bool:
+        """Works on something else than several faces at once."""
+        return spec.single or spec.kind.searches
+
     def _prepare(self) -> None:
         """Have the networks of crops ready for every size of a batch; whole frames come in many more sizes."""
         for name in self.engines:
             # The pack's numbers, not the graph's, which may leave a size open that the pack gives.
             inputs, _ = self.pack.stages[name].contract
-            shapes = {spec.name: spec.shape[1:] for spec in inputs}
-            if any(isinstance(length, str) for shape in shapes.values() for length in shape):
+            shapes = {spec.name: spec.shape for spec in inputs}
+            if any(isinstance(length, str) for shape in shapes.values() for length in shape[1:]):
                 continue
             stage = self.stage(name)
-            for rows in batch_sizes(self.face_batch):
-                stage.prepare(**cast(dict[str, tuple[int, ...]], {n: (rows, *shape) for n, shape in shapes.items()}))
+            for rows in (1,) if stage.spec.single else batch_sizes(self.face_batch):
+                stage.prepare(**{n: _of_rows(shape, rows) for n, shape in shapes.items()})
 
     def close(self) -> None:
         """Release the engines; may be called twice."""
@@ -236,3 +243,8 @@ class Runtime:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _of_rows(shape: tuple[int | str, ...], rows: int) -> tuple[int, ...]:
+    """A shape of a contract with so many rows."""
+    return tuple(rows if isinstance(length, str) else length for length in shape)

@@ -24,8 +24,10 @@ class FaceBatch:
         crops: float32 [N, 3, S, S], RGB, the originals as the swap network takes them.
         canvas: float32 [N, 3, C, C], RGB: the originals, from the blend on the faces that are being made.
         swapped: float32 [N, 3, S, S], RGB 0..1.
+        coverage: float32 [N, 1, S, S], how much of each pixel of them is to be seen, 0..1.
         labels: uint8 [N, P, P], classes of the originals.
         masks: what of a canvas is face, and what is mouth.
+        visible: float32 [N, 1, C, C], 0..1, of a canvas what nothing lies in front of; None where nobody looked.
         patches: swapped crops as they lie in their canvases.
         layers: what is pasted.
         sound: bool [N], on the device: every network has given numbers for the face. Others are not pasted.
@@ -39,8 +41,10 @@ class FaceBatch:
     crops: Tensor = field(init=False)
     canvas: Tensor = field(init=False)
     swapped: Tensor = field(init=False)
+    coverage: Tensor = field(init=False)
     labels: Tensor = field(init=False)
     masks: Masks = field(init=False)
+    visible: Tensor | None = None
     patches: list[Patch] = field(init=False)
     layers: list[Layer] = field(init=False)
     sound: Tensor = field(init=False)

@@ -28,13 +28,14 @@ class Blender:
         size = batch.canvas.shape[-1]
         batch.masks = self._parser.masks(batch.labels, size)
         to_swap = compose(batch.to_swap, invert(batch.to_canvas))
-        batch.patches = self._swapper.to_canvas(batch.swapped, to_swap, size)
+        batch.patches = self._swapper.to_canvas(batch.swapped, batch.coverage, to_swap, size)
         blend(batch.canvas, batch.patches, batch.masks.mouth if self._mouth else None)
 
 
 def composite(batch: FaceBatch) -> None:
     """What is pasted of finished canvases."""
-    batch.layers = layers(batch.canvas, batch.masks.face * batch.sound[:, None, None, None], batch.patches)
+    face = batch.masks.face if batch.visible is None else batch.masks.face * batch.visible
+    batch.layers = layers(batch.canvas, face * batch.sound[:, None, None, None], batch.patches)
 
 
 def blend(canvas: Tensor, patches: Sequence[Patch], mouth: Tensor | None) -> None:

@@ -11,6 +11,7 @@ from trtswap.backends.runtime import Runtime, Stage, Watcher
 from trtswap.canvas.align import Aligner
 from trtswap.canvas.batch import FaceBatch, SwappedFaces
 from trtswap.canvas.composite import Blender, composite
+from trtswap.canvas.occlude import Occluder
 from trtswap.canvas.parse import Parser
 from trtswap.canvas.restore import Restorer
 from trtswap.canvas.swap import FaceSwapper
@@ -59,13 +60,17 @@ class Step:
 def order(opened: Opened) -> Iterator[Step]:
     """The steps in their order. Who adds a stage gives it its place here."""
     pack, options = opened.runtime.pack, opened.options
-    swapper, parser = FaceSwapper(opened.stage("swap")), Parser(opened.stage("parse"), feather=options.feather)
-    yield Step("align", Aligner(pack.stages["swap"], pack.canvas_size))
+    swapper = FaceSwapper(opened.stage("swap"), boost=options.boost)
+    parser = Parser(opened.stage("parse"), feather=options.feather)
+    yield Step("align", Aligner(pack.stages["swap"].templates, swapper.size, pack.canvas_size))
     yield Step("swap", swapper)
     yield Step("parse", parser)
+    if opened.has("occlude"):
+        yield Step("occlude", Occluder(opened.stage("occlude")))
     yield Step("blend", Blender(swapper, parser, mouth=options.mouth))
     if opened.has("restore") and options.restore_weight != 0:
-        yield Step("restore", Restorer(opened.stage("restore"), weight=options.restore_weight))
+        restore = opened.stage("restore")
+        yield Step("restore", Restorer(restore, weight=options.restore_weight, fidelity=options.fidelity))
     yield Step("blend", composite)
 
 

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from trtswap.backends.runtime import Stage
 from trtswap.canvas.batch import FaceBatch
+from trtswap.errors import InputError
 
 
 class Restorer:
@@ -13,16 +14,28 @@ class Restorer:
     Args:
         stage: the restore graph.
         weight: share of the restored picture, 0..1; the pack's where None.
+        fidelity: how near the network keeps to what it is given, 0..1; the pack's where None.
+
+    Raises:
+        InputError: a fidelity is given, but the pack's restorer does not take one.
     """
 
-    def __init__(self, stage: Stage, *, weight: float | None = None) -> None:
+    def __init__(self, stage: Stage, *, weight: float | None = None, fidelity: float | None = None) -> None:
         self.stage = stage
         self.weight = stage.spec.weight if weight is None else weight
+        default = stage.spec.fidelity
+        if fidelity is not None and default is None:
+            raise InputError(
+                f"fidelity is {fidelity}, but the restorer of this pack takes none: {stage.spec.path}. Leave it out."
+            )
+        self._further = {}
+        if default is not None:
+            self._further["fidelity"] = torch.full((1,), default if fidelity is None else fidelity).to(stage.device)
 
     def __call__(self, batch: FaceBatch) -> None:
         batch.canvas = batch.checked(self.restored(batch.canvas), batch.canvas)
 
     def restored(self, canvas: Tensor) -> Tensor:
         """Restored canvases: float32 [N, 3, C, C] from the same."""
-        restored = self.stage.rows(faces=canvas.clamp(0, 1))["restored"]
+        restored = self.stage.rows(faces=canvas.clamp(0, 1), **self._further)["restored"]
         return restored if self.weight == 1 else torch.lerp(canvas, restored, self.weight)

@@ -27,7 +27,8 @@ class Patch:
         rows: which of the canvases.
         box: x0, y0, x1, y1 in canvas pixels, half open; outside of it nothing of the swap is seen.
         picture: float32 [n, 3, h, w], RGB 0..1.
-        coverage: float32 [n, 1, h, w]: 1 inside the swap crop, 0 outside, with a soft border.
+        coverage: float32 [n, 1, h, w]: 1 inside the swap crop, 0 outside and where the network says that it shows no
+            face, with a soft border.
     """
 
     rows: slice
@@ -46,43 +47,86 @@ class FaceSwapper:
 
     Args:
         stage: the swap graph.
+        boost: the crop's side is so many times the network's, see :func:`split`.
     """
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, *, boost: int = 1) -> None:
         self.stage = stage
-        self._ramp = border_ramp(stage.spec.size, stage.device)
+        self.boost = boost
+        self.size = stage.spec.size * boost
+        self._ramp = border_ramp(self.size, stage.device)
 
     def __call__(self, batch: "FaceBatch") -> None:
-        batch.swapped = batch.checked(self.swapped(batch.crops, batch.latents), batch.crops)
+        swapped, batch.coverage = self.swapped(batch.crops, batch.latents)
+        batch.swapped = batch.checked(swapped, batch.crops)
 
-    def swapped(self, crops: Tensor, latents: Tensor) -> Tensor:
-        """Swapped crops: float32 [N, 3, S, S] from crops of the same shape and latents [N, D]."""
-        return self.stage.rows(faces=crops.clamp(0, 1), latents=latents)["swapped"]
+    def swapped(self, crops: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """Swap crops.
 
-    def to_canvas(self, swapped: Tensor, to_swap: Tensor, size: int, *, together: bool | None = None) -> list[Patch]:
+        Args:
+            crops: float32 [N, 3, S, S], RGB 0..1.
+            latents: float32 [N, D].
+
+        Returns:
+            Swapped crops of the same shape; and float32 [N, 1, S, S], 0..1, how much of each pixel is to be seen: a
+            soft border, and what the network says of it where it says something.
+        """
+        small = split(crops.clamp(0, 1), self.boost)
+        made = self.stage.rows(faces=small, latents=latents.repeat_interleave(self.boost**2, 0))
+        coverage = self._ramp.expand(len(crops), -1, -1, -1)
+        if "mask" in made:
+            mask = join(made["mask"], self.boost)
+            coverage = coverage * mask.nan_to_num(0.0).clamp(0, 1)
+        return join(made["swapped"], self.boost), coverage
+
+    def to_canvas(
+        self, swapped: Tensor, coverage: Tensor, to_swap: Tensor, size: int, *, together: bool | None = None
+    ) -> list[Patch]:
         """Carry swapped crops over into their canvases, each with one composed transform.
 
         Args:
             swapped: float32 [N, 3, S, S].
+            coverage: float32 [N, 1, S, S].
             to_swap: float32 [N, 2, 3] on the host, canvas to swap crop.
             size: side C of the canvas.
             together: make one patch of the whole canvas for all, with one launch of each kernel, rather than a small
                 one for each; by default where the crops are not on a CPU.
         """
         if together if together is not None else swapped.device.type != "cpu":
-            return [self._whole(swapped, to_swap, size)]
+            return [self._whole(swapped, coverage, to_swap, size)]
         patches = []
-        for i, box in enumerate(patch_boxes(to_swap, self.stage.spec.size, size)):
+        for i, box in enumerate(patch_boxes(to_swap, self.size, size)):
             x0, y0, x1, y1 = box
-            layers = torch.cat([swapped[i], self._ramp])
+            layers = torch.cat([swapped[i], coverage[i]])
             layers = warp(layers, started(to_swap[i], x0, y0), y1 - y0, x1 - x0, padding="zeros")[None]
             patches.append(Patch(slice(i, i + 1), box, layers[:, :3], layers[:, 3:]))
         return patches
 
-    def _whole(self, swapped: Tensor, to_swap: Tensor, size: int) -> Patch:
-        layers = torch.cat([swapped, self._ramp.expand(len(swapped), -1, -1, -1)], 1)
-        layers = warp_all(layers, to_swap, size, size, padding="zeros")
+    def _whole(self, swapped: Tensor, coverage: Tensor, to_swap: Tensor, size: int) -> Patch:
+        layers = warp_all(torch.cat([swapped, coverage], 1), to_swap, size, size, padding="zeros")
         return Patch(slice(None), (0, 0, size, size), layers[:, :3], layers[:, 3:])
+
+
+def split(crops: Tensor, boost: int) -> Tensor:
+    """Every ``boost``-th pixel of every ``boost``-th row, from each start: [N, C, b S, b S] -> [N b b, C, S, S].
+
+    A network that was trained on S pixels makes more than S of a face in this way: the pictures it is given differ by
+    less than a pixel, and so do its answers, which :func:`join` puts back in place.
+    """
+    if boost == 1:
+        return crops
+    count, channels, height, width = crops.shape
+    parts = crops.view(count, channels, height // boost, boost, width // boost, boost)
+    return parts.permute(0, 3, 5, 1, 2, 4).reshape(-1, channels, height // boost, width // boost)
+
+
+def join(parts: Tensor, boost: int) -> Tensor:
+    """What :func:`split` has taken apart: [N b b, C, S, S] -> [N, C, b S, b S]."""
+    if boost == 1:
+        return parts
+    _, channels, height, width = parts.shape
+    grid = parts.view(-1, boost, boost, channels, height, width)
+    return grid.permute(0, 3, 4, 1, 5, 2).reshape(-1, channels, height * boost, width * boost)
 
 
 def patch_boxes(to_swap: Tensor, swap_size: int, canvas_size: int) -> list[Box]:

@@ -55,7 +55,12 @@ def detect(
             detect_every=detect_every,
         )
         settled = RuntimeOptions(
-            restore=False, batch=batch, threads=threads, host_code=host_code, limits=Limits.parse(limit or ())
+            restore=False,
+            occlude=False,
+            batch=batch,
+            threads=threads,
+            host_code=host_code,
+            limits=Limits.parse(limit or ()),
         )
     check_input(input_)
     check_range(start, end)

@@ -99,6 +99,28 @@ RestoreWeight = Annotated[
     float | None,
     typer.Option(help="Share of the restored picture, 0..1; the pack's if not given.", rich_help_panel=LOOK),
 ]
+Occlude = Annotated[
+    bool,
+    typer.Option(
+        " /--no-occlude", help="Paint over what lies in front of faces, too; for packs with an occluder.",
+        show_default=False, rich_help_panel=LOOK,
+    ),
+]  # fmt: skip
+Fidelity = Annotated[
+    float | None,
+    typer.Option(
+        help="How near a restorer that lets choose (CodeFormer) keeps to what it is given, 0..1; the pack's if not "
+        "given.",
+        rich_help_panel=LOOK,
+    ),
+]
+Boost = Annotated[
+    int,
+    typer.Option(
+        min=1, max=4, help="Swap at so many times the size of the pack's swap network: sharper, at the cost of boost "
+        "times boost runs of it.", rich_help_panel=LOOK,
+    ),
+]  # fmt: skip
 Feather = Annotated[
     float, typer.Option(help="Softness of the edges, as a share of the face's crop.", rich_help_panel=LOOK)
 ]

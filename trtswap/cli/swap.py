@@ -48,6 +48,9 @@ def swap(
     mouth: opt.Mouth = True,
     restore: opt.Restore = True,
     restore_weight: opt.RestoreWeight = None,
+    fidelity: opt.Fidelity = None,
+    boost: opt.Boost = opt.DEFAULTS.boost,
+    occlude: opt.Occlude = True,
     feather: opt.Feather = opt.DEFAULTS.feather,
     output: opt.Output = None,
     codec: opt.CodecName = "auto",
@@ -83,9 +86,11 @@ def swap(
             faces=faces, detect_threshold=detect_threshold, max_faces=max_faces, min_face=min_face,
             similarity=similarity, smooth=smooth,
             fill=fill, detect_every=detect_every, mouth=mouth, restore_weight=restore_weight, feather=feather,
+            fidelity=fidelity, boost=boost,
         )  # fmt: skip
         settled = RuntimeOptions(
             restore=restore,
+            occlude=occlude,
             batch=batch,
             face_batch=face_batch,
             threads=threads,

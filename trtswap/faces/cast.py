@@ -50,7 +50,7 @@ class OneForAll:
     observe_frames = 0
 
     def __init__(self, identity: Identity):
-        self._latent = identity.latent
+        self._latent = identity.source
 
     def observe(self, frames: Frames, faces: Faces, first_frame: int) -> None:
         """There is nothing to find out."""
@@ -92,7 +92,7 @@ class ByReference:
     ):
         self._identifier = identifier
         self._references = torch.stack([reference.latent for reference, _ in pairs])
-        self._sources = torch.stack([source.latent for _, source in pairs])
+        self._sources = torch.stack([source.source for _, source in pairs])
         self.threshold = threshold
         self.best_cosine: float | None = None
         self._rule = Rule(threshold, margin, rivals(self._sources.cpu()))

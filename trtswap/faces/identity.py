@@ -24,17 +24,17 @@ FORMAT = "trtswap identity 1"
 
 
 class Identifier:
-    """Turns faces into identity latents with a pack's identify graph.
+    """Turns faces into identity latents with a pack's identify graph, or into codes with its encode graph.
 
     Args:
-        stage: the identify graph.
+        stage: one of the two.
     """
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
 
     def __call__(self, frames: Frames, faces: Faces) -> Tensor:
-        """Latents of N faces: float32 [N, D] on the engine's device, L2-normalised."""
+        """Latents of N faces: float32 [N, D] on the engine's device, L2-normalised; codes as the graph gives them."""
         return self.with_clearness(frames, faces)[0]
 
     def with_clearness(self, frames: Frames, faces: Faces) -> tuple[Tensor, Tensor]:
@@ -49,12 +49,25 @@ class Identifier:
         contrast = crops.mean(1).flatten(1).std(1)
         enlarged = scale_of(transforms).clamp(min=1).to(contrast.device)
         clearness = (contrast / _FULL_CONTRAST).clamp(max=1) / enlarged
-        return self.stage.rows(faces=crops)["latents"], clearness
+        return self.stage.rows(faces=crops)[spec.outputs[0].name], clearness
 
 
-def average(latents: Tensor) -> Tensor:
-    """One identity from several pictures: the mean of [I, D] unit vectors, made a unit vector [D] again."""
-    return F.normalize(latents.mean(0), dim=0)
+def average(latents: Tensor, how: str = "unit") -> Tensor:
+    """One identity from several pictures: the mean of [I, D], which ``unit`` makes a unit vector [D].
+
+    Args:
+        latents: of one picture each.
+        how: one of :data:`~trtswap.model.pack.AVERAGES`.
+
+    Raises:
+        InputError: there are several, of which none is to be made one.
+    """
+    if how == "none" and len(latents) > 1:
+        raise InputError(
+            f"{len(latents)} pictures were given, but the swap network of this pack takes the source's picture itself, "
+            "which cannot be averaged. Give the best one."
+        )
+    return F.normalize(latents.mean(0), dim=0) if how == "unit" else latents.mean(0)
 
 
 def similarity(latents: Tensor, references: Tensor) -> Tensor:
@@ -67,16 +80,25 @@ class Identity:
     """Who to show, or whom to look for.
 
     Attributes:
-        latent: float32 [D], L2-normalised.
+        latent: float32 [D], L2-normalised: by it people are told apart.
         names: the pictures it was made from, for messages and reports.
         pack: name of the pack whose identify graph made it, for messages.
         graph: SHA-256 of that graph. Empty for a latent of one's own making, of which only the length can be checked.
+        code: float32 [D'], what the swap graph of a pack with an encode graph takes; None: it takes the latent.
+        coder: SHA-256 of that encode graph; empty where there is none, or for a code of one's own making.
     """
 
     latent: Tensor
     names: tuple[str, ...] = ()
     pack: str = ""
     graph: str = ""
+    code: Tensor | None = None
+    coder: str = ""
+
+    @property
+    def source(self) -> Tensor:
+        """What the swap graph takes: float32 [D]."""
+        return self.latent if self.code is None else self.code
 
     def check(self, pack: Pack) -> None:
         """Refuse an identity that a pack's swap graph would take for somebody else.
@@ -98,14 +120,29 @@ class Identity:
                 "Make it with identity() of a Swapper of this pack."
             )
 
+        self._check_code(who, pack)
+
+    def _check_code(self, who: str, pack: Pack) -> None:
+        wanted = pack.stages.get("encode")
+        has, wants = "no code" if self.code is None else f"a code of {self.code.numel()} numbers", "none"
+        if wanted is not None:
+            wants = f"one of {wanted.latent} from its encode graph"
+        fits = self.code is None if wanted is None else self.code is not None and self.code.numel() == wanted.latent
+        if not fits or (wanted is not None and self.coder not in ("", wanted.sha256)):
+            raise InputError(
+                f"{who} has {has}; the swap graph of pack {pack.name} takes {wants}. Make it again from the pictures "
+                f"with pack {pack.name}."
+            )
+
     def to(self, device: torch.device) -> "Identity":
         """The same identity on another device."""
-        return replace(self, latent=self.latent.to(device))
+        return replace(self, latent=self.latent.to(device), code=None if self.code is None else self.code.to(device))
 
     def save(self, path: Path | str) -> None:
         """Write it as a safetensors file, which replaces one that is there only once it is whole.
 
-        The tensor ``latent`` and, as text, the names, the pack's name and the graph's hash: nothing of the pictures.
+        The tensors ``latent`` and, if there is one, ``code``, and, as text, the names, the pack's name and the graphs'
+        hashes: nothing of the pictures, unless the pack's code is the picture.
 
         Raises:
             BusyError: somebody else writes this file.
@@ -114,7 +151,9 @@ class Identity:
         from safetensors.torch import save  # noqa: PLC0415 - needed here alone
 
         metadata = {"format": FORMAT, "names": json.dumps(self.names), "pack": self.pack, "graph": self.graph}
-        write_whole(path, save({"latent": self.latent.float().cpu().contiguous()}, metadata), overwrite=True)
+        tensors = {"latent": self.latent} | ({} if self.code is None else {"code": self.code})
+        whole = {name: tensor.float().cpu().contiguous() for name, tensor in tensors.items()}
+        write_whole(path, save(whole, metadata | {"coder": self.coder}), overwrite=True)
 
     @staticmethod
     def load(path: Path | str) -> "Identity":
@@ -129,14 +168,17 @@ class Identity:
             with safe_open(path, "pt") as file:
                 found = file.metadata() or {}
                 latent = file.get_tensor("latent")
+                code = file.get_tensor("code") if "code" in file.keys() else None  # noqa: SIM118 - no mapping
             names = json.loads(found.get("names", "[]"))
         except (OSError, SafetensorError, json.JSONDecodeError) as e:
             raise SourceError(f"{path} cannot be read as an identity: {e}. Expected a file of Identity.save.") from e
-        if found.get("format") != FORMAT or latent.dtype != torch.float32 or latent.ndim != 1:
+        rows = [latent] if code is None else [latent, code]
+        if found.get("format") != FORMAT or any(row.dtype != torch.float32 or row.ndim != 1 for row in rows):
             raise SourceError(
                 f"{path} holds no identity: its format is {found.get('format')!r}, its latent {latent.dtype} "
                 f"{list(latent.shape)}; expected {FORMAT!r} and one row of torch.float32."
             )
-        if not latent.isfinite().all() or not isinstance(names, list):
+        if not all(row.isfinite().all() for row in rows) or not isinstance(names, list):
             raise SourceError(f"{path} holds a damaged identity: numbers that are not finite, or no names.")
-        return Identity(latent, tuple(map(str, names)), found.get("pack", ""), found.get("graph", ""))
+        pack, graph, coder = (found.get(key, "") for key in ("pack", "graph", "coder"))
+        return Identity(latent, tuple(map(str, names)), pack, graph, code, coder)

@@ -15,15 +15,20 @@ from trtswap.backends.engine import Engine, TensorSpec
 from trtswap.errors import InputError, PackError
 from trtswap.files.tables import TableError, read_toml
 from trtswap.model.self_contained import check_nodes, check_self_contained
-from trtswap.model.stages import SETTINGS, STAGES, StageKind
+from trtswap.model.stages import SETTINGS, STAGES, Port, StageKind
 from trtswap.pixels.geometry import TEMPLATES
 
 FORMAT = 1
 # Bytes of a file name that every file system allows.
 MOST_NAME = 255
 STAGE_KEYS = frozenset(
-    ("file", "sha256", "precision", "size", "template", "latent", "max_faces", "threshold", "weight", "figures")
-)
+    (
+        "file", "sha256", "precision", "size", "template", "latent", "max_faces", "single", "figures", "threshold",
+        "weight", "average", "mask", "fidelity",
+    )
+)  # fmt: skip
+AVERAGES = ("unit", "mean", "none")
+"""How the codes of several pictures become one: their mean with unit length, their mean, or not at all."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,11 @@ class StageSpec:
         threshold: lowest score that counts as a face (detect); lowest cosine that counts as the same person (identify),
             0 where pack.toml gives none, because the graph cannot tell people apart; else 0.
         weight: default share of the restored picture, 0..1 (restore), else 1.
+        average: one of ``AVERAGES`` (encode), else empty.
+        mask: the graph also says how much of each pixel is to be seen (swap).
+        fidelity: default of an input of that name, 0..1: how near a restorer keeps to what it is given, which
+            CodeFormer lets choose; None where the graph has no such input.
+        single: the graph takes one row at a time, and is run once for each.
         figures: what was measured at export, for people.
     """
 
@@ -56,6 +66,10 @@ class StageSpec:
     max_faces: int = 0
     threshold: float = 0.0
     weight: float = 1.0
+    average: str = ""
+    mask: bool = False
+    fidelity: float | None = None
+    single: bool = False
     figures: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
@@ -66,7 +80,22 @@ class StageSpec:
     @property
     def contract(self) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
         """Inputs and outputs that its graph must have (design: section 4); named dimensions are dynamic."""
-        return self.kind.contract({name: getattr(self, name) for name in SETTINGS})
+        settings = {name: getattr(self, name) for name in SETTINGS} | ({"N": 1} if self.single else {})
+        inputs, outputs = (tuple(port.spec(settings) for port in ports) for ports in (self.inputs, self.outputs))
+        return inputs, outputs
+
+    @property
+    def inputs(self) -> tuple[Port, ...]:
+        """What its graph takes."""
+        return tuple(port for port in self.kind.inputs if self._has(port))
+
+    @property
+    def outputs(self) -> tuple[Port, ...]:
+        """What its graph gives."""
+        return tuple(port for port in self.kind.outputs if self._has(port))
+
+    def _has(self, port: Port) -> bool:
+        return port.when is None or getattr(self, port.when) not in (None, False)
 
 
 @dataclass(frozen=True)
@@ -96,6 +125,11 @@ class Pack:
     @property
     def _on_canvas(self) -> StageSpec:
         return [stage for stage in self.stages.values() if stage.kind.canvas][-1]
+
+    @property
+    def coder(self) -> StageSpec:
+        """The stage that makes of a source's picture what the swap graph takes."""
+        return self.stages.get("encode", self.stages["identify"])
 
     @property
     def tells_people_apart(self) -> bool:
@@ -277,6 +311,10 @@ def _stage(toml: Path, name: str, table: Any) -> StageSpec:
         max_faces=_get(where, table, "max_faces", int, 0),
         threshold=_number(where, table, "threshold", 0.0),
         weight=_number(where, table, "weight", 1.0),
+        average=_get(where, table, "average", str, ""),
+        mask=_get(where, table, "mask", bool, False),
+        fidelity=_number(where, table, "fidelity", 0.0) if "fidelity" in table else None,
+        single=_get(where, table, "single", bool, False),
         figures=MappingProxyType(_get(where, table, "figures", dict, {})),
     )
     _check_values(where, spec)
@@ -302,14 +340,17 @@ def _check_values(where: Path, spec: StageSpec) -> None:
     for key in sorted(kind.settings - {"size"}):
         if getattr(spec, key) <= 0:
             raise PackError(f"{where}: {key} is {getattr(spec, key)}, expected a positive number.")
-    for key in ("threshold", "weight"):
-        if not 0 <= getattr(spec, key) <= 1:
-            raise PackError(f"{where}: {key} is {getattr(spec, key)}, expected 0..1.")
+    for key in ("threshold", "weight", "fidelity"):
+        if (value := getattr(spec, key)) is not None and not 0 <= value <= 1:
+            raise PackError(f"{where}: {key} is {value}, expected 0..1.")
+    if "average" in kind.defaults and spec.average not in AVERAGES:
+        raise PackError(f"{where}: average is {spec.average!r}, expected one of {', '.join(AVERAGES)}.")
 
 
 def _check_stages_fit(toml: Path, stages: Mapping[str, StageSpec]) -> None:
     for stage in stages.values():
-        for setting, other in stage.kind.same.items():
+        for setting, others in stage.kind.same.items():
+            other = next(name for name in others if name in stages)
             found, wanted = getattr(stage, setting), getattr(stages[other], setting)
             if found != wanted:
                 raise PackError(

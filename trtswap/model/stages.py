@@ -14,9 +14,12 @@ import torch
 
 from trtswap.backends.engine import TensorSpec
 
-Content = Literal["frames", "faces", "latents", "boxes", "landmarks", "scores", "labels", "pictures"]
+Content = Literal[
+    "frames", "faces", "latents", "codes", "boxes", "landmarks", "scores", "labels", "pictures", "masks", "shares"
+]
 """What a tensor holds: ``frames`` are whole pictures, upright and letterboxed, ``faces`` aligned crops; both, and
-``pictures``, are RGB, NCHW, 0..1. ``latents`` have unit length. Positions are in pixels of the input."""
+``pictures``, are RGB, NCHW, 0..1. ``latents`` have unit length, ``codes`` are what a swap network takes in place of
+them. ``masks`` are 0..1 at each pixel, ``shares`` one number, 0..1. Positions are in pixels of the input."""
 
 SETTINGS = ("size", "latent", "max_faces")
 """Numbers of a stage's entry in pack.toml that shapes can name."""
@@ -30,11 +33,13 @@ class Port:
         name: of the tensor in the graph.
         shape: a number; one of ``SETTINGS``, whose value the pack gives; or another name, which is dynamic.
         content: what it holds.
+        when: name of the key in pack.toml that says that a graph has it; None: each graph of the kind has.
     """
 
     name: str
     shape: tuple[int | str, ...]
     content: Content
+    when: str | None = None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -53,13 +58,14 @@ class StageKind:
         name: in pack.toml, in timings and in reports.
         doing: the same as an activity, for progress bars.
         inputs, outputs: the contract (design: section 4).
-        defaults: further keys of its entry in pack.toml, which a user may override: ``threshold``, ``weight``.
+        defaults: further keys of its entry in pack.toml: ``threshold``, ``weight`` and others.
         required: a pack cannot do without it.
         option: the switch of :class:`~trtswap.options.RuntimeOptions` that leaves it out; None: nothing does.
         canvas: works on whole canvases; the last such stage of a pack decides their size and template.
         aligned: works on crops that are aligned with a template.
         multiple: ``size`` is a multiple of this.
-        same: settings that have to be equal to those of another stage: setting -> stage.
+        same: settings that have to be equal to those of another stage: setting -> stages, of which the first that the
+            pack has is meant.
         seeking: runs while faces are searched for, in the thread that searches; the others run where faces are made.
         float32_behind: what follows its last convolution computes positions, which float16 is too coarse for.
         eight_bits: its convolutions may work on 8 bits. Positions, latents and the borders between labels need more;
@@ -77,7 +83,7 @@ class StageKind:
     canvas: bool = False
     aligned: bool = True
     multiple: int = 1
-    same: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    same: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     seeking: bool = False
     float32_behind: bool = False
     eight_bits: bool = False
@@ -110,10 +116,6 @@ class StageKind:
         """What its first output holds, which decides how two graphs of the kind are compared."""
         return self.outputs[0].content
 
-    def contract(self, settings: Mapping[str, int]) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
-        """Inputs and outputs with a pack's numbers in them."""
-        return tuple(p.spec(settings) for p in self.inputs), tuple(p.spec(settings) for p in self.outputs)
-
 
 CROPS = Port("faces", ("N", 3, "size", "size"), "faces")
 
@@ -142,11 +144,24 @@ _KINDS = (
         seeking=True,
     ),
     StageKind(
+        name="encode",
+        doing="encoding",
+        inputs=(CROPS,),
+        outputs=(Port("codes", ("N", "latent"), "codes"),),
+        defaults=frozenset(("average",)),
+        required=False,
+        seeking=True,
+    ),
+    StageKind(
         name="swap",
         doing="swapping",
         inputs=(CROPS, Port("latents", ("N", "latent"), "latents")),
-        outputs=(Port("swapped", ("N", 3, "size", "size"), "pictures"),),
-        same=MappingProxyType({"latent": "identify"}),
+        outputs=(
+            Port("swapped", ("N", 3, "size", "size"), "pictures"),
+            Port("mask", ("N", 1, "size", "size"), "masks", when="mask"),
+        ),
+        defaults=frozenset(("mask",)),
+        same=MappingProxyType({"latent": ("encode", "identify")}),
         eight_bits=True,
         half=True,
     ),
@@ -159,15 +174,24 @@ _KINDS = (
         half=True,
     ),
     StageKind(
+        name="occlude",
+        doing="looking for what lies in front",
+        inputs=(CROPS,),
+        outputs=(Port("visible", ("N", 1, "size", "size"), "masks"),),
+        required=False,
+        option="occlude",
+        half=True,
+    ),
+    StageKind(
         name="restore",
         doing="restoring",
-        inputs=(CROPS,),
+        inputs=(CROPS, Port("fidelity", (1,), "shares", when="fidelity")),
         outputs=(Port("restored", ("N", 3, "size", "size"), "pictures"),),
-        defaults=frozenset(("weight",)),
+        defaults=frozenset(("weight", "fidelity")),
         required=False,
         option="restore",
         canvas=True,
-        same=MappingProxyType({"templates": "parse"}),
+        same=MappingProxyType({"templates": ("parse",)}),
         eight_bits=True,
         half=True,
     ),

@@ -29,7 +29,8 @@ class Template:
         return torch.tensor(self.points, dtype=torch.float32) * (size / self.size)
 
 
-# arcface_112_v1 and its four turned companions: SimSwap's pose templates; v2: insightface; ffhq_512: FFHQ alignment.
+# arcface_112_v1 and its four turned companions: SimSwap's pose templates; arcface_112_v2: insightface; arcface_128: the
+# same with 8 pixels more on each side; mtcnn_512: of HifiFace; ffhq_512: FFHQ alignment.
 TEMPLATES = MappingProxyType(
     {
         "arcface_112_v1": Template(
@@ -49,6 +50,19 @@ TEMPLATES = MappingProxyType(
         ),
         "arcface_112_v2": Template(
             112, ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041))
+        ),
+        "arcface_128": Template(
+            128, ((46.2946, 51.6963), (81.5318, 51.5014), (64.0252, 71.7366), (49.5493, 92.3655), (78.7299, 92.2041))
+        ),
+        "mtcnn_512": Template(
+            512,
+            (
+                (187.20187, 239.27705),
+                (324.12360, 238.51973),
+                (256.09793, 317.14795),
+                (199.84871, 397.30597),
+                (313.23620, 396.67880),
+            ),
         ),
         "ffhq_512": Template(
             512,

@@ -55,8 +55,13 @@ class Run:
 
 def somebody(swapper: Swapper) -> Identity:
     """An identity that nobody has, for speed alone."""
-    latent = torch.linspace(-1, 1, swapper.pack.stages["identify"].latent, device=swapper.choice.device)
-    return Identity(latent / latent.norm())
+    latents = {
+        name: torch.linspace(-1, 1, stage.latent, device=swapper.choice.device)
+        for name, stage in swapper.pack.stages.items()
+        if name in ("identify", "encode")
+    }
+    latent, code = latents["identify"], latents.get("encode")
+    return Identity(latent / latent.norm(), code=None if code is None else code / code.norm())
 
 
 def run_video(swapper: Swapper, source: Path, target: Path, who: Identity, **options: Any) -> Run:

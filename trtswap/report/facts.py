@@ -99,8 +99,13 @@ def option_rows(swapper: Swapper) -> list[tuple[str, str]]:
     options = asdict(swapper.options) | asdict(swapper.runtime.options)
     options |= {f"limit of {name}": value for name, value in options.pop("limits").items()}
     rows = {name.replace("_", " "): _in_words(value) for name, value in options.items()}
-    if "restore" not in swapper.pack.stages:
+    pack = swapper.pack
+    if "restore" not in pack.stages:
         rows["restore"] = rows["restore weight"] = "the pack has no restorer"
+    if "occlude" not in pack.stages:
+        rows["occlude"] = "the pack has no occluder"
+    if pack.stages.get("restore") is None or pack.stages["restore"].fidelity is None:
+        rows["fidelity"] = "the pack's restorer takes none"
     return list(rows.items())
 
 

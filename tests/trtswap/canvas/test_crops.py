@@ -87,7 +87,7 @@ def test_coverage_is_one_inside_the_swap_crop_and_zero_outside(engine: Opener) -
     with engine(swapped) as graph:
         swapper = FaceSwapper(stage("swap", 112, graph))
         crops = torch.full((1, 3, 112, 112), 0.25)
-        (patch,) = swapper.to_canvas(swapper.swapped(crops, torch.zeros(1, 4)), canvas_to_swap, 256)
+        (patch,) = swapper.to_canvas(*swapper.swapped(crops, torch.zeros(1, 4)), canvas_to_swap, 256)
     picture, coverage = torch.zeros(1, 3, 256, 256), torch.zeros(1, 1, 256, 256)
     patch.of(picture).copy_(patch.picture)
     patch.of(coverage).copy_(patch.coverage)
@@ -118,17 +118,17 @@ def test_faces_together_are_laid_as_one_after_the_other(engine: Opener, crop: in
     done = []
     with engine(IDENTITY.format(s=crop)) as graph:
         swapper = FaceSwapper(stage("swap", crop, graph))
+        coverage = swapper._ramp.expand(4, -1, -1, -1)
         for together in (False, True):
             blended, seen = originals.clone(), torch.zeros(4, 4, canvas, canvas)
-            patches = swapper.to_canvas(swapped, canvas_to_swap, canvas, together=together)
+            patches = swapper.to_canvas(swapped, coverage, canvas_to_swap, canvas, together=together)
             blend(blended, patches, mouth)
             for whole, layer in zip(seen, layers(blended, face, patches), strict=True):
                 x0, y0, x1, y1 = layer.box
                 whole[:, y0:y1, x0:x1] = torch.cat([layer.picture * (layer.alpha > 0), layer.alpha])
             done.append((len(patches), blended, seen))
         # Without values, as if they were on a GPU still to come: nothing waits for one, and all are laid together.
-        swapper._ramp = swapper._ramp.to("meta")
-        patches = swapper.to_canvas(swapped.to("meta"), canvas_to_swap, canvas)
+        patches = swapper.to_canvas(swapped.to("meta"), coverage.to("meta"), canvas_to_swap, canvas)
     blend(originals.to("meta"), patches, mouth.to("meta"))
     assert len(patches) == 1
     assert len(layers(originals.to("meta"), face.to("meta"), patches)) == 4

@@ -78,7 +78,10 @@ def inverting(paste_pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_a_new_stage_is_loaded_opened_run_and_compared(inverting: Path, paste_pack: Path, data: Path) -> None:
     pack = Pack.load(inverting)
     spec = pack.stages["invert"]
-    assert spec.contract == KIND.contract({"size": 512})
+    assert [[str(tensor) for tensor in side] for side in spec.contract] == [
+        ["faces [N,3,512,512] float32"],
+        ["inverted [N,3,512,512] float32"],
+    ]
     inputs = example_inputs(spec, 2)
     with Runtime(pack, backend="onnxruntime", device="cpu") as runtime:
         assert list(runtime.engines) == [*Pack.load(paste_pack).stages, "invert"]

@@ -163,7 +163,7 @@ def test_unreadable_toml(written: HandWritten, content: bytes) -> None:
         ({"licence": ["MIT"]}, r"licence is \['MIT'\], expected str"),
         ({"description": 1.5}, r"description is 1\.5, expected str"),
         ({"stages": 3}, r"stages is 3, expected dict"),
-        ({"stages": {}}, r"no graph for detect, identify, swap, parse\. .*optional: restore\."),
+        ({"stages": {}}, r"no graph for detect, identify, swap, parse\. .*optional: encode, occlude, restore\."),
         ({"weights": {"yunet_n": "hash"}}, r"\[weights\]: yunet_n is 'hash', expected dict"),
     ],
     ids=str,
@@ -190,7 +190,9 @@ def test_missing_unknown_and_malformed_stages(written: HandWritten) -> None:
         Pack.load(written.path)
     written.data["stages"] |= {"parse": parse, "enhance": parse}
     written.save()
-    with pytest.raises(PackError, match=r"unknown stages enhance; known: detect, identify, swap, parse, restore"):
+    with pytest.raises(
+        PackError, match=r"unknown stages enhance; known: detect, identify, encode, swap, parse, occlude, restore"
+    ):
         Pack.load(written.path)
     del written.data["stages"]["enhance"]
     written.data["stages"]["parse"] = "parse.onnx"
@@ -250,7 +252,7 @@ def test_changed_graph(written: HandWritten) -> None:
         ("swap", {"template": 5}, r"template is 5, expected a name or a list of names"),
         ("swap", {"precision": 16}, r"precision is 16, expected str"),
         ("swap", {"figures": "fast"}, r"figures is 'fast', expected dict"),
-        ("detect", {"treshold": 0.5}, r"unknown keys treshold; known: figures, file"),
+        ("detect", {"treshold": 0.5}, r"unknown keys treshold; known: average, fidelity, figures, file"),
     ],
     ids=str,
 )
