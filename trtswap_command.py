@@ -28,3 +28,7 @@ def end_at_signals() -> None:
 def _end(number: int, _: object) -> NoReturn:
     # Not sys.exit: half of a library may be loaded.
     os._exit(128 + number)
+
+
+if __name__ == "__main__":
+    main()

@@ -2,9 +2,33 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from fractions import Fraction
 from math import inf, isnan
 
 from trtswap.errors import InputError, LimitError
+
+MOST_SECONDS = 1e9
+"""Thirty years: no time in a video is beyond, and every time up to it can be computed with."""
+
+
+def check_span(start: float | None, end: float | None) -> None:
+    """Refuse a part of a video that cannot be.
+
+    Args:
+        start, end: seconds; None for the video's own.
+
+    Raises:
+        InputError: not numbers, or not 0 <= start < end.
+    """
+    for name, value in (("start", start), ("end", end)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float | Fraction)):
+            raise InputError(f"{name} is {value!r}, expected seconds.")
+    if not 0 <= (start or 0) < (2 * MOST_SECONDS if end is None else end) or (start or 0) > MOST_SECONDS:
+        raise InputError(
+            f"start {start} and end {end}: expected 0 <= start < end, in seconds, at most {MOST_SECONDS:g}"
+        )
+    if end is not None and end > MOST_SECONDS:
+        raise InputError(f"end is {end}, expected seconds, at most {MOST_SECONDS:g}; None for the video's own end.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +56,8 @@ class Limits:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or isnan(value) or value <= 0:
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            if not (whole or isinstance(value, float)) or (not whole and isnan(value)) or value <= 0:
                 raise InputError(f"the limit {field.name} is {value!r}, expected a number above 0.")
 
     @staticmethod

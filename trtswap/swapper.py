@@ -88,6 +88,10 @@ class Swapper:
         options: SwapOptions | None = None,
         runtime: RuntimeOptions | Runtime | None = None,
     ) -> None:
+        if not isinstance(options, SwapOptions | None):
+            raise InputError(f"options are a {type(options).__name__}, expected SwapOptions.")
+        if not isinstance(runtime, RuntimeOptions | Runtime | None):
+            raise InputError(f"runtime is a {type(runtime).__name__}, expected RuntimeOptions or a Runtime.")
         self.options = options or SwapOptions()
         self._owned = not isinstance(runtime, Runtime)
         if isinstance(runtime, Runtime):

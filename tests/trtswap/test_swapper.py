@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from trtswap import Faces, Frames, Identity, InputError, Observer, RuntimeOptions, SourceError, SwapOptions, Swapper
+from trtswap import Faces, Frames, Identity, InputError, Observer, PackError, RuntimeOptions, SourceError, SwapOptions, Swapper
 from trtswap.faces.largest import largest
 from trtswap.session.observers import Summary
 from trtswap.video.images import read_image
@@ -305,3 +306,15 @@ def test_nobody_who_is_like_a_reference_is_told_with_both_cosines(swapper: Swapp
     assert [(s.frames, s.faces_found, s.faces_swapped, s.faces_unsound) for s in kept] == [(1, 1, 0, 0), (1, 1, 1, 0)]
     assert kept[0].best_cosine == pytest.approx(-1, abs=1e-4)
     assert (kept[0].similarity, kept[1].similarity, kept[1].best_cosine) == (0.95, None, None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"options": "x"}, InputError), ({"runtime": "x"}, InputError), ({"pack": 5}, PackError),
+        ({"pack": "x" * 5000}, PackError), ({"pack": "x\0"}, PackError),
+    ],
+)  # fmt: skip
+def test_a_swapper_of_wrong_things_is_refused_at_once(arguments: dict[str, Any], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        Swapper(**arguments)

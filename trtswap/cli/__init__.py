@@ -69,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = DEBUG in given
     sys.stderr = process.Unheard(sys.stderr)
+    process.set_outputs()
     try:
         app([argument for argument in given if argument != DEBUG], prog_name="trtswap", obj=given)
     except Interrupted as stop:

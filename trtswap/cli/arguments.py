@@ -8,10 +8,12 @@ from pathlib import Path
 import typer
 
 from trtswap.errors import InputError
+from trtswap.limits import MOST_SECONDS
 from trtswap.video.containers import CONTAINERS
 
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
+_MOST_CHARACTERS = 30  # of a number that is meant
 _CLOCK = re.compile(r"(?:(?:(\d+):)?([0-5]?\d):)?(\d+(?:\.\d*)?|\.\d+)")
 
 
@@ -25,10 +27,15 @@ def parse_time(text: str) -> float:
     found = _CLOCK.fullmatch(text.strip())
     if found is None:
         raise typer.BadParameter(f"{text!r} is no time; expected seconds or hh:mm:ss, such as 12.5 or 1:02:03.")
+    if len(text.strip()) > _MOST_CHARACTERS:
+        raise typer.BadParameter(f"a time of {len(text)} characters; expected seconds or hh:mm:ss.")
     hours, minutes, seconds = found.groups(default="0")
     if ":" in text and float(seconds) >= 60:
         raise typer.BadParameter(f"{text!r} has {seconds} seconds after the minutes; expected less than 60.")
-    return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    time = int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    if time > MOST_SECONDS:
+        raise typer.BadParameter(f"{text!r} is beyond every video; expected at most {MOST_SECONDS:g} seconds.")
+    return time
 
 
 def check_range(start: float | None, end: float | None) -> None:
@@ -62,7 +69,7 @@ def parse_face(text: str) -> str | int:
     """``only``, ``largest`` or a number counted from the left."""
     if text in ("only", "largest"):
         return text
-    if text.isdecimal():
+    if text.isdecimal() and len(text) <= _MOST_CHARACTERS:
         return int(text)
     raise typer.BadParameter(f"{text!r}: expected only, largest, or a number from 0, counted from the left.")
 

@@ -1,6 +1,7 @@
 """Where text goes: results to stdout, everything said on the way to stderr."""
 
 import json
+import os
 import re
 import sys
 from typing import Any
@@ -11,15 +12,20 @@ from rich.text import Text
 from trtswap.errors import TruncatedError
 
 # C0 without line feed and tab, DEL, C1, and marks that turn the direction of writing (Unicode, UAX #9).
-_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def stdout() -> Console:
-    return Console(highlight=False)
+    return Console(highlight=False, width=_width())
 
 
 def stderr() -> Console:
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, width=_width())
+
+
+def _width() -> int | None:
+    """The terminal's own, but for a $COLUMNS of 0, in which Rich would write nothing."""
+    return 80 if os.environ.get("COLUMNS", "").strip("0 ") == "" and "COLUMNS" in os.environ else None
 
 
 def say(console: Console, text: str, *, style: str = "") -> None:

@@ -4,6 +4,8 @@ import ctypes
 import io
 import os
 import platform
+import sys
+import warnings
 from contextlib import suppress
 from typing import TextIO
 
@@ -47,6 +49,13 @@ class Unheard(io.TextIOBase):
         if self._stream is None:
             raise OSError("there is no stderr")
         return self._stream.fileno()
+
+
+def set_outputs() -> None:
+    """Write what nobody takes to nowhere, where standard output is closed. What Pillow warns of, limits see to."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the process ends
+    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def bound_arenas() -> bool:

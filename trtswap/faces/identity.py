@@ -107,6 +107,9 @@ class Identity:
             InputError: another identify graph made it, or its latent has another length; names both packs.
         """
         stage = pack.stages["identify"]
+        for row in (self.latent, *(() if self.code is None else (self.code,))):
+            if not isinstance(row, Tensor) or row.ndim != 1 or row.is_meta:
+                raise InputError(f"an identity has a {type(row).__name__} in it, expected one row of float32 [D].")
         who = f"the identity of {', '.join(self.names)}" if self.names else "an identity"
         if self.graph and self.graph != stage.sha256:
             raise InputError(
@@ -170,7 +173,7 @@ class Identity:
                 latent = file.get_tensor("latent")
                 code = file.get_tensor("code") if "code" in file.keys() else None  # noqa: SIM118 - no mapping
             names = json.loads(found.get("names", "[]"))
-        except (OSError, SafetensorError, json.JSONDecodeError) as e:
+        except (OSError, SafetensorError, ValueError, RecursionError) as e:
             raise SourceError(f"{path} cannot be read as an identity: {e}. Expected a file of Identity.save.") from e
         rows = [latent] if code is None else [latent, code]
         if found.get("format") != FORMAT or any(row.dtype != torch.float32 or row.ndim != 1 for row in rows):

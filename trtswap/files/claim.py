@@ -9,6 +9,7 @@ import fcntl
 import io
 import os
 import shutil
+import stat
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -161,8 +162,12 @@ def _opened(path: Path) -> int:
     except PermissionError:
         if not os.path.lexists(path):
             raise
-        # Another user's, in a folder of both; a lock needs no right to write.
-        return os.open(path, os.O_RDONLY | flags)
+        # Another user's, in a folder of both; a lock needs no right to write. A pipe of that name is not waited for.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | flags)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return descriptor
+        os.close(descriptor)
+        raise
 
 
 def _locked(descriptor: int) -> bool:

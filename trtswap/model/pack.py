@@ -6,6 +6,7 @@ and give is declared in :mod:`trtswap.model.stages`; :func:`check_engine` holds 
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -163,12 +164,20 @@ class Pack:
             PackError: the folder, a file or a key is missing, a value is out of range, a hash differs, or a graph keeps
             weights in other files.
         """
-        path = Path(path)
-        toml = path / "pack.toml"
-        if not toml.is_file():
+        if not isinstance(path, str | Path):
+            raise PackError(f"a pack is a {type(path).__name__}, expected its folder.")
+        toml = Path(path) / "pack.toml"
+        there = False
+        with suppress(OSError, ValueError):  # names that no file system takes
+            there = toml.is_file()
+        if not there:
             raise PackError(
                 f"{path} is not a pack: it has no pack.toml. Expected a folder written by `trtswap export`."
             )
+        return Pack._read(toml)
+
+    @staticmethod
+    def _read(toml: Path) -> "Pack":
         try:
             data = read_toml(toml)
         except TableError as e:
@@ -183,7 +192,7 @@ class Pack:
         stages = {name: _stage(toml, name, tables[name]) for name in STAGES if name in tables}
         _check_stages_fit(toml, stages)
         return Pack(
-            path=path,
+            path=toml.parent,
             name=_get(toml, data, "name", str),
             version=str(data.get("version", "0")),
             licence=_get(toml, data, "licence", str),
@@ -332,6 +341,8 @@ def _check_values(where: Path, spec: StageSpec) -> None:
         if template not in TEMPLATES:
             raise PackError(f"{where}: template is {template!r}, known: {', '.join(sorted(TEMPLATES))}.")
     kind = spec.kind
+    if len(set(spec.templates)) != len(spec.templates):
+        raise PackError(f"{where}: template names {len(spec.templates)} templates, some of them twice.")
     if kind.aligned and not spec.templates:
         raise PackError(f"{where}: no template; expected one of {', '.join(sorted(TEMPLATES))}.")
     if spec.size <= 0 or spec.size % kind.multiple:

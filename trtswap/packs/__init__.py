@@ -1,6 +1,7 @@
 """Where packs are found by name: those of the wheel, and those the user has exported."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from trtswap.errors import PackError
@@ -40,9 +41,12 @@ def find_pack(pack: str | Path) -> Path:
     Raises:
         PackError: neither a folder with a pack.toml nor the name of an installed pack.
     """
+    if not isinstance(pack, str | Path):
+        raise PackError(f"pack is a {type(pack).__name__}, expected the name of an installed pack or a folder.")
     path = Path(pack)
-    if (path / "pack.toml").is_file():
-        return path
+    with suppress(OSError, ValueError):  # names that no file system takes
+        if (path / "pack.toml").is_file():
+            return path
     packs = installed_packs()
     if str(pack) in packs:
         return packs[str(pack)]

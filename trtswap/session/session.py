@@ -149,6 +149,8 @@ class Session:
 
     def follow(self, frames: Frames) -> list[Batch]:
         """Find, follow and cast faces; gives out the batches whose faces are known now, oldest first."""
+        if not isinstance(frames, Frames):
+            raise InputError(f"frames are a {type(frames).__name__}, expected Frames, as a reader gives them.")
         with self._working():
             return [
                 self._with_cast(followed)

@@ -1,5 +1,6 @@
 """Pictures from files, and arrays of pictures as Frames."""
 
+import mmap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
@@ -23,6 +24,9 @@ from trtswap.video.display import display_of
 _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "TGA", "JPEG2000", "AVIF", "HEIF")
 
 
+_START_OF_SCAN, _MOST_SCANS = b"\xff\xda", 100
+
+
 def open_picture(path: str | PathLike[str], limits: Limits | None = None) -> Image.Image:
     """A picture's header, with Pillow; of the formats that are read, whatever the file is called.
 
@@ -37,6 +41,7 @@ def open_picture(path: str | PathLike[str], limits: Limits | None = None) -> Ima
         image = Image.open(path, formats=[name for name in _FORMATS if name in Image.OPEN])
     try:
         (limits or Limits()).check("pixels", image.width * image.height, path)
+        _check_scans(image, path)
     except LimitError:
         image.close()
         raise
@@ -62,6 +67,19 @@ def read_image(path: str | PathLike[str], *, limits: Limits | None = None) -> Te
     """
     with open_picture(path, limits) as image, _refused(path):
         return torch.from_numpy(np.array(_to_rgb(ImageOps.exif_transpose(image))))
+
+
+def _check_scans(image: Image.Image, path: str | PathLike[str]) -> None:
+    """Refuse a JPEG that paints its pixels over and over: a megabyte of scans takes minutes."""
+    if image.format not in ("JPEG", "MPO"):
+        return
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        # Inside of a scan 0xFF is followed by 0 or a restart; a preview in the header adds a few.
+        scans, at = 0, data.find(_START_OF_SCAN)
+        while at >= 0 and scans <= _MOST_SCANS:
+            scans, at = scans + 1, data.find(_START_OF_SCAN, at + 2)
+    if scans > _MOST_SCANS:
+        raise LimitError(f"{path}: has more than {_MOST_SCANS} scans; a progressive JPEG has about ten.")
 
 
 @contextmanager
@@ -198,10 +216,10 @@ def _shares_pixels(tensor: Tensor) -> bool:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16-bit gray, which Pillow's own conversion would clip
-        levels = np.asarray(image).astype(np.int64)
-        return Image.fromarray((levels >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
+        levels = np.asarray(image) >> 8
+        return Image.fromarray(levels.clip(0, 255, out=levels).astype(np.uint8)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         opaque = Image.new("RGBA", image.size, "white")
-        opaque.alpha_composite(image.convert("RGBA"))
+        opaque.alpha_composite(image if image.mode == "RGBA" else image.convert("RGBA"))
         return opaque.convert("RGB")
     return image.convert("RGB")

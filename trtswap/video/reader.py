@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import chain
-from math import inf, prod
+from math import prod
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +15,7 @@ import torch
 from av.container import InputContainer
 
 from trtswap.errors import InputError, ReadError
-from trtswap.limits import Limits
+from trtswap.limits import Limits, check_span
 from trtswap.pixels.frames import Frames
 from trtswap.video.clock import Clock
 from trtswap.video.deinterlace import Deinterlacer
@@ -98,8 +98,7 @@ class VideoReader:
     ) -> None:
         if batch_size < 1:
             raise InputError(f"batch_size is {batch_size}, expected 1 or more")
-        if not 0 <= (start or 0) < (inf if end is None else end):
-            raise InputError(f"start {start} and end {end}: expected 0 <= start < end, in seconds")
+        check_span(start, end)
         self.path = Path(path)
         self.batch_size = batch_size
         self.device = torch.device(device)
@@ -264,8 +263,9 @@ class VideoReader:
             expected = expected or found
             if found != expected:
                 was, now = (f"{width}x{height} {name}" for width, height, name in (expected, found))
+                when = "" if frame.time is None else f" at {frame.time:.2f} s"
                 raise ReadError(
-                    f"{self.path}: the picture changes from {was} to {now} at {frame.time:.2f} s, expected one size "
+                    f"{self.path}: the picture changes from {was} to {now}{when}, expected one size "
                     "and format throughout; cut the file there (--start, --end)"
                 )
             yield frame

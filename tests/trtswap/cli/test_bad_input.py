@@ -390,3 +390,19 @@ def test_nobody_listens(where: str, clips: Path, pictures: Path, paste_pack: Pat
     assert "Traceback" not in done.stderr
     assert "Error" not in done.stderr
     assert leftovers(tmp_path) == ["out.mp4"]
+
+
+def test_nobody_listens_to_a_document(clips: Path, paste_pack: Path) -> None:
+    text = shlex.join(map(str, [*COMMAND, "detect", clips / "one.mp4", "--json", "--pack", paste_pack, "--end", "0.1"]))
+    done = subprocess.run(["bash", "-c", f"{text} >&-"], capture_output=True, text=True, check=False)
+    assert (done.returncode, "rror" in done.stderr) == (0, False), done.stderr
+
+
+@pytest.mark.parametrize("columns", ["0", "", "000"])
+def test_a_terminal_of_no_width_gets_its_errors(columns: str, tmp_path: Path) -> None:
+    command = [*COMMAND, "swap", tmp_path / "nothing.mp4"]
+    done = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": columns}
+    )
+    assert done.returncode != 0
+    assert "nothing.mp4" in done.stderr.replace("\n", "")

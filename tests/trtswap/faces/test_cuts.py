@@ -121,3 +121,10 @@ def test_thumbnails_are_means_of_squares_and_know_no_padding(width: int, height:
     torch.testing.assert_close(small[1, 0, 0], images[1, 1, : min(k, height), : min(k, width)].mean())
     assert float(small.max()) <= 1
     assert torch.equal(small[1:], thumbnails(images[1:], width, height))
+
+
+@pytest.mark.parametrize(("width", "height"), [(4000, 1), (1, 4000), (65535, 1), (7, 7)])
+def test_thumbnails_of_pictures_that_are_one_line(width: int, height: int) -> None:
+    small = thumbnails(torch.full((1, 3, height, width), 0.5), width, height)
+    assert small.shape[1:].numel() > 0
+    assert (small == 0.5).all()

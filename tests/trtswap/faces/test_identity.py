@@ -1,6 +1,7 @@
 """Identities on disk, and held against the pack that is to show them."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -68,6 +69,8 @@ def test_a_file_is_replaced_whole_or_not_at_all(
         ({"latent": LATENT / 0}, {"format": FORMAT}, r"numbers that are not finite"),
         ({"latent": LATENT}, {"format": FORMAT, "names": "7"}, r"or no names"),
         ({"latent": LATENT}, {"format": FORMAT, "names": "["}, r"cannot be read as an identity"),
+        ({"latent": LATENT}, {"format": FORMAT, "names": "[" * 200_000}, r"cannot be read as an identity"),
+        ({"latent": LATENT}, {"format": FORMAT, "names": f"[{'9' * 5000}]"}, r"cannot be read as an identity"),
         ({"weight": LATENT}, {"format": FORMAT}, r"cannot be read as an identity: .*latent"),
     ],
 )
@@ -107,3 +110,9 @@ def test_it_moves_to_another_device_with_all_that_is_known_of_it(anna: Identity)
     moved = anna.to(torch.device("meta"))
     assert (moved.latent.device.type, anna.latent.device.type) == ("meta", "cpu")
     assert (moved.names, moved.pack, moved.graph) == (anna.names, anna.pack, anna.graph)
+
+
+@pytest.mark.parametrize("latent", [LATENT[None], LATENT.numpy(), None, LATENT.to("meta")])
+def test_what_is_no_row_of_numbers_is_refused(latent: Any, pack: Pack) -> None:
+    with pytest.raises(InputError, match=r"an identity has a .* in it, expected one row of float32"):
+        Identity(latent).check(pack)

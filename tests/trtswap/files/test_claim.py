@@ -7,6 +7,7 @@ import signal
 import subprocess
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -202,3 +203,19 @@ def test_without_locks_writers_stay_apart_and_nothing_is_taken_for_dead(
         first.commit()
     assert (tmp_path / "out").read_bytes() == b"second"
     assert left.exists()
+
+
+def test_a_pipe_in_place_of_a_lock_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another user's, in a folder of both: it may be read and not be written."""
+    os.mkfifo(tmp_path / lock_name("0123456789abcdef"), 0o444)
+    real = os.open
+
+    def refused(path: Any, flags: int, *rest: int) -> int:
+        if str(path).endswith(lock_name("0123456789abcdef")) and flags & os.O_RDWR:
+            raise PermissionError(13, "not yours", str(path))
+        return real(path, flags, *rest)
+
+    monkeypatch.setattr(os, "open", refused)
+    (tmp_path / unfinished_name("other", "0123456789abcdef", "part")).touch()
+    with Claim(tmp_path / "mine"):
+        pass

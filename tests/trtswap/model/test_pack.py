@@ -248,6 +248,7 @@ def test_changed_graph(written: HandWritten) -> None:
         ("identify", {"threshold": -0.2}, r"threshold is -0\.2, expected 0\.\.1"),
         ("swap", {"template": None}, r"no template; expected one of arcface_112_v1"),
         ("swap", {"template": "ffhq_513"}, r"template is 'ffhq_513', known: arcface_112_v1"),
+        ("swap", {"template": ["ffhq_512"] * 3000}, r"template names 3000 templates, some of them twice"),
         ("swap", {"template": [1]}, r"template is \[1\], expected a name or a list of names"),
         ("swap", {"template": 5}, r"template is 5, expected a name or a list of names"),
         ("swap", {"precision": 16}, r"precision is 16, expected str"),

@@ -313,3 +313,13 @@ def test_a_pipe_is_no_picture(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(SourceError, match="is a pipe"):
         read_image(tmp_path / "pipe.png")
+
+
+def test_a_jpeg_that_paints_its_pixels_over_and_over_is_refused(tmp_path: Path) -> None:
+    Image.new("L", (64, 64), 90).save(tmp_path / "a.jpg", progressive=True)
+    data = (tmp_path / "a.jpg").read_bytes()
+    scan = data[data.rindex(b"\xff\xda") : -2]
+    assert read_image(tmp_path / "a.jpg").shape == (64, 64, 3)
+    (tmp_path / "bomb.jpg").write_bytes(data[:-2] + scan * 200 + data[-2:])
+    with pytest.raises(LimitError, match="has more than 100 scans"):
+        read_image(tmp_path / "bomb.jpg")

@@ -5,6 +5,7 @@ import random
 import shutil
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -169,6 +170,32 @@ def test_interlaced_from_the_middle_on(tmp_path: Path) -> None:
     assert batch.pts == tuple(pts for _, pts in raw)
     untouched = [np.array_equal(a.numpy(), b[0]) for a, b in zip(batch.planes[0], planes(path), strict=True)]
     assert untouched == [True] * 12 + [False] * 12
+
+
+def test_change_of_size_in_a_stream_without_times_is_an_error(tmp_path: Path) -> None:
+    parts = []
+    for size in ((96, 64), (128, 96)):
+        Clip(size=size).write(tmp_path / "part.mp4")
+        with av.open(tmp_path / "part.mp4") as source, av.open(tmp_path / "part.h264", "w", format="h264") as bare:
+            stream = bare.add_stream_from_template(source.streams.video[0])
+            for packet in source.demux(video=0):
+                if packet.size:
+                    packet.stream = stream
+                    bare.mux(packet)
+        parts.append((tmp_path / "part.h264").read_bytes())
+    (tmp_path / "both.h264").write_bytes(b"".join(parts))
+    with VideoReader(tmp_path / "both.h264") as reader, pytest.raises(ReadError, match="changes from 96x64"):
+        list(reader)
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [(1e17, None), (None, float("inf")), (float("nan"), None), ("1", None), ([], None), (True, None), (2, 1)],
+)
+def test_spans_that_cannot_be(tmp_path: Path, start: Any, end: Any) -> None:
+    Clip().write(tmp_path / "a.mp4")
+    with pytest.raises(InputError):
+        VideoReader(tmp_path / "a.mp4", start=start, end=end)
 
 
 def test_change_of_size_is_an_error(tmp_path: Path) -> None:
