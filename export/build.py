@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from trtswap.errors import ExportError
+from trtswap.errors import CheckpointError, ExportError
 from trtswap.export import checkpoints
 from trtswap.export.compare import Inputs, compare, image_like
 from trtswap.export.graph import export_graph
@@ -87,6 +87,7 @@ def export_pack(
         CheckpointError: a checkpoint is missing or does not fit its network.
         ExportError: a graph differs from its network, or the target cannot be written.
     """
+    _check_all_there(recipe, weights)
     made = _Provenance()
     with PackWriter(target, overwrite=overwrite) as writer:
         for stage in recipe.stages:
@@ -98,6 +99,24 @@ def export_pack(
             licence=made.licence(),
             description=made.description(recipe),
             weights=made.weights,
+        )
+
+
+def _check_all_there(recipe: Recipe, weights: Weights) -> None:
+    """Look up every checkpoint before the first is worked on: what is missing is said at once.
+
+    Raises:
+        CheckpointError: names all that are missing.
+    """
+    if weights.seed is not None or weights.folder is None:
+        return
+    names = dict.fromkeys(stage.checkpoint for stage in recipe.stages if stage.checkpoint is not None)
+    missing = [name for name in names if checkpoints.search(name, weights.folder) is None]
+    if missing:
+        wanted = "; ".join(f"{name} ({checkpoints.description(checkpoints.resolve(name))})" for name in missing)
+        raise CheckpointError(
+            f"pack {recipe.name}: {weights.folder} lacks {len(missing)} of {len(names)} checkpoints: {wanted}. "
+            f"Get them with: trtswap weights pull {' '.join(missing)} --into {weights.folder}"
         )
 
 

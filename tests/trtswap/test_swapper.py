@@ -15,7 +15,18 @@ import pytest
 import torch
 from PIL import Image
 
-from trtswap import Faces, Frames, Identity, InputError, Observer, PackError, RuntimeOptions, SourceError, SwapOptions, Swapper
+from trtswap import (
+    Faces,
+    Frames,
+    Identity,
+    InputError,
+    Observer,
+    PackError,
+    RuntimeOptions,
+    SourceError,
+    SwapOptions,
+    Swapper,
+)
 from trtswap.faces.largest import largest
 from trtswap.session.observers import Summary
 from trtswap.video.images import read_image

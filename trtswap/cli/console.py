@@ -15,8 +15,15 @@ from trtswap.errors import TruncatedError
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
+_PIPED = 240  # characters
+
+
 def stdout() -> Console:
-    return Console(highlight=False, width=_width())
+    """A file or another program gets tables as wide as they are: what is cut off there is lost."""
+    width = _width()
+    if width is None and "COLUMNS" not in os.environ and not sys.stdout.isatty():
+        width = _PIPED
+    return Console(highlight=False, width=width)
 
 
 def stderr() -> Console:

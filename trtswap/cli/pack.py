@@ -11,6 +11,7 @@ from trtswap.cli.calibrate import progress
 from trtswap.cli.console import cells, print_json, say, stderr, stdout
 from trtswap.cli.export import need_export_tools
 from trtswap.cli.pack_wrap import models, wrap
+from trtswap.files import Target
 from trtswap.packs import find_pack, user_folder
 
 app = typer.Typer(help="Model packs: check them, convert them, wrap other models into them.", no_args_is_help=True)
@@ -22,14 +23,34 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, 
 def check(
     pack: Annotated[str, typer.Argument(metavar="PACK", help="Folder of a pack, or name of an installed one.")],
     *,
+    picture: Annotated[
+        Path | None,
+        typer.Option(help="A face: also make a contact sheet of what each graph makes of it.", show_default=False),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="The contact sheet. [default: PACK-check.png in this folder]", show_default=False
+        ),
+    ] = None,
+    overwrite: opt.Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Check files, hashes and graphs of a pack, and run each graph at two batch sizes on the CPU."""
     from trtswap.cli.pack_check import check_stage, references  # noqa: PLC0415 - heavy, imported on use
     from trtswap.model.pack import Pack  # noqa: PLC0415 - heavy, imported on use
 
+    if output is not None and picture is None:
+        raise typer.BadParameter("only with --picture.", param_hint="--output")
     loaded = Pack.load(find_pack(pack))
     rows = [check_stage(stage) for stage in loaded.stages.values()]
+    sheet = output or Path(f"{loaded.path.name}-check.png")
+    if picture is not None:
+        from trtswap.cli.pack_sheet import contact_sheet  # noqa: PLC0415 - heavy, imported on use
+
+        with Target(sheet, overwrite=overwrite, source=picture) as place:
+            contact_sheet(loaded, picture).save(place.temporary, "PNG")
+            place.commit()
     if as_json:
         head = {"pack": str(loaded.path), "name": loaded.name, "version": loaded.version, "licence": loaded.licence}
         print_json(head | {"similarity": loaded.stages["identify"].threshold or None, "stages": rows})
@@ -42,6 +63,8 @@ def check(
     stdout().print(table)
     say(stdout(), f"{loaded.description}\nLicence: {loaded.licence}\nReferences: {references(loaded)}.")
     say(stdout(), "Every graph keeps the contract.")
+    if picture is not None:
+        say(stdout(), f"Look at {sheet}: wrong colours, a wrong crop or noise show that a model is wrapped wrongly.")
 
 
 @app.command()

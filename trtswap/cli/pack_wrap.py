@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from trtswap.cli.arguments import as_usage_error
 from trtswap.cli.console import cells, print_json, say, stdout
@@ -173,7 +173,7 @@ def models(*, as_json: AsJson = False) -> None:
             ]
         )
         return
-    table = Table("recipe", "stage", "needs", "hash", "licence", "note")
+    table = Table(Column("recipe", no_wrap=True), "stage", "needs", "hash", "licence", "note")
     for m in known:
         sure = "known" if m.checkpoint else ""
         table.add_row(*cells(m.name, m.stage, str(m.keys.get("needs", "")), sure, str(m.keys["licence"]), m.note))

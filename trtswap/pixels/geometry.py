@@ -121,7 +121,8 @@ def align(landmarks: Tensor, templates: tuple[str, ...], size: int) -> Tensor:
     fits = torch.stack([similarity(landmarks, p) for p in points])  # [T, N, 2, 3]
     if len(templates) == 1:
         return fits[0]
-    error = (transform_points(fits, landmarks) - points[:, None]).square().sum((-1, -2))
+    # Distances, not their squares, as SimSwap's estimate_norm has it: with squares one face in 28 takes another pose.
+    error = (transform_points(fits, landmarks) - points[:, None]).square().sum(-1).sqrt().sum(-1)
     return fits[error.argmin(0), torch.arange(len(landmarks), device=landmarks.device)]
 
 

@@ -15,7 +15,8 @@ from trtswap.backends.runtime import Stage
 from trtswap.canvas.composite import blend, layers
 from trtswap.canvas.parse import CLASSES, FACE, MOUTH, Parser, _blurred
 from trtswap.canvas.restore import Restorer
-from trtswap.canvas.swap import FaceSwapper, Patch
+from trtswap.canvas.swap import FaceSwapper, Patch, join, split
+from trtswap.errors import InputError
 from trtswap.model.pack import StageSpec
 from trtswap.pixels.geometry import TEMPLATES, align, compose, invert
 
@@ -215,3 +216,45 @@ def test_blend_keeps_the_mouth_and_the_surroundings() -> None:
     assert layer.box == (4, 1, 5, 5)  # no more than is seen
     np.testing.assert_array_equal(layer.alpha[0], np.ones((4, 1)))
     np.testing.assert_array_equal(layer.picture, canvas[0, :, 1:5, 4:5])
+
+
+@pytest.mark.parametrize("boost", [1, 2, 3, 4])
+def test_crops_are_taken_apart_pixel_by_pixel_and_put_together(boost: int) -> None:
+    crops = torch.rand(3, 4, 6 * boost, 6 * boost, generator=torch.Generator().manual_seed(0))
+    parts = split(crops, boost)
+    assert parts.shape == (3 * boost**2, 4, 6, 6)
+    for row in range(boost):
+        for column in range(boost):
+            assert torch.equal(parts[row * boost + column], crops[0, :, row::boost, column::boost])
+    assert torch.equal(join(parts, boost), crops)
+
+
+GIVES_MASK = """g (float[N,3,16,16] faces, float[N,4] latents) => (float[N,3,16,16] swapped, float[N,1,16,16] mask)
+    <int64[1] channels = {1}> {
+    swapped = Identity(faces)
+    mask = ReduceMean<keepdims=1>(faces, channels)
+}"""
+
+
+@pytest.mark.parametrize("boost", [1, 2])
+def test_a_networks_own_mask_is_part_of_what_is_seen(engine: Opener, boost: int) -> None:
+    """Whatever the boost, each pixel has its own mask, and rows keep their latents."""
+    with engine(GIVES_MASK) as graph:
+        swapper = FaceSwapper(stage("swap", 16, graph, mask=True), boost=boost)
+        crops = torch.rand(5, 3, 16 * boost, 16 * boost, generator=torch.Generator().manual_seed(0))
+        swapped, coverage = swapper.swapped(crops, torch.zeros(5, 4))
+    assert torch.equal(swapped, crops)
+    torch.testing.assert_close(coverage, swapper._ramp * crops.mean(1, keepdim=True))
+
+
+def test_a_restorer_is_given_its_fidelity_one_face_at_a_time(engine: Opener) -> None:
+    text = (
+        "g (float[1,3,8,8] faces, float[1] fidelity) => (float[1,3,8,8] restored) { restored = Mul(faces, fidelity) }"
+    )
+    faces = torch.rand(5, 3, 8, 8)
+    with engine(text) as graph:
+        made = stage("restore", 8, graph, fidelity=0.25, single=True)
+        assert torch.equal(Restorer(made).restored(faces), faces * 0.25)
+        assert torch.equal(Restorer(made, fidelity=0.5).restored(faces), faces * 0.5)
+        with pytest.raises(InputError, match=r"fidelity is 0\.5, but the restorer of this pack takes none"):
+            Restorer(stage("restore", 8, graph), fidelity=0.5)

@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper, numpy_helper
+from PIL import Image
 
 from trtswap.export.build import Weights, export_pack
 from trtswap.model.pack import Pack, sha256_of
@@ -135,3 +136,42 @@ def test_wrong_options_are_wrong_usage(
     assert ran.code == 2
     assert message in " ".join(ran.err.replace("│", " ").split())
     assert not target.exists()
+
+
+def test_published_models_by_their_recipes(run: Run, pack: Path, data: Path, tmp_path: Path) -> None:
+    file = data / "yunet_n_dynamic.onnx"
+    arguments = ("pack", "wrap", "--recipe", "yunet_2023_mar", "--model", file, "--base", pack, "-o", tmp_path / "mine")
+    ran = run(*arguments)
+    assert ran.code == 1
+    assert "is not the published face_detection_yunet_2023mar.onnx" in ran.said
+    ran = run(*arguments, "--allow-unknown-hash")
+    assert ran.code == 0
+    assert "with detect by yunet_n_dynamic.onnx" in ran.said
+    ran = run("pack", "wrap", "--recipe", "nobody", "--model", file)
+    assert ran.code == 2
+    assert "there is no recipe 'nobody'" in ran.said
+    ran = run("pack", "wrap", "--recipe", "xseg_1")
+    assert ran.code == 2
+    assert "1 recipes and 0 models" in ran.said
+
+
+def test_published_models_are_listed(run: Run) -> None:
+    rows = json.loads(run("pack", "models", "--json").out)
+    names = {row["name"] for row in rows}
+    assert {"inswapper_128", "ghost_3_256", "codeformer", "xseg_1", "scrfd_2.5g"} <= names
+    assert all(row["licence"] and row["stage"] for row in rows)
+    assert "inswapper_128" in run("pack", "models").out
+
+
+def test_a_contact_sheet_shows_what_each_graph_makes(run: Run, paste_pack: Path, data: Path, tmp_path: Path) -> None:
+    face, sheet = data / "astronaut.png", tmp_path / "sheet.png"
+    assert run("pack", "check", paste_pack, "--picture", face, "-o", sheet).code == 0
+    with Image.open(sheet) as made:
+        assert made.size[0] > 1000
+    ran = run("pack", "check", paste_pack, "--picture", face, "-o", sheet)
+    assert ran.code == 1
+    assert "exists" in ran.said
+    ran = run("pack", "check", paste_pack, "--picture", data / "presenter.mp4", "-o", tmp_path / "other.png")
+    assert ran.code == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["sheet.png"]
+    assert run("pack", "check", paste_pack, "-o", sheet).code == 2
