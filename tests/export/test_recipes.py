@@ -265,3 +265,14 @@ def test_convention_of_each_recipe() -> None:
         assert isinstance(swap.graph, partial)
         assert swap.graph.keywords == {"takes": norm, "gives": norm}
         assert stages["identify"].spec.templates == (template,)
+
+
+def test_all_missing_checkpoints_are_named_before_anything_is_made(tmp_path: Path) -> None:
+    (tmp_path / "weights").mkdir()
+    lines: list[str] = []
+    with pytest.raises(
+        CheckpointError, match=r"lacks 5 of 5 checkpoints: .*weights pull yunet_n simswap_arcface simswap_224"
+    ):
+        export_pack(find_recipe("simswap-224"), tmp_path / "pack", Weights(tmp_path / "weights"), report=lines.append)
+    assert not lines
+    assert not (tmp_path / "pack").exists()
