@@ -146,7 +146,7 @@ def validity(rng, n):
 @pytest.fixture(scope="module")
 def suppress(model):
     """The part of the exported graph that is the GreedyNms module: boxes, valid -> keep."""
-    nodes = [n for n in model.graph.node if n.name.startswith("nms/")]
+    nodes = [n for n in model.graph.node if n.name.startswith("choice/nms/")]
     made = {name for n in nodes for name in n.output} | {t.name for t in model.graph.initializer}
     boxes, valid = dict.fromkeys(name for n in nodes for name in n.input if name and name not in made)
     keep = nodes[-1].output[0]

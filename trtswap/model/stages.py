@@ -175,7 +175,7 @@ _KINDS = (
     ),
     StageKind(
         name="occlude",
-        doing="looking for what lies in front",
+        doing="occluding",
         inputs=(CROPS,),
         outputs=(Port("visible", ("N", 1, "size", "size"), "masks"),),
         required=False,
