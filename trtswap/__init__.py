@@ -25,6 +25,7 @@ from trtswap.errors import (
     VideoError,
     WriteError,
 )
+from trtswap.limits import Limits
 from trtswap.options import RuntimeOptions, SwapOptions
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ __all__ = [
     "Identity",
     "InputError",
     "LimitError",
+    "Limits",
     "Observer",
     "Pack",
     "PackError",

@@ -1,11 +1,12 @@
 """Pictures from files, and arrays of pictures as Frames."""
 
 import mmap
+import os
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,9 @@ def open_picture(path: str | PathLike[str], limits: Limits | None = None) -> Ima
         SourceError: as :func:`read_image`.
         LimitError: it has more pixels than :class:`~trtswap.limits.Limits` allow.
     """
-    if Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir():
+    with _refused(path):
+        kind = os.stat(path).st_mode
+    if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
         raise SourceError(f"{path}: is a pipe, a socket or a device, expected a file")
     with _refused(path):
         Image.init()

@@ -2,6 +2,7 @@
 
 import io
 import re
+import stat
 import struct
 from fractions import Fraction
 from math import isinf
@@ -53,6 +54,21 @@ READING = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
 """Options of FFmpeg's with which a stranger's file is opened."""
 
 
+def _check_file(path: Path) -> None:
+    try:
+        found = path.stat()
+    except FileNotFoundError as error:
+        raise ReadError(f"{path}: no such file") from error
+    except (OSError, ValueError) as error:  # names that no file system takes, loops of links, folders without rights
+        raise ReadError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if stat.S_ISDIR(found.st_mode):
+        raise ReadError(f"{path}: is a folder, expected a video file")
+    if not stat.S_ISREG(found.st_mode):
+        raise ReadError(f"{path}: is a pipe, a socket or a device, expected a file: a video is read more than once")
+    if found.st_size == 0:
+        raise ReadError(f"{path}: the file is empty (0 bytes)")
+
+
 def open_input(path: Path, limits: Limits | None = None) -> InputContainer:
     """Open a media file, and no other file or address that it may name. Tags that are no UTF-8 get replacement marks.
 
@@ -61,14 +77,7 @@ def open_input(path: Path, limits: Limits | None = None) -> InputContainer:
         LimitError: it takes longer to open, has more streams or is longer than :class:`~trtswap.limits.Limits` allow.
     """
     limits = limits or Limits()
-    if not path.exists():
-        raise ReadError(f"{path}: no such file")
-    if path.is_dir():
-        raise ReadError(f"{path}: is a folder, expected a video file")
-    if not path.is_file():
-        raise ReadError(f"{path}: is a pipe, a socket or a device, expected a file: a video is read more than once")
-    if path.stat().st_size == 0:
-        raise ReadError(f"{path}: the file is empty (0 bytes)")
+    _check_file(path)
     timeout = None if isinf(limits.probe_seconds) else (limits.probe_seconds, None)
     try:
         container = av.open(url_of(path), metadata_errors="replace", options=READING, timeout=timeout)

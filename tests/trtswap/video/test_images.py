@@ -315,6 +315,12 @@ def test_a_pipe_is_no_picture(tmp_path: Path) -> None:
         read_image(tmp_path / "pipe.png")
 
 
+@pytest.mark.parametrize("name", ["x" * 5000 + ".png", "a\0.png", "nothing.png/in.png"])
+def test_names_that_no_file_system_takes(name: str, tmp_path: Path) -> None:
+    with pytest.raises(SourceError):
+        read_image(tmp_path / name)
+
+
 def test_a_jpeg_that_paints_its_pixels_over_and_over_is_refused(tmp_path: Path) -> None:
     Image.new("L", (64, 64), 90).save(tmp_path / "a.jpg", progressive=True)
     data = (tmp_path / "a.jpg").read_bytes()

@@ -198,6 +198,12 @@ def test_spans_that_cannot_be(tmp_path: Path, start: Any, end: Any) -> None:
         VideoReader(tmp_path / "a.mp4", start=start, end=end)
 
 
+@pytest.mark.parametrize("name", ["x" * 5000 + ".mp4", "a\0.mp4", "nothing.mp4/in.mp4"])
+def test_names_that_no_file_system_takes(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ReadError):
+        VideoReader(tmp_path / name)
+
+
 def test_change_of_size_is_an_error(tmp_path: Path) -> None:
     first = Clip(**BROADCAST).write(tmp_path / "first.ts")
     later = {**BROADCAST, "pts": tuple(range(43_200, 86_400, 3600))}
