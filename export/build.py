@@ -87,9 +87,9 @@ def export_pack(
         CheckpointError: a checkpoint is missing or does not fit its network.
         ExportError: a graph differs from its network, or the target cannot be written.
     """
-    _check_all_there(recipe, weights)
     made = _Provenance()
     with PackWriter(target, overwrite=overwrite) as writer:
+        _check_all_there(recipe, weights)
         for stage in recipe.stages:
             spec = _export_stage(stage, weights, made, writer)
             report(f"{spec.name}: {_in_words(spec)}")
