@@ -12,8 +12,9 @@ from onnx import ModelProto, TensorProto
 from trtswap.errors import ExportError
 from trtswap.export.build import example_inputs
 from trtswap.export.compare import LABEL_AGREEMENT
+from trtswap.export.graph import OPSET
 from trtswap.export.recipes import spec
-from trtswap.export.wrap.declaration import Wrapping
+from trtswap.export.wrap.declaration import ALL, Wrapping
 from trtswap.export.wrap.surgery import (
     EMBEDDINGS,
     ORT_ERRORS,
@@ -81,7 +82,7 @@ def _stage(graph: gs.Graph, w: Wrapping, latents: gs.Variable | None, output: gs
     return replace(
         spec(w.stage, size=w.size, templates=w.template),
         latent=3 * w.source_size**2 if w.takes_picture_of_source else length,
-        threshold=w.threshold if isinstance(w.threshold, float | int) else 0.0,
+        threshold=w.lowest,
         precision=precision(graph),
         average=w.average,
         mask=w.mask is not None,
@@ -125,7 +126,7 @@ def _outputs(graph: gs.Graph, w: Wrapping) -> tuple[gs.Variable, gs.Variable | N
     mask = None if w.mask is None else pick(w, "mask", graph.outputs, w.mask, (3, 4))
     ranks = () if w.kind.gives in _VECTORS else (3, 4) if w.kind.gives == "masks" else (4,)
     others = [v for v in graph.outputs if v is not mask]
-    if w.output is None and len(others) > 1 and "*" in w.ignore:
+    if w.output is None and len(others) > 1 and ALL in w.ignore:
         others = others[:1]
     return pick(w, "result", others, w.output, ranks), mask
 
@@ -173,7 +174,7 @@ def picture_encoder(w: Wrapping) -> tuple[StageSpec, ModelProto]:
     """An encoder whose code is the source's picture itself."""
     side = w.source_size
     stage = replace(spec("encode", size=side, templates=w.source_template, latent=3 * side**2), average="none")
-    graph = gs.Graph(inputs=[gs.Variable("faces", np.float32, ("N", 3, side, side))], opset=19)
+    graph = gs.Graph(inputs=[gs.Variable("faces", np.float32, ("N", 3, side, side))], opset=OPSET)
     graph.outputs = [node(graph, "Flatten", graph.inputs[0], axis=1)]
     return stage, finished(graph, stage, w.model)
 

@@ -171,6 +171,11 @@ class Wrapping:
         return STAGES[self.stage]
 
     @property
+    def lowest(self) -> float:
+        """The threshold as pack.toml has it: 0 for none."""
+        return self.threshold if isinstance(self.threshold, float | int) else 0.0
+
+    @property
     def takes_picture_of_source(self) -> bool:
         """A swap model that is given the source's picture, not a latent."""
         return self.source_size > 0

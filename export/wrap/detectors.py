@@ -49,11 +49,10 @@ def wrap_detector(w: Wrapping) -> tuple[StageSpec, ModelProto]:
         ExportError: the model is not what was declared, or takes pictures of one size alone.
     """
     decoder = DECODER_OF[w.decoder]
-    threshold = w.threshold if isinstance(w.threshold, float | int) else 0.0
-    stage = replace(spec("detect", size=w.size), threshold=threshold, max_faces=w.max_faces, precision="fp32")
     model = read(w.model)
     graph = imported(model, w.model)
-    stage = replace(stage, precision=precision(graph))
+    found = spec("detect", size=w.size)
+    stage = replace(found, threshold=w.lowest, max_faces=w.max_faces, precision=precision(graph))
     picture = pick(w, "input", graph.inputs, w.faces, (4,))
     outputs = _outputs(w, decoder, graph.outputs)
     check_all_used(w, list(unused_weights(model)), [own_name(v) for v in graph.outputs if v not in outputs])
