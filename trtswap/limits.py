@@ -39,8 +39,8 @@ class Limits:
     files may raise them; ``math.inf`` stands for no limit.
 
     Attributes:
-        pixels: width times height of a picture or of a video's frame, as coded and as displayed. The default takes
-            11,585 pixels square.
+        pixels: width times height of a picture, as coded and as displayed. The default takes 11,585 pixels square.
+        frame_pixels: the same of a video's frame, of which a swap holds some 20. The default takes 8,192 pixels square.
         seconds: length of a video.
         streams: of a video's file: pictures, sound, subtitles, attachments.
         packets_without_frame: packets of a video in a row that give no picture. A damaged stretch has some hundreds.
@@ -48,6 +48,7 @@ class Limits:
     """
 
     pixels: float = 2**27
+    frame_pixels: float = 2**26
     seconds: float = inf
     streams: float = 256
     packets_without_frame: float = 10_000
@@ -91,6 +92,6 @@ class Limits:
         """
         if value > getattr(self, name):
             raise LimitError(
-                f"{of}: has {value:,.12g} {name}, more than the limit of {getattr(self, name):,.12g}. "
+                f"{of}: has {value:,.12g} {name.replace('_', ' ')}, more than the limit of {getattr(self, name):,.12g}. "
                 f"If you trust the file, allow it: --limit {name}=NUMBER, or Limits({name}=...)."
             )

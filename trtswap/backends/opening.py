@@ -126,7 +126,7 @@ def open_engine(
 
         return OpenVinoEngine(file, precision=precision, options=_check_options(options, OpenVinoOptions, choice))
     from trtswap.backends.onnxruntime import OnnxRuntimeEngine  # noqa: PLC0415 - imports onnxruntime
-    from trtswap.model.self_contained import check_nodes  # noqa: PLC0415 - imports this package
+    from trtswap.model.nodes import check_nodes  # noqa: PLC0415 - imports this package
 
     if isinstance(graph, str | Path) and file.is_file():
         check_nodes(file)

@@ -15,7 +15,8 @@ from typing import Any
 from trtswap.backends.engine import Engine, TensorSpec
 from trtswap.errors import InputError, PackError
 from trtswap.files.tables import TableError, read_toml
-from trtswap.model.self_contained import check_nodes, check_self_contained
+from trtswap.model.nodes import check_nodes
+from trtswap.model.self_contained import check_self_contained
 from trtswap.model.stages import SETTINGS, STAGES, Port, StageKind
 from trtswap.pixels.geometry import TEMPLATES
 

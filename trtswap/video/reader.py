@@ -167,7 +167,7 @@ class VideoReader:
         if self._stream.time_base is None:
             raise ReadError(f"{self.path}: its video stream has no time base")
         self._time_base = self._stream.time_base
-        self._limits.check("pixels", context.width * context.height, self.path)
+        self._limits.check("frame_pixels", context.width * context.height, self.path)
         self._demuxer = Demuxer(self._container, self._stream, limits=self._limits, path=self.path)
         self._clock = Clock(self._stream)
 
@@ -184,7 +184,7 @@ class VideoReader:
         self._layout = self._choose_layout(first)
         interlaced = self._deinterlacer.deinterlaced > 0
         self.info = self._describe(first, interlaced=interlaced)
-        self._limits.check("pixels", prod(self.info.display_size), self.path)
+        self._limits.check("frame_pixels", prod(self.info.display_size), self.path)
         self.warnings += hdr_warnings(self.info.pixel_format)
 
     def _open_container(self) -> InputContainer:

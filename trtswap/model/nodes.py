@@ -1,0 +1,274 @@
+"""Nodes at which runtimes end the process or draw numbers, found without the package onnx.
+
+Three kinds: an input without a name where any number of inputs is taken; random numbers, which would also end "same
+input, same output"; and whole numbers divided by what may be 0 or -1: processors stop at both (at the latter for the
+smallest number alone), and runtimes do not look. Divisors of whole numbers are therefore constants without these two.
+"""
+
+import mmap
+from collections import defaultdict
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trtswap.errors import PackError
+from trtswap.model.protobuf import BYTES, VARINT, Span, fields, text, varint
+
+_VARIADIC = frozenset(("Concat", "Einsum", "Max", "Mean", "Min", "SequenceConstruct", "Sum"))
+_RANDOM = frozenset(
+    ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
+)
+_SAME_VALUES = frozenset(("Expand", "Flatten", "Identity", "Reshape", "Squeeze", "Tile", "Transpose", "Unsqueeze"))
+_FLOAT, _INT32, _INT64, _BOOL, _UNKNOWN = 1, 6, 7, 9, 0
+_WHOLE: Mapping[int, str] = {2: "u1", 3: "i1", 4: "<u2", 5: "<i2", 6: "<i4", 7: "<i8", 12: "<u4", 13: "<u8"}
+"""Element types that processors divide as whole numbers, and how ``raw_data`` holds them; 4 bits have no place here."""
+_NOT_WHOLE = frozenset((1, 10, 11, 16, 17, 18, 19, 20))
+_MOST_BYTES = 2**20
+
+_TRUTHS = ("And", "Equal", "Greater", "GreaterOrEqual", "IsInf", "IsNaN", "Less", "LessOrEqual", "Not", "Or", "Xor")
+_POSITIONS = ("ArgMax", "ArgMin", "NonMaxSuppression", "NonZero", "Shape", "Size")
+_REALS = (
+    "Attention",
+    "BatchNormalization",
+    "DequantizeLinear",
+    "LayerNormalization",
+    "LinearAttention",
+    "RMSNormalization",
+)
+OUTPUT_TYPES: Mapping[str, tuple[str | int, ...]] = {
+    **dict.fromkeys(_TRUTHS, (_BOOL,)),
+    **dict.fromkeys(_POSITIONS, (_INT64,)),
+    **dict.fromkeys(_REALS, (_FLOAT,) * 4),
+    "BitCast": ("to",),
+    "Cast": ("to",),
+    "CastLike": ("input 1",),
+    "ConvInteger": (_INT32,),
+    "Dropout": ("input 0", _BOOL),
+    "DynamicQuantizeLinear": (2, _FLOAT, 2),
+    "MatMulInteger": (_INT32,),
+    "MaxPool": ("input 0", _INT64),
+    "OneHot": ("input 2",),
+    "QLinearConv": ("input 7",),
+    "QLinearMatMul": ("input 7",),
+    "TopK": ("input 0", _INT64),
+    "Unique": ("input 0", _INT64, _INT64, _INT64),
+    "Where": ("input 1",),
+}
+"""Of each output: the element type's number (that of float for any floating point), the input that has the same, or the
+attribute that names it. What is not listed gives what its first input holds, but for those of ``UNTOLD``."""
+
+UNTOLD = frozenset(
+    (
+        "BlackmanWindow", "ConcatFromSequence", "ConstantOfShape", "EyeLike", "HammingWindow", "HannWindow", "If",
+        "ImageDecoder", "Loop", "MelWeightMatrix", "Optional", "OptionalGetElement", "OptionalHasElement",
+        "QuantizeLinear", "RegexFullMatch", "Scan", "SequenceAt", "SequenceConstruct", "SequenceEmpty", "SequenceErase",
+        "SequenceInsert", "SequenceLength", "SequenceMap", "SplitToSequence", "StringSplit", "TfIdfVectorizer",
+    )
+)  # fmt: skip
+"""Operators whose outputs' types are not worked out here; a graph may declare them (``value_info``), and runtimes hold
+it to that."""
+
+
+def check_nodes(file: Path) -> None:
+    """Refuse a graph with nodes at which a runtime ends the process, or that draw random numbers.
+
+    ONNX Runtime 1.32 ends at ``Max(x, "")``; the specification allows an empty name for optional inputs alone.
+    What is no ONNX model at all is passed over: whoever reads it next says so.
+
+    Raises:
+        PackError: names the operator and says what to do.
+    """
+    with (
+        suppress(OSError, ValueError, IndexError, RecursionError),
+        file.open("rb") as f,
+        mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as data,
+    ):
+        for number, _, first, last in fields(data, 0, len(data)):
+            if number in _GRAPHS_OF_A_MODEL:
+                _Graph(file, data, _GRAPHS_OF_A_MODEL[number]).check((first, last))
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Numbers of a message's fields: of a graph, or of a function, which declares no types."""
+
+    nodes: int
+    weights: int = -1
+    declared: tuple[int, ...] = ()
+
+
+_GRAPH = _Layout(nodes=1, weights=5, declared=(11, 13))
+_GRAPHS_OF_A_MODEL: Mapping[int, _Layout] = {7: _GRAPH, 25: _Layout(nodes=7)}
+
+
+@dataclass
+class _Graph:
+    """What is known of a graph's tensors, those around it included: element types, and which whole numbers are
+    constants without 0 and -1."""
+
+    file: Path
+    data: Any
+    layout: _Layout = _GRAPH
+    types: dict[str, int] = field(default_factory=dict)
+    divisors: set[str] = field(default_factory=set)
+
+    def check(self, *spans: Span) -> None:
+        found = _read(self.data, *spans)
+        for part in (part for number in self.layout.declared for part in found[number]):
+            self._declare(_read(self.data, part))
+        for part in found[self.layout.weights]:
+            tensor = _read(self.data, part)
+            for name in tensor[8]:
+                self._define(text(self.data, name), _number(self.data, tensor[2]), _divisor(self.data, tensor))
+        for part in found[self.layout.nodes]:
+            self._node(_Node.read(self.data, part))
+
+    def _declare(self, value: "_Message") -> None:
+        """A ValueInfoProto, whose type may be a TypeProto.Tensor."""
+        tensor = _read(self.data, *_read(self.data, *value[2])[1])
+        for name in value[1]:
+            self._define(text(self.data, name), _number(self.data, tensor[1]), False)
+
+    def _define(self, name: str, kind: int, divisor: bool) -> None:
+        """What is inside of a graph hides what has the same name around it."""
+        self.types[name] = kind
+        (self.divisors.add if divisor else self.divisors.discard)(name)
+
+    def _node(self, node: "_Node") -> None:
+        if node.operator in _VARIADIC and "" in node.inputs:
+            raise PackError(f"{self.file}: a node {node.operator} has an input without a name, which it does not take.")
+        if node.operator in _RANDOM:
+            raise PackError(
+                f"{self.file}: a node {node.operator} draws random numbers; expected a graph that gives the same for "
+                "the same input. Store the numbers as a constant."
+            )
+        if node.operator in ("Div", "Mod"):
+            self._check_division(node)
+        for spans in node.attributes.values():
+            for part in (part for number in (6, 11) for part in _read(self.data, *spans)[number]):
+                _Graph(self.file, self.data, _GRAPH, dict(self.types), set(self.divisors)).check(part)
+        self._learn(node)
+
+    def _check_division(self, node: "_Node") -> None:
+        types = {self.types.get(name, _UNKNOWN) for name in node.inputs}
+        if types & _NOT_WHOLE:  # both have one type, or the runtime refuses the graph
+            return
+        if set(node.inputs[1:]) <= self.divisors:
+            return
+        label = " and ".join(map(repr, node.outputs))
+        raise PackError(
+            f"{self.file}: a node {node.operator} (gives {label}) divides whole numbers, or what may be some, by "
+            "0, by -1 or by what is computed; processors stop at these. Expected a constant without 0 and -1, or "
+            "floating point (types that cannot be told are declared by onnx.shape_inference.infer_shapes)."
+        )
+
+    def _learn(self, node: "_Node") -> None:
+        """The types of a node's outputs, and which of them are divisors."""
+        if node.operator == "Constant":
+            kind, divisor = _constant(self.data, node)
+            for name in node.outputs:
+                self._define(name, kind, divisor)
+            return
+        divisor = node.operator in _SAME_VALUES and not {*node.inputs[:1]} - self.divisors
+        for position, name in enumerate(node.outputs):
+            self._define(name, self._type(node, position) or self.types.get(name, _UNKNOWN), divisor)
+
+    def _type(self, node: "_Node", position: int) -> int:
+        if node.domain not in ("", "ai.onnx") or node.operator in UNTOLD:
+            return _UNKNOWN
+        rule: str | int = "input 0"
+        if node.operator in OUTPUT_TYPES:
+            rules = OUTPUT_TYPES[node.operator]
+            rule = rules[position] if position < len(rules) else _UNKNOWN
+        if isinstance(rule, int):
+            return rule
+        if rule == "to":
+            return _number(self.data, _read(self.data, *node.attributes.get("to", ()))[3])
+        number = int(rule.removeprefix("input "))
+        return self.types.get(node.inputs[number], _UNKNOWN) if number < len(node.inputs) else _UNKNOWN
+
+
+@dataclass(frozen=True)
+class _Node:
+    """A NodeProto; of each attribute the AttributeProto."""
+
+    operator: str
+    domain: str
+    inputs: list[str]
+    outputs: list[str]
+    attributes: dict[str, list[Span]]
+
+    @staticmethod
+    def read(data: Any, span: Span) -> "_Node":
+        node = _read(data, span)
+        attributes = defaultdict[str, list[Span]](list)
+        for part in node[5]:
+            for name in _read(data, part)[1][-1:]:
+                attributes[text(data, name)].append(part)
+        operator, domain = ("".join(text(data, part) for part in node[number][-1:]) for number in (4, 7))
+        inputs, outputs = ([text(data, part) for part in node[number]] for number in (1, 2))
+        return _Node(operator, domain, inputs, outputs, attributes)
+
+
+_Message = Mapping[int, list[Span]]
+"""A message's fields by number. One that is given in parts is read whole, as protobuf does."""
+
+
+def _read(data: Any, *spans: Span) -> _Message:
+    found = defaultdict[int, list[Span]](list)
+    for start, end in spans:
+        for number, kind, first, last in fields(data, start, end):
+            if kind in (BYTES, VARINT):
+                found[number].append((first, last))
+    return found
+
+
+def _number(data: Any, spans: list[Span]) -> int:
+    """A number that is given once; of several the last holds."""
+    return varint(data, spans[-1][0])[0] if spans else _UNKNOWN
+
+
+def _constant(data: Any, node: _Node) -> tuple[int, bool]:
+    """The element type of a node Constant, and whether it holds whole numbers other than 0 and -1."""
+    if "value" in node.attributes:
+        tensor = _read(data, *_read(data, *node.attributes["value"])[5])
+        return _number(data, tensor[2]), _divisor(data, tensor)
+    for name in ("value_int", "value_ints"):
+        if name in node.attributes:
+            attribute = _read(data, *node.attributes[name])
+            return _INT64, _harmless(_numbers(data, [*attribute[3], *attribute[8]], "<i8"))
+    return (_FLOAT if node.attributes.keys() & {"value_float", "value_floats"} else _UNKNOWN), False
+
+
+def _divisor(data: Any, tensor: _Message) -> bool:
+    """Whether a TensorProto holds whole numbers other than 0 and -1."""
+    kind = _WHOLE.get(_number(data, tensor[2]))
+    if kind is None:
+        return False
+    raw = b"".join(data[first:last] for first, last in tensor[9][-1:])
+    if len(raw) % np.dtype(kind).itemsize:
+        return False
+    listed = _numbers(data, [*tensor[5], *tensor[7], *tensor[11]], kind)
+    return _harmless(np.concatenate((np.frombuffer(raw, kind), listed)))
+
+
+def _numbers(data: Any, parts: list[Span], kind: str) -> npt.NDArray[Any]:
+    """Numbers of repeated fields, packed or not, as the type that holds them; 0 for too many."""
+    if sum(end - position for position, end in parts) > _MOST_BYTES:
+        return np.zeros(1, kind)
+    values = []
+    for first, end in parts:
+        position = first
+        while position < end:
+            value, position = varint(data, position)
+            values.append(value & 2**64 - 1)
+    return np.array(values, "<u8").astype(kind)
+
+
+def _harmless(values: npt.NDArray[Any]) -> bool:
+    return bool(values.size and ((values != 0) & (values != np.array(-1).astype(values.dtype))).all())

@@ -1,0 +1,60 @@
+"""Protobuf's fields, read where they lie: an ONNX file can be looked through without the package onnx.
+
+A message is a series of fields, each a number that says which field it is and of which kind, and its contents; a
+message inside a message is a field of bytes. Field numbers: onnx.proto of ONNX 1.16 and later.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+
+Span = tuple[int, int]
+"""Where a message begins and ends."""
+
+
+def fields(data: Any, position: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+    """Number and kind of each field of a message, and where its contents begin and end.
+
+    Args:
+        data: bytes, or a mapped file.
+        position, end: of the message in it.
+
+    Raises:
+        ValueError, IndexError: the message is damaged.
+    """
+    while position < end:
+        tag, position = varint(data, position)
+        number, kind = tag >> 3, tag & 7
+        first = position
+        if kind == VARINT:
+            _, position = varint(data, position)
+        elif kind == BYTES:
+            length, first = varint(data, position)
+            position = first + length
+        elif kind in (FIXED32, FIXED64):
+            position += 4 if kind == FIXED32 else 8
+        else:
+            raise ValueError(f"byte {first} is of a kind that protobuf does not have")
+        if not number or position > end:
+            raise ValueError(f"the field at byte {first} is damaged")
+        yield number, kind, first, position
+
+
+def varint(data: Any, position: int) -> tuple[int, int]:
+    """A number of seven bits a byte, and where it ends."""
+    value = shift = 0
+    while True:
+        byte = data[position]
+        position += 1
+        value |= (byte & 127) << shift
+        shift += 7
+        if byte < 128:
+            return value, position
+        if shift > 63:
+            raise ValueError(f"the number before byte {position} has no end")
+
+
+def text(data: Any, span: Span) -> str:
+    """A field of bytes as text; what is none is replaced."""
+    return str(data[span[0] : span[1]], "utf-8", "replace")
