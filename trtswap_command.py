@@ -15,14 +15,24 @@ def main() -> NoReturn:
     end_at_signals()
     from trtswap.cli import main as run  # noqa: PLC0415 - what takes time
 
-    run(sys.argv[1:])
+    try:
+        run(sys.argv[1:])
+    finally:
+        # All is written and the exit code is decided; the end of the interpreter takes a moment, in which a signal
+        # would replace it.
+        for number in _signals():
+            signal.signal(number, signal.SIG_IGN)
 
 
 def end_at_signals() -> None:
     """Until the work begins, nothing has been written, so that the process can end at once."""
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), _end)
+    for number in _signals():
+        signal.signal(number, _end)
+
+
+def _signals() -> list[int]:
+    """Those that ask to stop; Windows has no SIGHUP."""
+    return [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 def _end(number: int, _: object) -> NoReturn:

@@ -1,10 +1,11 @@
 """What strangers' pictures and videos may ask of a machine: all limits in one place."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from math import inf, isnan
 
+from trtswap.arguments import expect_all
 from trtswap.errors import InputError, LimitError
 
 MOST_SECONDS = 1e9
@@ -62,12 +63,13 @@ class Limits:
                 raise InputError(f"the limit {field.name} is {value!r}, expected a number above 0.")
 
     @staticmethod
-    def parse(settings: Iterable[str]) -> "Limits":
+    def parse(settings: Sequence[str]) -> "Limits":
         """From ``NAME=NUMBER``; ``inf`` stands for no limit.
 
         Raises:
             InputError: there is no such limit, or no number.
         """
+        expect_all("settings", settings, str, "NAME=NUMBER")
         names, found = [field.name for field in fields(Limits)], dict[str, float]()
         for setting in settings:
             name, _, number = setting.partition("=")
@@ -91,7 +93,8 @@ class Limits:
             LimitError: ``value`` is above the limit.
         """
         if value > getattr(self, name):
+            what = name.replace("_", " ")
             raise LimitError(
-                f"{of}: has {value:,.12g} {name.replace('_', ' ')}, more than the limit of {getattr(self, name):,.12g}. "
+                f"{of}: has {value:,.12g} {what}, more than the limit of {getattr(self, name):,.12g}. "
                 f"If you trust the file, allow it: --limit {name}=NUMBER, or Limits({name}=...)."
             )

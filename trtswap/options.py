@@ -125,7 +125,7 @@ class SwapOptions:
                 ("detect_every", 1, 100),
             ),
         )
-        if self.faces not in ("all", "largest"):
+        if not isinstance(self.faces, str) or self.faces not in ("all", "largest"):
             raise InputError(f"faces is {self.faces!r}, expected 'all' or 'largest'.")
 
 

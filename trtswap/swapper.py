@@ -9,6 +9,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from trtswap.arguments import expect, expect_all
 from trtswap.backends import Choice
 from trtswap.backends.engine import Engine
 from trtswap.backends.runtime import Runtime
@@ -88,10 +89,8 @@ class Swapper:
         options: SwapOptions | None = None,
         runtime: RuntimeOptions | Runtime | None = None,
     ) -> None:
-        if not isinstance(options, SwapOptions | None):
-            raise InputError(f"options are a {type(options).__name__}, expected SwapOptions.")
-        if not isinstance(runtime, RuntimeOptions | Runtime | None):
-            raise InputError(f"runtime is a {type(runtime).__name__}, expected RuntimeOptions or a Runtime.")
+        expect("options", options, SwapOptions | None, "SwapOptions")
+        expect("runtime", runtime, RuntimeOptions | Runtime | None, "RuntimeOptions or a Runtime")
         self.options = options or SwapOptions()
         self._owned = not isinstance(runtime, Runtime)
         if isinstance(runtime, Runtime):
@@ -132,7 +131,7 @@ class Swapper:
         """One identity from one or several pictures of the same person.
 
         Args:
-            images: paths, or uint8 RGB arrays [H, W, 3].
+            images: paths, PIL images, the bytes of picture files, or uint8 RGB arrays [H, W, 3].
             pick: which face of a picture: ``only`` (several are an error), ``largest``, or a number counted
                 from the left, starting with 0.
 
@@ -141,6 +140,7 @@ class Swapper:
         """
         if not images:
             raise InputError("identity() was given no picture; expected one or more paths or arrays.")
+        expect("pick", pick, str | int, "'only', 'largest' or a number")
         names = tuple(str(i) if isinstance(i, str | Path) else f"picture {n}" for n, i in enumerate(images, 1))
         stages = list(dict.fromkeys(("identify", self.pack.coder.name)))
         found = [self._latents(image, name, pick, stages) for image, name in zip(images, names, strict=True)]
@@ -153,7 +153,7 @@ class Swapper:
 
     def _latents(self, image: Any, name: str, pick: str | int, stages: Sequence[str]) -> dict[str, Tensor]:
         """What graphs make of the face of a picture: float32 [1, D] each."""
-        rgb = read_image(image, limits=self._limits) if isinstance(image, str | Path) else image
+        rgb = read_image(image, limits=self._limits) if isinstance(image, str | Path | bytes) else image
         frames = frames_from_rgb([rgb]).to(self.choice.device)
         find = detector(self.runtime, self.options)
         found = (find(frames, size=round(find.size * share)) for share in SOURCE_SHARES)
@@ -184,7 +184,10 @@ class Swapper:
         Raises:
             InputError: an identity is of another pack, or ``who`` is empty.
         """
-        return Session(self.runtime, who, options or self.options, observers=observers)
+        return Session(self.runtime, who, self._of(options), observers=observers)
+
+    def _of(self, options: SwapOptions | None) -> SwapOptions:
+        return self.options if options is None else options
 
     def detect(self, frames: Any) -> Faces:
         """Faces in uint8 RGB pictures [B, H, W, 3] (torch, NumPy or any DLPack or CUDA-array object)."""
@@ -212,7 +215,7 @@ class Swapper:
         """
         batch = frames_from_rgb(frames, copy=True).to(self.choice.device)
         if len(batch):
-            with Session(self.runtime, who, options or self.options, observers=observers, related=False) as session:
+            with Session(self.runtime, who, self._of(options), observers=observers, related=False) as session:
                 session.push(batch)  # faces are pasted into these very frames
                 session.flush()
                 for observer in observers:
@@ -235,6 +238,7 @@ class Swapper:
             start, end: seconds of the source to take; an open reader has its own.
             options: of this request; the Swapper's where None.
         """
+        expect("source", source, Path | str | Reader, "a video's path, or an open reader")
         if isinstance(source, Path | str):
             batch = self.runtime.options.batch
             with open_reader(source, batch=batch, start=start, end=end, limits=self._limits) as reader:
@@ -283,12 +287,17 @@ class Swapper:
         Raises:
             ReadError, BusyError, WriteError: see there. Nothing is left under the target's name after an error.
         """
+        expect("source", source, Path | str, "a video's path")
+        expect("target", target, Path | str | Target, "the path of the file to write")
+        expect("profile", profile, bool, "True or False")
+        expect("pipelined", pipelined, bool, "True or False")
+        expect_all("observers", observers, Observer, "an Observer")
         device = self.choice.device
         watch = Stopwatch(synchronise=device if profile else None, listeners=[observer.stage for observer in observers])
         counts = _Counts()
         writing = WriteOptions(
-            codec=codec, crf=crf, preset=preset, options=encoder_options or {}, copy_streams=copy_streams,
-            overwrite=overwrite,
+            codec=codec, crf=crf, preset=preset, options={} if encoder_options is None else encoder_options,
+            copy_streams=copy_streams, overwrite=overwrite,
         )  # fmt: skip
         batch = self.runtime.options.batch
         with (
@@ -296,9 +305,7 @@ class Swapper:
                 source, reader=reader, batch=batch, start=start, end=end, device=device, limits=self._limits
             ) as frames,
             VideoWriter(target, frames.info, options=writing, source=Path(source), start=start, end=end) as writer,
-            Session(
-                self.runtime, who, options or self.options, observers=[*observers, counts], stopwatch=watch
-            ) as session,
+            Session(self.runtime, who, self._of(options), observers=[*observers, counts], stopwatch=watch) as session,
         ):
             for observer in observers:
                 observer.begin(frames.info, expected_frames(frames.info, start, end))

@@ -42,10 +42,10 @@ def test_limits_of_the_command_line() -> None:
 @pytest.mark.parametrize(
     ("limits", "words"),
     [
-        ({"pixels": 1920 * 1080 - 1}, "has 2,073,600 pixels"),
+        ({"frame_pixels": 1920 * 1080 - 1}, "has 2,073,600 frame pixels"),
         ({"seconds": 3}, r"has [\d.]+ seconds, more than the limit of 3"),
         ({"streams": 1}, "has 2 streams"),
-        ({"packets_without_frame": 0.5}, "has 1 packets_without_frame"),
+        ({"packets_without_frame": 0.5}, "has 1 packets without frame"),
         ({"probe_seconds": 1e-9}, "was not open after 1e-09 seconds"),
     ],
 )
@@ -71,7 +71,7 @@ def test_a_video_longer_than_its_header_says_is_refused_on_the_way(data: Path, t
 
 
 def test_a_swapper_holds_files_to_its_limits(paste_pack: Path, data: Path, tmp_path: Path) -> None:
-    settled = RuntimeOptions(limits=Limits(pixels=1000))
+    settled = RuntimeOptions(limits=Limits(pixels=1000, frame_pixels=1000))
     with Swapper(paste_pack, backend="onnxruntime", device="cpu", runtime=settled) as swapper:
         with pytest.raises(LimitError, match=r"astronaut\.png: has 262,144 pixels"):
             swapper.identity(data / "astronaut.png")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
+from trtswap.arguments import expect
 from trtswap.backends import device as gpus
 from trtswap.backends.engine import Engine
 from trtswap.backends.options import BackendOptions, OnnxRuntimeOptions, OpenVinoOptions, TensorRtOptions, TorchOptions
@@ -57,6 +58,8 @@ def choose(
         InputError: no such backend or kind of device.
         BackendError: the backend or device is not available here.
     """
+    expect("backend", backend, str, "its name")
+    expect("device", device, str | torch.device, "auto, cpu, cuda or cuda:N")
     if backend not in BACKENDS:
         raise InputError(f"backend is {backend!r}, expected one of {', '.join(BACKENDS)}.")
     place = None if device == "auto" else _explicit_device(device)

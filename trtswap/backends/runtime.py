@@ -9,6 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from trtswap.arguments import expect
 from trtswap.backends.batching import batch_sizes
 from trtswap.backends.engine import Engine
 from trtswap.backends.opening import choose, open_engine
@@ -122,6 +123,7 @@ class Runtime:
         options: RuntimeOptions | None = None,
     ) -> None:
         self.pack = pack if isinstance(pack, Pack) else Pack.load(find_pack(pack))
+        expect("options", options, RuntimeOptions | None, "RuntimeOptions")
         self.options = options or RuntimeOptions()
         self._opening = wanted_stages(self.pack, self.options)
         self.choice = choose(backend, device, graphs=self._opening, frames=self.options.frames)

@@ -2,12 +2,14 @@
 
 import json
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from trtswap.arguments import expect
 from trtswap.backends.runtime import Stage
 from trtswap.errors import InputError, SourceError
 from trtswap.faces import Faces
@@ -106,6 +108,7 @@ class Identity:
         Raises:
             InputError: another identify graph made it, or its latent has another length; names both packs.
         """
+        expect("pack", pack, Pack, "a loaded Pack")
         stage = pack.stages["identify"]
         for row in (self.latent, *(() if self.code is None else (self.code,))):
             if not isinstance(row, Tensor) or row.ndim != 1 or row.is_meta:
@@ -137,8 +140,17 @@ class Identity:
                 f"with pack {pack.name}."
             )
 
-    def to(self, device: torch.device) -> "Identity":
-        """The same identity on another device."""
+    def to(self, device: torch.device | str) -> "Identity":
+        """The same identity on another device.
+
+        Raises:
+            InputError: there is no such device here.
+        """
+        expect("device", device, torch.device | str, "one of PyTorch's")
+        try:
+            device = torch.empty(0, device=device).device
+        except (RuntimeError, TypeError, AssertionError) as e:
+            raise InputError(f"device is {device!r}, expected one that PyTorch has here: {e}") from e
         return replace(self, latent=self.latent.to(device), code=None if self.code is None else self.code.to(device))
 
     def save(self, path: Path | str) -> None:
@@ -148,11 +160,13 @@ class Identity:
         hashes: nothing of the pictures, unless the pack's code is the picture.
 
         Raises:
+            InputError: no path.
             BusyError: somebody else writes this file.
             WriteError: the file cannot be written.
         """
         from safetensors.torch import save  # noqa: PLC0415 - needed here alone
 
+        expect("path", path, str | PathLike, "a path")
         metadata = {"format": FORMAT, "names": json.dumps(self.names), "pack": self.pack, "graph": self.graph}
         tensors = {"latent": self.latent} | ({} if self.code is None else {"code": self.code})
         whole = {name: tensor.float().cpu().contiguous() for name, tensor in tensors.items()}
@@ -163,10 +177,12 @@ class Identity:
         """Read what :meth:`save` wrote, onto the CPU; nothing in the file is executed.
 
         Raises:
+            InputError: no path.
             SourceError: there is no such file, or it is none of these.
         """
         from safetensors import SafetensorError, safe_open  # noqa: PLC0415 - needed here alone
 
+        expect("path", path, str | PathLike, "a path")
         try:
             with safe_open(path, "pt") as file:
                 found = file.metadata() or {}

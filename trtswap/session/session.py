@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from torch import Tensor
 
+from trtswap.arguments import expect, expect_all
 from trtswap.backends.runtime import Runtime, Watcher
 from trtswap.canvas.batch import SwappedFaces
 from trtswap.canvas.pipeline import Opened, Pipeline
@@ -92,6 +93,9 @@ class Session:
         related: bool = True,
         finder: Finder | None = None,
     ) -> None:
+        expect("runtime", runtime, Runtime, "an opened Runtime")
+        expect("options", options, SwapOptions | None, "SwapOptions")
+        expect_all("observers", observers, Observer, "an Observer")
         self.runtime = runtime
         self.options = options or SwapOptions()
         self.stopwatch = stopwatch or Stopwatch(listeners=[observer.stage for observer in observers])

@@ -6,6 +6,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
+from io import BytesIO
 from os import PathLike
 from typing import Any
 
@@ -28,37 +29,44 @@ _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "TGA", "J
 _START_OF_SCAN, _MOST_SCANS = b"\xff\xda", 100
 
 
-def open_picture(path: str | PathLike[str], limits: Limits | None = None) -> Image.Image:
+def open_picture(picture: str | PathLike[str] | bytes, limits: Limits | None = None) -> Image.Image:
     """A picture's header, with Pillow; of the formats that are read, whatever the file is called.
+
+    Args:
+        picture: the file, or its bytes.
+        limits: what it may hold; the defaults where None.
 
     Raises:
         SourceError: as :func:`read_image`.
         LimitError: it has more pixels than :class:`~trtswap.limits.Limits` allow.
     """
-    with _refused(path):
-        kind = os.stat(path).st_mode
+    name = f"a picture of {len(picture)} bytes" if isinstance(picture, bytes) else picture
+    with _refused(name):
+        kind = stat.S_IFREG if isinstance(picture, bytes) else os.stat(picture).st_mode
     if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
-        raise SourceError(f"{path}: is a pipe, a socket or a device, expected a file")
-    with _refused(path):
+        raise SourceError(f"{name}: is a pipe, a socket or a device, expected a file")
+    with _refused(name):
         Image.init()
-        image = Image.open(path, formats=[name for name in _FORMATS if name in Image.OPEN])
+        file = BytesIO(picture) if isinstance(picture, bytes) else picture
+        image = Image.open(file, formats=[name for name in _FORMATS if name in Image.OPEN])
     try:
-        (limits or Limits()).check("pixels", image.width * image.height, path)
-        _check_scans(image, path)
+        (limits or Limits()).check("pixels", image.width * image.height, name)
+        if image.format in ("JPEG", "MPO"):
+            _check_scans(picture, name)
     except LimitError:
         image.close()
         raise
     return image
 
 
-def read_image(path: str | PathLike[str], *, limits: Limits | None = None) -> Tensor:
+def read_image(picture: str | PathLike[str] | bytes, *, limits: Limits | None = None) -> Tensor:
     """Read a picture as it is meant to be seen: turned by its EXIF orientation, transparency on white.
 
     JPEG, PNG, WebP, GIF, TIFF, BMP, PPM, TGA, JPEG 2000, and AVIF and HEIF where Pillow has them; of an animation the
     first picture. 16-bit samples lose their low bits.
 
     Args:
-        path: of the file.
+        picture: the file, or its bytes.
         limits: what it may hold, checked before it is decoded; the defaults where None.
 
     Returns:
@@ -68,25 +76,32 @@ def read_image(path: str | PathLike[str], *, limits: Limits | None = None) -> Te
         SourceError: the file is missing or no picture that can be read.
         LimitError: it has more pixels than :class:`~trtswap.limits.Limits` allow.
     """
-    with open_picture(path, limits) as image, _refused(path):
+    name = "a picture" if isinstance(picture, bytes) else picture
+    with open_picture(picture, limits) as image, _refused(name):
         return torch.from_numpy(np.array(_to_rgb(ImageOps.exif_transpose(image))))
 
 
-def _check_scans(image: Image.Image, path: str | PathLike[str]) -> None:
+def _check_scans(picture: str | PathLike[str] | bytes, name: object) -> None:
     """Refuse a JPEG that paints its pixels over and over: a megabyte of scans takes minutes."""
-    if image.format not in ("JPEG", "MPO"):
-        return
-    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        # Inside of a scan 0xFF is followed by 0 or a restart; a preview in the header adds a few.
-        scans, at = 0, data.find(_START_OF_SCAN)
-        while at >= 0 and scans <= _MOST_SCANS:
-            scans, at = scans + 1, data.find(_START_OF_SCAN, at + 2)
-    if scans > _MOST_SCANS:
-        raise LimitError(f"{path}: has more than {_MOST_SCANS} scans; a progressive JPEG has about ten.")
+    if isinstance(picture, bytes):
+        many = _many_scans(picture)
+    else:
+        with open(picture, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            many = _many_scans(data)
+    if many:
+        raise LimitError(f"{name}: has more than {_MOST_SCANS} scans; a progressive JPEG has about ten.")
+
+
+def _many_scans(data: bytes | mmap.mmap) -> bool:
+    # Inside of a scan 0xFF is followed by 0 or a restart; a preview in the header adds a few.
+    scans, at = 0, data.find(_START_OF_SCAN)
+    while at >= 0 and scans <= _MOST_SCANS:
+        scans, at = scans + 1, data.find(_START_OF_SCAN, at + 2)
+    return scans > _MOST_SCANS
 
 
 @contextmanager
-def _refused(path: str | PathLike[str]) -> Iterator[None]:
+def _refused(path: object) -> Iterator[None]:
     """Whatever goes wrong with a stranger's picture becomes a SourceError."""
     try:
         yield
@@ -162,13 +177,13 @@ def _as_tensor(images: Any, what: str) -> Tensor:
     kind = type(images).__name__
     try:
         tensor = _shared(images)
-    except (TypeError, ValueError, RuntimeError, BufferError, AttributeError, KeyError, AssertionError) as error:
+    except Exception as error:  # whatever somebody else's object raises
         raise InputError(f"{what} a {kind} that PyTorch does not take: {error}") from error
     if tensor is None:
         raise InputError(
             f"{what} a {kind}, expected a tensor, an array, a DLPack or CUDA-array object, or a list of pictures"
         )
-    if tensor.layout != torch.strided or tensor.is_meta:
+    if tensor.layout != torch.strided or tensor.is_meta or tensor.is_nested:
         raise InputError(f"{what} a tensor of layout {tensor.layout} on {tensor.device}, expected pixels in memory")
     return tensor
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from trtswap.arguments import expect
 from trtswap.backends.sizing import frames_at_once
 from trtswap.errors import InputError
 from trtswap.limits import Limits
@@ -40,6 +41,7 @@ def open_reader(
         ReadError: the file cannot be read, or not by this reader.
         LimitError: it holds more than ``limits`` allow; while it is read, too.
     """
+    expect("reader", reader, str, "its name")
     if reader not in READERS:
         raise InputError(f"reader is {reader!r}, expected one of {', '.join(READERS)}.")
     opened: Reader = _reader_class(reader)(

@@ -8,7 +8,7 @@ from math import prod
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 import av
 import torch
@@ -35,6 +35,7 @@ _SEEK_MARGINS = (0, 2, 8, 30)
 __all__ = ["Loss", "Reader", "VideoReader"]
 
 
+@runtime_checkable
 class Reader(Protocol):
     """What every reader offers: a context manager that is iterated once.
 
@@ -191,7 +192,7 @@ class VideoReader:
         return open_input(self.path, self._limits)
 
     def _no_frame(self, start: float | None, end: float | None) -> ReadError:
-        span = f" from {start or 0:g} s on" + (f" to {end:g} s" if end else "")
+        span = f" from {float(start or 0):g} s on" + (f" to {float(end):g} s" if end else "")
         return ReadError(f"{self.path}: no frame of it can be decoded{span}; it is {self._length()} long")
 
     def _describe(self, first: av.VideoFrame, *, interlaced: bool) -> VideoInfo:

@@ -11,6 +11,7 @@ from typing import Self
 import av
 from av.packet import Packet
 
+from trtswap.arguments import expect, expect_text
 from trtswap.errors import InputError, WriteError
 from trtswap.files import Target
 from trtswap.pixels.frames import Frames
@@ -22,6 +23,9 @@ from trtswap.video.planes import frame_from_planes
 from trtswap.video.probe import open_input, url_of, video_stream
 from trtswap.video.streams import StreamCopier, TimeWindow
 
+MOST_CRF = 63
+"""Of the scales of VP9 and AV1; that of x264 and x265 ends at 51."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class WriteOptions:
@@ -29,11 +33,14 @@ class WriteOptions:
 
     Attributes:
         codec: FFmpeg's name of an encoder, or ``auto``: one for the format that takes the planes unchanged.
-        crf: quality, 0 (best) to 51, on x264's scale.
+        crf: quality on x264's scale: 0 is best, 51 worst (63 for VP9 and AV1).
         preset: effort, by x264's names.
         options: further options of the encoder, such as ``{"tune": "film"}``.
         copy_streams: carry audio, subtitles and attachments over; chapters and tags are carried over either way.
         overwrite: replace an existing file.
+
+    Raises:
+        InputError: a value of another type, or a quality beyond the scale.
     """
 
     codec: str = "auto"
@@ -42,6 +49,18 @@ class WriteOptions:
     options: Mapping[str, str] = field(default_factory=dict)
     copy_streams: bool = True
     overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        expect_text("codec", self.codec, "FFmpeg's name of an encoder")
+        expect_text("preset", self.preset, "one of x264's names")
+        expect("crf", self.crf, int | float, "a number")
+        if not 0 <= self.crf <= MOST_CRF:
+            raise InputError(f"crf is {self.crf}, expected 0 (best) to {MOST_CRF}, on x264's scale to 51.")
+        expect("encoder_options", self.options, Mapping, "names and values of encoder options")
+        for text in (*self.options, *self.options.values()):
+            expect_text("encoder_options", text, "text")
+        expect("copy_streams", self.copy_streams, bool, "True or False")
+        expect("overwrite", self.overwrite, bool, "True or False")
 
 
 class VideoWriter:

@@ -26,7 +26,7 @@ def test_bench_measures_a_video_and_made_up_frames(run: Run, clips: Path, paste_
     ran = run("bench", *common, "--size", "160", "--frames", "3")
     assert ran.code == 2
     assert run("bench", clips / "one.mp4", *common, "--write", written).code == 1  # it exists
-    ran = run("bench", clips / "one.mp4", *common, "--limit", "pixels=100")
+    ran = run("bench", clips / "one.mp4", *common, "--limit", "frame_pixels=100")
     assert ran.code == 1
     assert "more than the limit of 100" in ran.said
     assert sorted(path.name for path in tmp_path.iterdir()) == ["result.json", "trace.json"]

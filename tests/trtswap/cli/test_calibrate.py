@@ -62,7 +62,7 @@ def test_a_clip_without_faces(run: Run, pack: Path, clips: Path) -> None:
 
 
 def test_a_clip_beyond_the_limits(run: Run, pack: Path, clips: Path) -> None:
-    ran = run("calibrate", pack, "--video", clips / "gray.mp4", "--limit", "pixels=100")
+    ran = run("calibrate", pack, "--video", clips / "gray.mp4", "--limit", "frame_pixels=100")
     assert ran.code == 1
     assert "more than the limit of 100" in ran.said
     assert not (pack / "calibration.json").exists()

@@ -329,3 +329,10 @@ def test_a_jpeg_that_paints_its_pixels_over_and_over_is_refused(tmp_path: Path) 
     (tmp_path / "bomb.jpg").write_bytes(data[:-2] + scan * 200 + data[-2:])
     with pytest.raises(LimitError, match="has more than 100 scans"):
         read_image(tmp_path / "bomb.jpg")
+
+
+def test_pictures_are_read_from_bytes_too(data: Path) -> None:
+    path = data / "astronaut.png"
+    assert read_image(path.read_bytes()).equal(read_image(path))
+    with pytest.raises(SourceError, match="a picture of 5 bytes: not a picture that can be read"):
+        read_image(b"hello")
