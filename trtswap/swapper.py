@@ -265,8 +265,10 @@ class Swapper:
         codec: str = "auto",
         crf: float = 18,
         preset: str = "medium",
+        pixel_format: str = "auto",
         encoder_options: Mapping[str, str] | None = None,
         copy_streams: bool = True,
+        audio: str = "copy",
         overwrite: bool = False,
     ) -> SwapResult:
         """Swap faces in a video; sound, subtitles, timing and metadata are carried over.
@@ -281,7 +283,7 @@ class Swapper:
                 without it, only what the host waited for.
             pipelined: see :func:`~trtswap.session.video.run_video`. The frames are the same.
             reader: who decodes, one of :data:`~trtswap.video.opening.READERS`.
-            codec, crf, preset, encoder_options, copy_streams, overwrite: see
+            codec, crf, preset, pixel_format, encoder_options, copy_streams, audio, overwrite: see
                 :class:`~trtswap.video.writer.WriteOptions`.
 
         Raises:
@@ -296,8 +298,9 @@ class Swapper:
         watch = Stopwatch(synchronise=device if profile else None, listeners=[observer.stage for observer in observers])
         counts = _Counts()
         writing = WriteOptions(
-            codec=codec, crf=crf, preset=preset, options={} if encoder_options is None else encoder_options,
-            copy_streams=copy_streams, overwrite=overwrite,
+            codec=codec, crf=crf, preset=preset, pixel_format=pixel_format,
+            options={} if encoder_options is None else encoder_options,
+            copy_streams=copy_streams, audio=audio, overwrite=overwrite,
         )  # fmt: skip
         batch = self.runtime.options.batch
         with (

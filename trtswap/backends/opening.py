@@ -13,7 +13,7 @@ from trtswap.backends import device as gpus
 from trtswap.backends.engine import Engine
 from trtswap.backends.options import BackendOptions, OnnxRuntimeOptions, OpenVinoOptions, TensorRtOptions, TorchOptions
 from trtswap.backends.trt.plans import missing_plans
-from trtswap.errors import BackendError, InputError
+from trtswap.errors import BackendError, InputError, PackError
 
 if TYPE_CHECKING:
     from trtswap.model.pack import StageSpec
@@ -132,7 +132,10 @@ def open_engine(
     from trtswap.model.nodes import check_nodes  # noqa: PLC0415 - imports this package
 
     if isinstance(graph, str | Path) and file.is_file():
-        check_nodes(file)
+        try:
+            check_nodes(file)
+        except PackError as e:
+            raise BackendError(f"{file} cannot be loaded: {e}") from e
     options = _check_options(options, OnnxRuntimeOptions, choice)
     return OnnxRuntimeEngine(file, device=choice.device, precision=precision, options=options, role=role)
 

@@ -167,6 +167,20 @@ CopyStreams = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
+PixelFormat = Annotated[
+    str,
+    typer.Option(
+        "--pix-fmt", help="What is encoded, by FFmpeg's names, such as yuv420p; auto: the source's, where players "
+        "show it.", rich_help_panel=OUTPUT,
+    ),
+]  # fmt: skip
+Audio = Annotated[
+    Literal["copy", "encode", "drop"],
+    typer.Option(
+        help="Sound: copy it (and encode what the file's format does not hold), encode all of it, or drop it.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel=OUTPUT)]
 KeepGoing = Annotated[
     bool,

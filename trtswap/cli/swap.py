@@ -23,7 +23,7 @@ from trtswap.options import RuntimeOptions, SwapOptions
 # Options that have no meaning for a picture.
 _OF_VIDEOS = frozenset({
     "smooth", "fill", "detect_every", "codec", "crf", "preset", "encoder_option", "start", "end", "copy_streams",
-    "keep_going", "report", "trace", "batch", "reader", "workers",
+    "pix_fmt", "audio", "keep_going", "report", "trace", "batch", "reader", "workers",
 })  # fmt: skip
 
 
@@ -59,6 +59,8 @@ def swap(
     encoder_option: opt.EncoderOptions = None,
     start: opt.Start = None,
     end: opt.End = None,
+    pix_fmt: opt.PixelFormat = "auto",
+    audio: opt.Audio = "copy",
     copy_streams: opt.CopyStreams = True,
     overwrite: opt.Overwrite = False,
     keep_going: opt.KeepGoing = False,
@@ -123,7 +125,7 @@ def swap(
         from trtswap.cli.video import VideoJob  # noqa: PLC0415 - heavy, imported on use
 
         writing = {"codec": codec, "crf": crf, "preset": preset, "encoder_options": settings,
-                   "copy_streams": copy_streams, "reader": reader}  # fmt: skip
+                   "pixel_format": pix_fmt, "copy_streams": copy_streams, "audio": audio, "reader": reader}  # fmt: skip
         command = shlex.join(["trtswap", *(context.obj or ())])
         job = VideoJob(**common, start=start, end=end, writing=writing, report=report, trace=trace, command=command)
     perform(job, as_json=as_json, quiet=quiet, keep_going=keep_going)

@@ -6,9 +6,8 @@ smallest number alone), and runtimes do not look. Divisors of whole numbers are 
 """
 
 import mmap
-from collections import defaultdict
+from collections import ChainMap, defaultdict
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ _RANDOM = frozenset(
 )
 _SAME_VALUES = frozenset(("Expand", "Flatten", "Identity", "Reshape", "Squeeze", "Tile", "Transpose", "Unsqueeze"))
 _FLOAT, _INT32, _INT64, _BOOL, _UNKNOWN = 1, 6, 7, 9, 0
+_STANDARD = ("", "ai.onnx")
 _WHOLE: Mapping[int, str] = {2: "u1", 3: "i1", 4: "<u2", 5: "<i2", 6: "<i4", 7: "<i8", 12: "<u4", 13: "<u8"}
 """Element types that processors divide as whole numbers, and how ``raw_data`` holds them; 4 bits have no place here."""
 _NOT_WHOLE = frozenset((1, 10, 11, 16, 17, 18, 19, 20))
@@ -78,19 +78,26 @@ def check_nodes(file: Path) -> None:
     """Refuse a graph with nodes at which a runtime ends the process, or that draw random numbers.
 
     ONNX Runtime 1.32 ends at ``Max(x, "")``; the specification allows an empty name for optional inputs alone.
-    What is no ONNX model at all is passed over: whoever reads it next says so.
 
     Raises:
-        PackError: names the operator and says what to do.
+        PackError: names the operator and says what to do; or the file is no ONNX model.
     """
-    with (
-        suppress(OSError, ValueError, IndexError, RecursionError),
-        file.open("rb") as f,
-        mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as data,
-    ):
-        for number, _, first, last in fields(data, 0, len(data)):
-            if number in _GRAPHS_OF_A_MODEL:
-                _Graph(file, data, _GRAPHS_OF_A_MODEL[number]).check((first, last))
+    try:
+        with file.open("rb") as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            model = _Message.read(data, (0, len(data)))
+            for part in model.messages[_FUNCTIONS]:
+                _check_function(file, data, part)
+            _Graph(file, data).check(*model.messages[_GRAPH_OF_A_MODEL])
+    except (OSError, ValueError, IndexError, RecursionError) as e:
+        raise PackError(f"{file} is no ONNX model: {e}.") from e
+
+
+def _check_function(file: Path, data: Any, span: Span) -> None:
+    function = _Message.read(data, span)
+    domain = "".join(text(data, part) for part in function.messages[10][-1:])
+    if domain in _STANDARD:
+        raise PackError(f"{file}: a function takes the place of one of ONNX's own operators; expected another domain.")
+    _Graph(file, data, _Layout(nodes=7)).check(span)
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,7 @@ class _Layout:
 
 
 _GRAPH = _Layout(nodes=1, weights=5, declared=(11, 13))
-_GRAPHS_OF_A_MODEL: Mapping[int, _Layout] = {7: _GRAPH, 25: _Layout(nodes=7)}
+_GRAPH_OF_A_MODEL, _FUNCTIONS = 7, 25
 
 
 @dataclass
@@ -114,30 +121,35 @@ class _Graph:
     file: Path
     data: Any
     layout: _Layout = _GRAPH
-    types: dict[str, int] = field(default_factory=dict)
-    divisors: set[str] = field(default_factory=set)
+    known: ChainMap[str, tuple[int, bool]] = field(default_factory=ChainMap)
 
     def check(self, *spans: Span) -> None:
-        found = _read(self.data, *spans)
-        for part in (part for number in self.layout.declared for part in found[number]):
-            self._declare(_read(self.data, part))
-        for part in found[self.layout.weights]:
-            tensor = _read(self.data, part)
-            for name in tensor[8]:
-                self._define(text(self.data, name), _number(self.data, tensor[2]), _divisor(self.data, tensor))
-        for part in found[self.layout.nodes]:
+        """Read the parts of a graph, which protobuf makes one, and check its nodes and those of graphs inside."""
+        found = _Message.read(self.data, *spans)
+        for part in (part for number in self.layout.declared for part in found.messages[number]):
+            self._declare(_Message.read(self.data, part))
+        for part in found.messages[self.layout.weights]:
+            tensor = _Message.read(self.data, part)
+            for name in tensor.messages[8]:
+                self._define(text(self.data, name), tensor.number(2), _divisor(tensor))
+        for part in found.messages[self.layout.nodes]:
             self._node(_Node.read(self.data, part))
 
     def _declare(self, value: "_Message") -> None:
         """A ValueInfoProto, whose type may be a TypeProto.Tensor."""
-        tensor = _read(self.data, *_read(self.data, *value[2])[1])
-        for name in value[1]:
-            self._define(text(self.data, name), _number(self.data, tensor[1]), False)
+        tensor = _Message.read(self.data, *_Message.read(self.data, *value.messages[2]).messages[1])
+        for name in value.messages[1]:
+            self._define(text(self.data, name), tensor.number(1), False)
 
     def _define(self, name: str, kind: int, divisor: bool) -> None:
         """What is inside of a graph hides what has the same name around it."""
-        self.types[name] = kind
-        (self.divisors.add if divisor else self.divisors.discard)(name)
+        self.known[name] = (kind, divisor)
+
+    def _type_of(self, name: str) -> int:
+        return self.known.get(name, (_UNKNOWN, False))[0]
+
+    def _is_divisor(self, name: str) -> bool:
+        return self.known.get(name, (_UNKNOWN, False))[1]
 
     def _node(self, node: "_Node") -> None:
         if node.operator in _VARIADIC and "" in node.inputs:
@@ -150,15 +162,17 @@ class _Graph:
         if node.operator in ("Div", "Mod"):
             self._check_division(node)
         for spans in node.attributes.values():
-            for part in (part for number in (6, 11) for part in _read(self.data, *spans)[number]):
-                _Graph(self.file, self.data, _GRAPH, dict(self.types), set(self.divisors)).check(part)
+            attribute = _Message.read(self.data, *spans)
+            graphs = [attribute.messages[6], *([part] for part in attribute.messages[11])]
+            for parts in filter(None, graphs):
+                _Graph(self.file, self.data, _GRAPH, self.known.new_child()).check(*parts)
         self._learn(node)
 
     def _check_division(self, node: "_Node") -> None:
-        types = {self.types.get(name, _UNKNOWN) for name in node.inputs}
+        types = {self._type_of(name) for name in node.inputs}
         if types & _NOT_WHOLE:  # both have one type, or the runtime refuses the graph
             return
-        if set(node.inputs[1:]) <= self.divisors:
+        if all(map(self._is_divisor, node.inputs[1:])):
             return
         label = " and ".join(map(repr, node.outputs))
         raise PackError(
@@ -174,12 +188,12 @@ class _Graph:
             for name in node.outputs:
                 self._define(name, kind, divisor)
             return
-        divisor = node.operator in _SAME_VALUES and not {*node.inputs[:1]} - self.divisors
+        divisor = node.operator in _SAME_VALUES and all(map(self._is_divisor, node.inputs[:1]))
         for position, name in enumerate(node.outputs):
-            self._define(name, self._type(node, position) or self.types.get(name, _UNKNOWN), divisor)
+            self._define(name, self._type(node, position) or self._type_of(name), divisor)
 
     def _type(self, node: "_Node", position: int) -> int:
-        if node.domain not in ("", "ai.onnx") or node.operator in UNTOLD:
+        if "." in node.operator or node.operator in UNTOLD:
             return _UNKNOWN
         rule: str | int = "input 0"
         if node.operator in OUTPUT_TYPES:
@@ -188,9 +202,9 @@ class _Graph:
         if isinstance(rule, int):
             return rule
         if rule == "to":
-            return _number(self.data, _read(self.data, *node.attributes.get("to", ()))[3])
+            return _Message.read(self.data, *node.attributes.get("to", ())).number(3)
         number = int(rule.removeprefix("input "))
-        return self.types.get(node.inputs[number], _UNKNOWN) if number < len(node.inputs) else _UNKNOWN
+        return self._type_of(node.inputs[number]) if number < len(node.inputs) else _UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -198,76 +212,83 @@ class _Node:
     """A NodeProto; of each attribute the AttributeProto."""
 
     operator: str
-    domain: str
+    """With its domain and a dot before, where that is not ONNX's own."""
     inputs: list[str]
     outputs: list[str]
     attributes: dict[str, list[Span]]
 
     @staticmethod
     def read(data: Any, span: Span) -> "_Node":
-        node = _read(data, span)
+        node = _Message.read(data, span).messages
         attributes = defaultdict[str, list[Span]](list)
         for part in node[5]:
-            for name in _read(data, part)[1][-1:]:
+            for name in _Message.read(data, part).messages[1][-1:]:
                 attributes[text(data, name)].append(part)
         operator, domain = ("".join(text(data, part) for part in node[number][-1:]) for number in (4, 7))
         inputs, outputs = ([text(data, part) for part in node[number]] for number in (1, 2))
-        return _Node(operator, domain, inputs, outputs, attributes)
+        return _Node(operator if domain in _STANDARD else f"{domain}.{operator}", inputs, outputs, attributes)
 
 
-_Message = Mapping[int, list[Span]]
-"""A message's fields by number. One that is given in parts is read whole, as protobuf does."""
+@dataclass(frozen=True)
+class _Message:
+    """A message's fields by number, those of bytes and those of one number; others have no use here.
 
+    One that is given in parts is read whole, as protobuf does: of what is there once, the last holds.
+    """
 
-def _read(data: Any, *spans: Span) -> _Message:
-    found = defaultdict[int, list[Span]](list)
-    for start, end in spans:
-        for number, kind, first, last in fields(data, start, end):
-            if kind in (BYTES, VARINT):
-                found[number].append((first, last))
-    return found
+    data: Any
+    messages: Mapping[int, list[Span]]
+    varints: Mapping[int, list[Span]]
 
+    @staticmethod
+    def read(data: Any, *spans: Span) -> "_Message":
+        found = {kind: defaultdict[int, list[Span]](list) for kind in (BYTES, VARINT)}
+        for start, end in spans:
+            for number, kind, first, last in fields(data, start, end):
+                if kind in found:
+                    found[kind][number].append((first, last))
+        return _Message(data, found[BYTES], found[VARINT])
 
-def _number(data: Any, spans: list[Span]) -> int:
-    """A number that is given once; of several the last holds."""
-    return varint(data, spans[-1][0])[0] if spans else _UNKNOWN
+    def number(self, field: int) -> int:
+        """A number that is there once."""
+        return varint(self.data, self.varints[field][-1][0])[0] if self.varints[field] else _UNKNOWN
+
+    def numbers(self, kind: str, *fields: int) -> npt.NDArray[Any]:
+        """Numbers of repeated fields, packed or not, as the type that holds them; 0 for too many."""
+        parts = [part for number in fields for part in (*self.messages[number], *self.varints[number])]
+        if sum(end - first for first, end in parts) > _MOST_BYTES:
+            return np.zeros(1, kind)
+        values = []
+        for first, end in parts:
+            position = first
+            while position < end:
+                value, position = varint(self.data, position)
+                values.append(value & 2**64 - 1)
+        return np.array(values, "<u8").astype(kind)
 
 
 def _constant(data: Any, node: _Node) -> tuple[int, bool]:
     """The element type of a node Constant, and whether it holds whole numbers other than 0 and -1."""
     if "value" in node.attributes:
-        tensor = _read(data, *_read(data, *node.attributes["value"])[5])
-        return _number(data, tensor[2]), _divisor(data, tensor)
-    for name in ("value_int", "value_ints"):
+        tensor = _Message.read(data, *_Message.read(data, *node.attributes["value"]).messages[5])
+        return tensor.number(2), _divisor(tensor)
+    for name, field_ in (("value_int", 3), ("value_ints", 8)):
         if name in node.attributes:
-            attribute = _read(data, *node.attributes[name])
-            return _INT64, _harmless(_numbers(data, [*attribute[3], *attribute[8]], "<i8"))
+            attribute = _Message.read(data, *node.attributes[name])
+            return _INT64, _harmless(attribute.numbers("<i8", field_))
     return (_FLOAT if node.attributes.keys() & {"value_float", "value_floats"} else _UNKNOWN), False
 
 
-def _divisor(data: Any, tensor: _Message) -> bool:
+def _divisor(tensor: _Message) -> bool:
     """Whether a TensorProto holds whole numbers other than 0 and -1."""
-    kind = _WHOLE.get(_number(data, tensor[2]))
+    kind = _WHOLE.get(tensor.number(2))
     if kind is None:
         return False
-    raw = b"".join(data[first:last] for first, last in tensor[9][-1:])
-    if len(raw) % np.dtype(kind).itemsize:
+    spans = [span for span in tensor.messages[9][-1:] if span[1] - span[0] <= _MOST_BYTES]
+    raw = b"".join(tensor.data[first:last] for first, last in spans)
+    if len(spans) < len(tensor.messages[9][-1:]) or len(raw) % np.dtype(kind).itemsize:
         return False
-    listed = _numbers(data, [*tensor[5], *tensor[7], *tensor[11]], kind)
-    return _harmless(np.concatenate((np.frombuffer(raw, kind), listed)))
-
-
-def _numbers(data: Any, parts: list[Span], kind: str) -> npt.NDArray[Any]:
-    """Numbers of repeated fields, packed or not, as the type that holds them; 0 for too many."""
-    if sum(end - position for position, end in parts) > _MOST_BYTES:
-        return np.zeros(1, kind)
-    values = []
-    for first, end in parts:
-        position = first
-        while position < end:
-            value, position = varint(data, position)
-            values.append(value & 2**64 - 1)
-    return np.array(values, "<u8").astype(kind)
+    return _harmless(np.concatenate((np.frombuffer(raw, kind), tensor.numbers(kind, 5, 7, 11))))
 
 
 def _harmless(values: npt.NDArray[Any]) -> bool:

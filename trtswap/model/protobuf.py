@@ -7,7 +7,7 @@ message inside a message is a field of bytes. Field numbers: onnx.proto of ONNX 
 from collections.abc import Iterator
 from typing import Any
 
-VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+VARINT, FIXED64, BYTES, GROUP, GROUP_END, FIXED32 = range(6)
 
 Span = tuple[int, int]
 """Where a message begins and ends."""
@@ -24,21 +24,38 @@ def fields(data: Any, position: int, end: int) -> Iterator[tuple[int, int, int, 
         ValueError, IndexError: the message is damaged.
     """
     while position < end:
-        tag, position = varint(data, position)
-        number, kind = tag >> 3, tag & 7
-        first = position
-        if kind == VARINT:
-            _, position = varint(data, position)
-        elif kind == BYTES:
-            length, first = varint(data, position)
-            position = first + length
-        elif kind in (FIXED32, FIXED64):
-            position += 4 if kind == FIXED32 else 8
-        else:
-            raise ValueError(f"byte {first} is of a kind that protobuf does not have")
-        if not number or position > end:
+        number, kind, first, position = _field(data, position)
+        if kind == GROUP:  # nothing of ONNX is one, but a reader passes over them
+            position = _after_group(data, position, end)
+        if position > end or kind == GROUP_END:
             raise ValueError(f"the field at byte {first} is damaged")
         yield number, kind, first, position
+
+
+def _field(data: Any, position: int) -> tuple[int, int, int, int]:
+    """Number and kind of a field, where its contents begin, and where they end; a group's end is not looked for."""
+    tag, position = varint(data, position)
+    number, kind, first = tag >> 3, tag & 7, position
+    if not number or tag >= 2**32:
+        raise ValueError(f"the field at byte {first} is damaged")
+    if kind == VARINT:
+        _, position = varint(data, position)
+    elif kind == BYTES:
+        length, first = varint(data, position)
+        position = first + length
+    elif kind in (FIXED32, FIXED64):
+        position += 4 if kind == FIXED32 else 8
+    elif kind not in (GROUP, GROUP_END):
+        raise ValueError(f"byte {first} is of a kind that protobuf does not have")
+    return number, kind, first, position
+
+
+def _after_group(data: Any, position: int, end: int) -> int:
+    depth = 1
+    while depth and position < end:
+        _, kind, _, position = _field(data, position)
+        depth += (kind == GROUP) - (kind == GROUP_END)
+    return position
 
 
 def varint(data: Any, position: int) -> tuple[int, int]:

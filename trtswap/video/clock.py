@@ -6,12 +6,16 @@ from fractions import Fraction
 import av
 
 _LONG_GAP = Fraction(1, 2)
+# As many frames as H.264 and HEVC hold back at most; if none of so many has a time, the file has none.
+_AWAITED = 16
 
 
 class Clock:
     """Stamps frames of a video stream that come without a pts or with one that does not follow the last.
 
-    It ticks in the stream's time base, from the stream's start time on.
+    It ticks in the stream's time base. Frames at the beginning without a pts lie before the first that has one, as far
+    as the frame rate says (files whose clock begins below zero lose these); where none has one, the first is at the
+    stream's start time.
 
     Attributes:
         repaired: frames that were given another pts than the file's.
@@ -29,7 +33,7 @@ class Clock:
     def stamp(self, frames: Iterable[av.VideoFrame]) -> Iterator[av.VideoFrame]:
         """Yields the same frames, each with a pts above the one before and a duration (the usual one if unknown)."""
         last: av.VideoFrame | None = None
-        for frame in frames:
+        for frame in self._begun(frames):
             if frame.pts is None:
                 frame.pts = self._start if last is None else (last.pts or 0) + last.duration
                 self.repaired += 1
@@ -41,3 +45,18 @@ class Clock:
             frame.duration = frame.duration or self._usual
             last = frame
             yield frame
+
+    def _begun(self, frames: Iterable[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+        """The same frames, those before the first pts with one each."""
+        coming, first = iter(frames), list[av.VideoFrame]()
+        for frame in coming:
+            first.append(frame)
+            if frame.pts is not None or len(first) > _AWAITED:
+                break
+        pts = first[-1].pts if first else None
+        for frame in reversed(first[:-1] if pts is not None else ()):
+            pts = (pts or 0) - (frame.duration or self._usual)
+            frame.pts = pts
+            self.repaired += 1
+        yield from first
+        yield from coming

@@ -17,6 +17,7 @@ from trtswap.video.probe import has_packet_index, origin_of
 _DECLARES_DURATION = ("matroska", "avi", "flv", "asf")
 # Seconds by which the streams of a whole file may end before the declared duration.
 _END_TOLERANCE = 0.5
+_TIMED = ("video", "audio", "subtitle", "data")
 # Decoders that give one picture for each packet, so that a missing one shows.
 _PICTURE_PER_PACKET = frozenset({"h264", "hevc", "libdav1d", "av1", "vp9", "libvpx-vp9", "ffv1", "prores", "mjpeg"})
 
@@ -65,8 +66,8 @@ class Demuxer:
         self._reached = Fraction(0)
         self._streams: list[Stream] = [stream]
         if any(name in container.format.name for name in _DECLARES_DURATION):
-            # Audio and subtitles often end after the video; only all streams together show how far the file goes.
-            self._streams += [*container.streams.audio, *container.streams.subtitles]
+            # Other streams often end after the video; only all of them together show how far the file goes.
+            self._streams += [other for other in container.streams if other.type in _TIMED and other != stream]
         for other in container.streams:
             if other not in self._streams:
                 other.discard = Discard.all

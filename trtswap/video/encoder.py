@@ -35,37 +35,71 @@ _BT709, _BT601 = 1, 5
 
 @dataclass(frozen=True)
 class EncoderChoice:
-    """An encoder and the pixel format it gets.
+    """An encoder and what it gets.
 
     Attributes:
         name: FFmpeg's name of the encoder.
-        format: FFmpeg's name of the format; the frames' own wherever the encoder takes it.
+        format: FFmpeg's name of the pixel format; the frames' own wherever that can be played and the encoder takes it.
+        size: (width, height), pixels: that of the frames, or one more where the encoder takes even ones alone.
         passed_over: the encoder that ``auto`` would have taken, and why not; None where it took its first.
     """
 
     name: str
     format: str
+    size: tuple[int, int]
     passed_over: str | None = None
 
 
-def choose_encoder(codec: str, container: Container, fmt: PixelFormat, size: tuple[int, int]) -> EncoderChoice:
-    """The encoder for frames of a format; ``auto`` is the container's first that takes them unchanged.
+def choose_encoder(
+    codec: str, container: Container, fmt: PixelFormat, size: tuple[int, int], *, pixel_format: str = "auto"
+) -> EncoderChoice:
+    """The encoder for frames of a format.
+
+    Args:
+        codec: ``auto`` is the container's first that takes the frames unchanged.
+        container: what the file holds.
+        fmt: of the frames.
+        size: (width, height) of the frames, pixels.
+        pixel_format: what to encode. ``auto`` is the frames' own format, or the nearest that the encoder takes; with
+            ``codec`` left to trtswap, RGB becomes 4:2:0, since few players show another.
 
     Raises:
         WriteError: there is no such encoder, or it takes nothing that the frames can be converted to.
     """
     automatic = container.codecs if fmt.bits == 8 else container.deep_codecs
     names = automatic if codec == "auto" else (codec,)
-    formats = {name: _closest_format(_find(name), fmt, size) for name in names}
-    usable = [EncoderChoice(name, taken) for name, taken in formats.items() if taken is not None]
+    played = "yuv420p" if fmt.bits == 8 else "yuv420p10le"
+    wanted = played if codec == "auto" and fmt.matrix == "rgb" else fmt.name
+    even = codec == "auto" or pixel_format != "auto"  # frames are padded rather than encoded as 4:4:4
+    offers = (_offer(_find(name), wanted, pixel_format, size, even=even) for name in names)
+    usable = [choice for choice in offers if choice is not None]
     least = _missed_size(names[0], size)
     if not usable:
         why = f", which is below its {least}" if least else ""
+        if pixel_format != "auto":
+            known = ", ".join(sorted({f.name for name in names for f in _find(name).video_formats or ()})) or "another"
+            raise WriteError(f"encoder {' or '.join(names)} does not take {pixel_format}{why}, expected one of {known}")
         raise WriteError(f"encoder {names[0]} takes no format that {fmt.name} can become at {size[0]}x{size[1]}{why}")
-    taken = next((choice for choice in usable if choice.format == fmt.name), usable[0])
+    taken = next((choice for choice in usable if choice.format == wanted), usable[0])
     if codec == "auto" and taken.name != names[0] and least:
         return replace(taken, passed_over=f"{names[0]}, which needs {least},")
     return taken
+
+
+def _offer(codec: Codec, wanted: str, pixel_format: str, size: tuple[int, int], *, even: bool) -> EncoderChoice | None:
+    """What an encoder would make of frames whose best format is ``wanted``; None: nothing."""
+    offered = [fmt.name for fmt in codec.video_formats or ()] or [wanted if pixel_format == "auto" else pixel_format]
+    whole = (size[0] + size[0] % 2, size[1] + size[1] % 2)
+    for extent in dict.fromkeys((size, whole) if even else (size,)):
+        usable = [name for name in offered if _fits(codec.name, name, extent)]
+        first = wanted if pixel_format == "auto" else pixel_format
+        if first in usable:
+            return EncoderChoice(codec.name, first, extent)
+    if pixel_format != "auto":
+        return None
+    usable = [name for name in offered if _fits(codec.name, name, size)]
+    best = find_best_pix_fmt_of_list(usable, wanted)[0] if usable else None
+    return EncoderChoice(codec.name, best.name, size) if best is not None else None
 
 
 def _missed_size(codec: str, size: tuple[int, int]) -> str | None:
@@ -82,15 +116,6 @@ def _find(codec: str) -> Codec:
     if found is None or found.type != "video":
         raise WriteError(f"there is no video encoder '{codec}', expected 'auto' or one such as {', '.join(_SENSIBLE)}")
     return found
-
-
-def _closest_format(codec: Codec, fmt: PixelFormat, size: tuple[int, int]) -> str | None:
-    offered = [f.name for f in codec.video_formats or ()]
-    usable = [name for name in offered or [fmt.name] if _fits(codec.name, name, size)]
-    if fmt.name in usable or not usable:
-        return fmt.name if usable else None
-    best, _ = find_best_pix_fmt_of_list(usable, fmt.name)
-    return best.name if best is not None else None
 
 
 def _fits(codec: str, name: str, size: tuple[int, int]) -> bool:
@@ -192,7 +217,7 @@ class Encoder:
 
     def _configure(self, info: VideoInfo) -> None:
         context = self.stream.codec_context
-        context.width, context.height = info.width, info.height
+        context.width, context.height = self._choice.size
         context.pix_fmt = self._choice.format
         context.time_base = info.time_base
         context.sample_aspect_ratio = info.sample_aspect

@@ -1,5 +1,6 @@
 """What is known about a video before its frames are read, and what went missing while reading them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -51,6 +52,7 @@ class VideoInfo:
         hdr: HDR10 metadata.
         interlaced: the first frame is interlaced (the reader deinterlaces every one that is, also later ones).
         streams: the file's other streams.
+        tags: of the file, by their names.
         not_carried: what is in the frames' side data and has no way into another encoder.
     """
 
@@ -71,6 +73,7 @@ class VideoInfo:
     hdr: HdrMetadata
     interlaced: bool = False
     streams: tuple[StreamInfo, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
     not_carried: tuple[str, ...] = field(default=())
 
     @property

@@ -40,17 +40,29 @@ def planes_from_frames(
     return batch[0], batch[1], batch[2]
 
 
-def frame_from_planes(planes: tuple[Tensor, Tensor, Tensor], index: int, fmt: PixelFormat) -> av.VideoFrame:
-    """Frame ``index`` of a batch as a frame of FFmpeg's, with its own memory and no timestamp."""
+def frame_from_planes(
+    planes: tuple[Tensor, Tensor, Tensor], index: int, fmt: PixelFormat, size: tuple[int, int] | None = None
+) -> av.VideoFrame:
+    """Frame ``index`` of a batch as a frame of FFmpeg's, with its own memory and no timestamp.
+
+    Args:
+        size: (width, height), pixels: by one larger than the planes where an encoder takes even sizes alone; the last
+            column and line are repeated there. The planes' own where None.
+    """
     layout = layout_of(fmt.name)
     if layout is None or layout.planar != fmt.name:
         raise ValueError(f"{fmt.name} is no planar format")
     height, width = planes[0].shape[-2:]
-    frame = av.VideoFrame(width, height, fmt.name)
+    frame = av.VideoFrame(*(size or (width, height)), fmt.name)
     for (plane, _, _), tensor in zip(layout.planes, planes, strict=False):
         source = tensor[index].cpu().numpy()
         rows = _rows(frame, plane, source.dtype)
-        rows[: source.shape[0], : source.shape[1]] = source
+        lines, samples = source.shape
+        rows[:lines, :samples] = source
+        shown = frame.planes[plane].width, frame.planes[plane].height
+        if shown != (samples, lines):
+            rows[:lines, samples : shown[0]] = source[:, -1:]
+            rows[lines : shown[1], : shown[0]] = rows[lines - 1, : shown[0]]
     return frame
 
 
@@ -71,6 +83,20 @@ def convert(
         dst_color_range=frame.color_range if to_range is None else to_range,
         interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT,
     )
+
+
+def scaled(frame: av.VideoFrame, like: av.VideoFrame) -> av.VideoFrame:
+    """The frame at another one's size and format, at its own time."""
+    made = frame.reformat(
+        like.width,
+        like.height,
+        like.format.name,
+        src_color_range=frame.color_range,
+        dst_color_range=like.color_range,
+        interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT,
+    )
+    made.pts, made.duration, made.time_base = frame.pts, frame.duration, frame.time_base
+    return made
 
 
 def _read_channel(frame: av.VideoFrame, layout: Layout, channel: int, target: NDArray[Any]) -> None:

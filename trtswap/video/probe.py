@@ -4,6 +4,7 @@ import io
 import re
 import stat
 import struct
+from collections.abc import Iterable
 from fractions import Fraction
 from math import isinf
 from pathlib import Path
@@ -28,13 +29,14 @@ _FORMATS = (
     "aac,ac3,aiff,apng,asf,av1,avi,cavsvideo,dirac,dnxhd,dv,flac,flv,gif,gxf,h261,h263,h264,hevc,ivf,live_flv,lxf,m4v,"
     "matroska,mjpeg,mov,mp3,mpeg,mpegts,mpegvideo,mxf,nsv,nut,nuv,obu,ogg,rm,swf,vc1,vvc,wav,webm,wtv,yuv4mpegpipe"
 )
+_STEREO = "stereoscopic layout metadata"
 _NOT_CARRIED = {
     Type.A53_CC: "closed captions inside the video stream",
     Type.DYNAMIC_HDR_PLUS: "HDR10+ dynamic metadata",
     Type.DOVI_METADATA: "Dolby Vision metadata",
     Type.DOVI_RPU_BUFFER: "Dolby Vision metadata",
     Type.SPHERICAL: "spherical projection metadata",
-    Type.STEREO3D: "stereoscopic layout metadata",
+    Type.STEREO3D: _STEREO,
 }
 
 
@@ -186,8 +188,24 @@ def describe(
         hdr=hdr_of(frame),
         interlaced=interlaced,
         streams=tuple(_stream_info(other) for other in container.streams if other.index != stream.index),
-        not_carried=tuple(sorted({_NOT_CARRIED[kind] for kind in side_data if kind in _NOT_CARRIED})),
+        tags=dict(container.metadata),
+        not_carried=_not_carried(stream, frame, side_data),
     )
+
+
+def _not_carried(stream: av.VideoStream, frame: av.VideoFrame, side_data: Iterable[Type]) -> tuple[str, ...]:
+    found = {_NOT_CARRIED[kind] for kind in side_data if kind in _NOT_CARRIED}
+    # VP8 and VP9 keep transparency beside the pictures, where their decoders do not look.
+    tagged = any(value == "1" for name, value in stream.metadata.items() if name.lower() == "alpha_mode")
+    if tagged or (_has_alpha(frame.format) and frame.to_ndarray(format="rgba")[..., 3].min() < 255):
+        found.add("transparency: the result is opaque")
+    if _STEREO in found and any(name.lower() == "stereo_mode" for name in stream.metadata):
+        found.remove(_STEREO)  # a tag of Matroska's, which is carried over
+    return tuple(sorted(found))
+
+
+def _has_alpha(fmt: av.VideoFormat) -> bool:
+    return fmt.has_palette or any(component.is_alpha for component in fmt.components)
 
 
 def origin_of(container: InputContainer) -> Fraction:

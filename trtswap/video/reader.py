@@ -23,7 +23,7 @@ from trtswap.video.demux import Demuxer
 from trtswap.video.formats import Layout, layout_of, nearest_planar
 from trtswap.video.hdr import hdr_warnings
 from trtswap.video.info import Loss, VideoInfo
-from trtswap.video.planes import convert, planes_from_frames
+from trtswap.video.planes import convert, planes_from_frames, scaled
 from trtswap.video.probe import describe, open_input, origin_of, video_stream
 
 # Frame threads each hold a frame; more of them than this cost memory and gain nothing for one stream.
@@ -147,7 +147,7 @@ class VideoReader:
         """Yields batches in presentation order, each with memory of its own.
 
         Raises:
-            ReadError: the size or pixel format of the picture changes on the way.
+            ReadError: reading stopped.
         """
         batch: list[av.VideoFrame] = []
         # Asked for anew each time, since close() puts an empty iterator there.
@@ -258,17 +258,20 @@ class VideoReader:
         yield from self._deinterlacer.flush()
 
     def _uniform(self, raw: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
-        expected: tuple[int, int, str] | None = None
+        """Frames of one size and format, the first one's, since a file has one size for all."""
+        first: av.VideoFrame | None = None
+        told: set[str] = set()
         for frame in raw:
-            found = (frame.width, frame.height, frame.format.name)
-            expected = expected or found
-            if found != expected:
-                was, now = (f"{width}x{height} {name}" for width, height, name in (expected, found))
-                when = "" if frame.time is None else f" at {frame.time:.2f} s"
-                raise ReadError(
-                    f"{self.path}: the picture changes from {was} to {now}{when}, expected one size "
-                    "and format throughout; cut the file there (--start, --end)"
-                )
+            first = first or frame
+            was, now = (f"{one.width}x{one.height} {one.format.name}" for one in (first, frame))
+            if now != was:
+                self._limits.check("frame_pixels", frame.width * frame.height, self.path)
+                if now not in told:
+                    told.add(now)
+                    when = "" if frame.time is None else f" at {frame.time:.2f} s"
+                    self.warnings.append(f"the picture changes from {was} to {now}{when}: it was scaled to {was}")
+                yield scaled(frame, first)
+                continue
             yield frame
 
     def _choose_layout(self, frame: av.VideoFrame) -> Layout:
@@ -276,8 +279,13 @@ class VideoReader:
         layout = layout_of(name)
         if layout is None:
             name = nearest_planar(name)
-            self.warnings.append(f"pixel format {frame.format.name} is converted to {name}")
             layout = layout_of(name)
+            if (
+                layout is None
+                or layout.rgb < frame.format.is_rgb
+                or layout.bits < max(c.bits for c in frame.format.components)
+            ):
+                self.warnings.append(f"pixel format {frame.format.name} is converted to {name}")
         if layout is None:
             raise ReadError(f"{self.path}: pixel format {frame.format.name} is not supported")
         self._convert_to = None if name == frame.format.name else name

@@ -1,8 +1,7 @@
 """Carry everything but the pictures from the source to the result: audio, subtitles, attachments, chapters, tags."""
 
-import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
@@ -16,23 +15,25 @@ from av.stream import Disposition, Stream
 from av.subtitles.stream import SubtitleStream
 
 from trtswap.video.containers import Container
+from trtswap.video.fitting import codec_of, first_packets, refusal
 from trtswap.video.probe import is_rebuilt_from_chapters, open_input, video_stream
+from trtswap.video.sound import SoundTranscoder
 from trtswap.video.subtitles import SubtitleTranscoder, is_text
+from trtswap.video.timecode import advanced
 
 if TYPE_CHECKING:
     from av.container.core import Chapter  # exists for type checkers only
 
 # Written anew by the muxer, or no longer true once the pictures are encoded again.
 _FILE_TAGS_NOT_KEPT = re.compile(r"major_brand|minor_version|compatible_brands|encoder", re.IGNORECASE)
-_STREAM_TAGS_NOT_KEPT = re.compile(r"encoder|_STATISTICS_.*|BPS|DURATION|NUMBER_OF_(BYTES|FRAMES)", re.IGNORECASE)
+_STREAM_TAGS_NOT_KEPT = re.compile(
+    r"encoder|_STATISTICS_.*|BPS|DURATION|NUMBER_OF_(BYTES|FRAMES)|ALPHA_MODE", re.IGNORECASE
+)
+# As many packets as come before the first whose decoding time can be worked out (the reordering of H.264 and HEVC).
+_AWAITED = 16
+_COVERS = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
+AUDIO = ("copy", "encode", "drop")
 _LANGUAGE_MARK = re.compile(r"-[a-z]{3}$")
-# Codecs that MPEG-TS has a stream type for (ISO/IEC 13818-1 table 2-34, ETSI EN 300 468); FFmpeg's names.
-_IN_MPEGTS = frozenset((
-    "mpeg1video", "mpeg2video", "mpeg4", "h264", "hevc", "vvc", "cavs", "avs2", "avs3", "dirac", "vc1", "jpeg2000",
-    "mp1", "mp2", "mp3", "aac", "aac_latm", "ac3", "eac3", "dts", "dca", "truehd", "opus", "s302m", "pcm_bluray",
-    "dvb_subtitle", "dvbsub", "dvb_teletext", "hdmv_pgs_subtitle", "pgssub", "arib_caption", "klv", "timed_id3",
-    "scte_35",
-))  # fmt: skip
 # What MP4 has in the gaps between subtitles; its muxer fills them by itself.
 _NO_WORDS = b"\0\0"
 
@@ -58,7 +59,7 @@ class TimeWindow:
 class _Copied:
     source: Stream
     target: Stream
-    transcoder: SubtitleTranscoder | None = None
+    transcoder: SubtitleTranscoder | SoundTranscoder | None = None
     last_dts: int | None = None
     left_out: int = 0
 
@@ -71,6 +72,9 @@ class StreamCopier:
         output: the result; its video stream is there already.
         container: what the result's format can hold.
         warnings: gets a line for everything that cannot be carried over.
+        copy_streams: without it nothing but chapters and tags is carried over.
+        audio: ``copy`` carries sound over as it is and encodes what the format does not hold, ``encode`` encodes all
+            of it, ``drop`` leaves it out.
     """
 
     def __init__(
@@ -81,6 +85,7 @@ class StreamCopier:
         warnings: list[str],
         *,
         copy_streams: bool = True,
+        audio: str = "copy",
     ) -> None:
         self._input = open_input(source)
         self._output = output
@@ -90,18 +95,21 @@ class StreamCopier:
         self._video = video_stream(self._input, source)
         self._copied: dict[int, _Copied] = {}
         others = [s for s in self._input.streams if s.index != self._video.index and not is_rebuilt_from_chapters(s)]
-        for stream in others if copy_streams else ():
-            self._add(stream)
+        others = [s for s in others if copy_streams and not (s.type == "audio" and audio == "drop")]
+        self._first = first_packets(source, [s for s in others if s.type != "attachment"])
+        for stream in others:
+            self._add(stream, encode=stream.type == "audio" and audio == "encode")
         for stream in self._input.streams:
             if stream.index not in self._copied:
                 stream.discard = av.stream.Discard.all
-        self._packets = self._read()
+        self._packets = _dated(self._read())
         self._next: Packet[Stream] | None = None
 
     def begin(self, window: TimeWindow, video: av.VideoStream) -> None:
         """Set the time window, and copy what belongs into the header: tags, dispositions, chapters."""
         self._window = window
         video.metadata.update(_kept(self._video.metadata, _STREAM_TAGS_NOT_KEPT))
+        self._set_timecode(window, video)
         video.disposition = self._video.disposition
         self._output.metadata.update(_kept(self._input.metadata, _FILE_TAGS_NOT_KEPT))
         self._output.set_chapters(list(_chapters(self._input, window)))
@@ -110,8 +118,13 @@ class StreamCopier:
     def copy_until(self, time: Fraction | None) -> None:
         """Mux the packets that are due up to ``time`` seconds in the result; None: all that are left."""
         while self._next is not None and (time is None or _time(self._next) - self._window.shift <= time):
-            self._mux(self._next)
+            self._carry(self._next)
             self._next = next(self._packets, None)
+        if time is None:
+            for copied in self._copied.values():
+                if isinstance(copied.transcoder, SoundTranscoder):
+                    for packet in copied.transcoder.flush():
+                        self._mux(packet, copied)
 
     def close(self) -> None:
         """Say what was left out on the way, and close the source."""
@@ -120,19 +133,50 @@ class StreamCopier:
                 self._warnings.append(
                     f"{copied.left_out} packets of {_label(copied.source)} go back in time and were left out"
                 )
+            if isinstance(copied.transcoder, SoundTranscoder) and copied.transcoder.damaged:
+                self._warnings.append(
+                    f"{copied.transcoder.damaged} packets of {_label(copied.source)} are damaged and were left out"
+                )
         self._input.close()
 
-    def _add(self, stream: Stream) -> None:
-        reason = _refusal(stream, self._container.format)
+    def _set_timecode(self, window: TimeWindow, video: av.VideoStream) -> None:
+        """The tag from which QuickTime's muxer makes a timecode track; it begins with the first frame that is taken."""
+        tracks = (s.metadata["timecode"] for s in self._input.streams if s.type == "data" and "timecode" in s.metadata)
+        timecode = video.metadata.get("timecode") or next(tracks, None)
+        if timecode is None:
+            return
+        rate = self._video.average_rate or self._video.guessed_rate
+        if window.start is not None and rate:
+            start = Fraction(self._video.start_time or 0) * (self._video.time_base or 0)
+            timecode = advanced(timecode, rate, round((window.start - start) * rate)) or timecode
+        video.metadata["timecode"] = timecode
+
+    def _add(self, stream: Stream, *, encode: bool) -> None:
+        if stream.type == "data" and "timecode" in stream.metadata:
+            if self._container.format not in ("mov", "mp4"):
+                self._warnings.append(f"{_label(stream)} became a tag: {self._container.format} has no timecode tracks")
+            return
+        cover = _COVERS.get(codec_of(stream)) if stream.disposition & Disposition.attached_pic else None
         try:
-            if reason is None:
-                target = self._output.add_stream_from_template(stream, opaque=True)
-                self._keep(_Copied(stream, target))
+            if cover is not None and self._container.format == "matroska" and stream.index in self._first:
+                self._output.add_attachment(*cover, bytes(self._first[stream.index]))
+                return
+            reason = refusal(stream, self._container.format, self._first.get(stream.index))
+            if reason is None and not encode:
+                self._keep(_Copied(stream, self._output.add_stream_from_template(stream, opaque=True)))
+            elif isinstance(stream, av.AudioStream):
+                sound = SoundTranscoder(stream, self._output, self._container.sound)
+                self._keep(_Copied(stream, sound.stream, sound))
+                if reason is not None:
+                    self._warnings.append(
+                        f"{_label(stream)} was encoded with {self._container.sound}: {self._container.format} cannot "
+                        f"hold it ({reason})"
+                    )
             elif isinstance(stream, SubtitleStream) and is_text(stream) and self._container.text_subtitles:
-                transcoder = SubtitleTranscoder(stream, self._output, self._container.text_subtitles)
-                self._keep(_Copied(stream, transcoder.stream, transcoder))
+                words = SubtitleTranscoder(stream, self._output, self._container.text_subtitles)
+                self._keep(_Copied(stream, words.stream, words))
                 self._warnings.append(f"{_label(stream)} was converted to {self._container.text_subtitles}")
-            elif not _is_timecode(stream, self._video):
+            else:
                 self._warnings.append(
                     f"{_label(stream)} was left out: {self._container.format} cannot hold it ({reason})"
                 )
@@ -160,20 +204,22 @@ class StreamCopier:
             self._warnings.append(f"copying audio and other streams stopped early: {error.strerror}")
 
     def _wanted(self, packet: "Packet[Stream]") -> bool:
-        if _codec(packet.stream) == "mov_text" and bytes(packet) == _NO_WORDS:
+        if codec_of(packet.stream) == "mov_text" and bytes(packet) == _NO_WORDS:
             return False
         if packet.stream.disposition & Disposition.attached_pic:
             return True
         pts = packet.pts if packet.pts is not None else packet.dts
         return pts is None or self._window.holds(pts * packet.time_base)
 
-    def _mux(self, packet: "Packet[Stream]") -> None:
+    def _carry(self, packet: "Packet[Stream]") -> None:
         copied = self._copied[packet.stream_index]
-        if copied.transcoder is not None:
-            converted = copied.transcoder.convert(packet)
-            if converted is None:
-                return
-            packet = converted
+        if copied.transcoder is None:
+            self._mux(packet, copied)
+            return
+        for converted in copied.transcoder.convert(packet):
+            self._mux(converted, copied)
+
+    def _mux(self, packet: "Packet[Stream]", copied: _Copied) -> None:
         packet.stream = copied.target
         shift = round(self._window.shift / packet.time_base)
         packet.pts = None if packet.pts is None else packet.pts - shift
@@ -206,33 +252,30 @@ def _nearest(number: Fraction) -> int:
     return floor(number + Fraction(1, 2)) if number >= 0 else -floor(Fraction(1, 2) - number)
 
 
-def _refusal(stream: Stream, muxer: str) -> str | None:
-    """Why a format does not hold a stream; None if it does. The muxer is asked, with an empty file."""
-    if muxer == "webm" and stream.type == "attachment":
-        return "WebM has no attachments"  # the muxer takes them and writes nothing
-    if muxer == "mpegts" and _codec(stream) not in _IN_MPEGTS:
-        return "MPEG-TS has no number for it"  # the muxer takes anything, and players nothing of that
-    try:
-        with av.open(io.BytesIO(), "w", format=muxer) as trial:
-            trial.add_stream_from_template(stream, opaque=True)
-            trial.start_encoding()
-    except (av.error.FFmpegError, ValueError) as error:
-        return getattr(error, "strerror", None) or str(error)
-    return None
+def _dated(packets: "Iterable[Packet[Stream]]") -> "Iterator[Packet[Stream]]":
+    """The same packets; a video's first ones, whose decoding times Matroska does not have, get them from those after.
 
-
-def _is_timecode(stream: Stream, video: Stream) -> bool:
-    """A QuickTime timecode track, which the muxer makes again from the video's ``timecode`` tag."""
-    return stream.type == "data" and "timecode" in stream.metadata and "timecode" in video.metadata
+    They lie one frame apart and end at the first that is known; a stream of which none is known stays as it is.
+    """
+    waiting: dict[int, list[Packet[Stream]]] = {}
+    for packet in packets:
+        held = waiting.setdefault(packet.stream_index, []) if packet.stream.type == "video" else None
+        if held is not None and packet.dts is None and len(held) < _AWAITED and packet.duration:
+            held.append(packet)
+            continue
+        for earlier, later in zip(reversed(held or ()), reversed([*(held or ()), packet][1:]), strict=True):
+            earlier.dts = None if later.dts is None else later.dts - (earlier.duration or 0)
+        yield from held or ()
+        if held is not None:
+            held.clear()
+        yield packet
+    for held in waiting.values():
+        yield from held
 
 
 def _label(stream: Stream) -> str:
     language = stream.metadata.get("language")
-    return f"{stream.type} stream #{stream.index} ({_codec(stream)}{', ' + language if language else ''})"
-
-
-def _codec(stream: Stream) -> str:
-    return stream.codec_context.name if stream.codec_context is not None else "unknown"
+    return f"{stream.type} stream #{stream.index} ({codec_of(stream)}{', ' + language if language else ''})"
 
 
 def _kept(tags: dict[str, str], dropped: re.Pattern[str]) -> dict[str, str]:

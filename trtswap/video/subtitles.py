@@ -1,5 +1,7 @@
 """Text subtitles of a kind that the target cannot hold, in one that it can (SubRip in Matroska, mov_text in MP4)."""
 
+from collections.abc import Iterator
+
 import av
 from av.codec.codec import Properties
 from av.container import OutputContainer
@@ -34,16 +36,16 @@ class SubtitleTranscoder:
         if source.time_base is not None:
             self._encoder.time_base = source.time_base
 
-    def convert(self, packet: "Packet[Stream]") -> "Packet[Stream] | None":
-        """The same words at the same time; None for a packet without any."""
+    def convert(self, packet: "Packet[Stream]") -> "Iterator[Packet[Stream]]":
+        """The same words at the same time; nothing for a packet without any."""
         subtitles = self._decoder.decode2(packet)
         if subtitles is None or not len(subtitles):
-            return None
+            return
         converted = self._encoder.encode_subtitle(subtitles)
         converted.time_base = packet.time_base
         converted.pts = converted.dts = packet.pts
         converted.duration = packet.duration or 0
-        return converted
+        yield converted
 
 
 def is_text(stream: Stream) -> bool:

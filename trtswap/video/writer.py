@@ -16,12 +16,12 @@ from trtswap.errors import InputError, WriteError
 from trtswap.files import Target
 from trtswap.pixels.frames import Frames
 from trtswap.video.containers import container_for
-from trtswap.video.encoder import Encoder, choose_encoder
+from trtswap.video.encoder import Encoder, EncoderChoice, choose_encoder
 from trtswap.video.hdr import encoder_params
 from trtswap.video.info import VideoInfo
 from trtswap.video.planes import frame_from_planes
 from trtswap.video.probe import open_input, url_of, video_stream
-from trtswap.video.streams import StreamCopier, TimeWindow
+from trtswap.video.streams import AUDIO, StreamCopier, TimeWindow
 
 MOST_CRF = 63
 """Of the scales of VP9 and AV1; that of x264 and x265 ends at 51."""
@@ -35,8 +35,11 @@ class WriteOptions:
         codec: FFmpeg's name of an encoder, or ``auto``: one for the format that takes the planes unchanged.
         crf: quality on x264's scale: 0 is best, 51 worst (63 for VP9 and AV1).
         preset: effort, by x264's names.
+        pixel_format: FFmpeg's name of what is encoded, such as ``yuv420p``; ``auto`` is the source's where it can be.
         options: further options of the encoder, such as ``{"tune": "film"}``.
         copy_streams: carry audio, subtitles and attachments over; chapters and tags are carried over either way.
+        audio: ``copy`` carries sound over as it is, and encodes what the file's format does not hold; ``encode``
+            encodes all of it, ``drop`` leaves it out.
         overwrite: replace an existing file.
 
     Raises:
@@ -46,13 +49,16 @@ class WriteOptions:
     codec: str = "auto"
     crf: float = 18
     preset: str = "medium"
+    pixel_format: str = "auto"
     options: Mapping[str, str] = field(default_factory=dict)
     copy_streams: bool = True
+    audio: str = "copy"
     overwrite: bool = False
 
     def __post_init__(self) -> None:
         expect_text("codec", self.codec, "FFmpeg's name of an encoder")
         expect_text("preset", self.preset, "one of x264's names")
+        expect_text("pixel_format", self.pixel_format, "FFmpeg's name of a pixel format")
         expect("crf", self.crf, int | float, "a number")
         if not 0 <= self.crf <= MOST_CRF:
             raise InputError(f"crf is {self.crf}, expected 0 (best) to {MOST_CRF}, on x264's scale to 51.")
@@ -60,6 +66,9 @@ class WriteOptions:
         for text in (*self.options, *self.options.values()):
             expect_text("encoder_options", text, "text")
         expect("copy_streams", self.copy_streams, bool, "True or False")
+        expect_text("audio", self.audio, f"one of {', '.join(AUDIO)}")
+        if self.audio not in AUDIO:
+            raise InputError(f"audio is {self.audio!r}, expected one of {', '.join(AUDIO)}.")
         expect("overwrite", self.overwrite, bool, "True or False")
 
 
@@ -103,8 +112,14 @@ class VideoWriter:
         self._info = info
         self._range = (start, end)
         self._container = container_for(self.path)
-        choice = choose_encoder(options.codec, self._container, info.pixel_format, (info.width, info.height))
-        self.codec = choice.name
+        choice = choose_encoder(
+            options.codec,
+            self._container,
+            info.pixel_format,
+            (info.width, info.height),
+            pixel_format=options.pixel_format,
+        )
+        self.codec, self._size = choice.name, choice.size
         source_path = None if source is None else Path(source)
         self._copier: StreamCopier | None = None
         self._target = (
@@ -117,7 +132,9 @@ class VideoWriter:
                 "w",
                 format=self._container.format,
                 container_options=self._container.options(
-                    info.time_base, [stream.time_base for stream in info.streams if stream.time_base is not None]
+                    info.time_base,
+                    [stream.time_base for stream in info.streams if stream.time_base is not None],
+                    info.tags,
                 ),
             )
             self._encoder = Encoder(
@@ -125,14 +142,19 @@ class VideoWriter:
             )
             if source_path is not None:
                 self._copier = StreamCopier(
-                    source_path, self._output, self._container, self.warnings, copy_streams=options.copy_streams
+                    source_path,
+                    self._output,
+                    self._container,
+                    self.warnings,
+                    copy_streams=options.copy_streams,
+                    audio=options.audio,
                 )
         except BaseException:
             self._target.discard()  # FFmpeg has not opened it yet
             raise
         if choice.passed_over is not None:
             self.warnings.append(f"{choice.passed_over} cannot be used: encoded with {choice.name}")
-        self._warn_about_pictures(choice.format)
+        self._warn_about_pictures(choice)
 
     def __enter__(self) -> Self:
         return self
@@ -165,7 +187,7 @@ class VideoWriter:
             for index, (pts, duration) in enumerate(zip(frames.pts, frames.durations, strict=True)):
                 if not self._begun:
                     self._begin(pts)
-                frame = frame_from_planes(frames.planes, index, fmt)
+                frame = frame_from_planes(frames.planes, index, fmt, self._size)
                 self._mux(self._encoder.encode(frame, pts - self._shift_ticks, duration))
         except (av.error.FFmpegError, OSError) as error:
             raise self._failure(error) from error
@@ -222,7 +244,8 @@ class VideoWriter:
         if start is not None:
             return TimeWindow(first, first, stop)
         # A clock that starts anywhere stays as it is only in a format whose own clock does.
-        return TimeWindow(Fraction(0) if self._container.format == "mpegts" else self._info.origin, None, stop)
+        origin = Fraction(0) if self._container.format == "mpegts" else self._info.origin
+        return TimeWindow(min(origin, first), None, stop)  # frames whose time was worked out may lie before it
 
     def _mux(self, packets: "list[Packet[av.VideoStream]]") -> None:
         for packet in packets:
@@ -250,11 +273,20 @@ class VideoWriter:
     def _failure(self, error: Exception) -> WriteError:
         return WriteError(f"{self.path}: writing failed: {getattr(error, 'strerror', None) or error}")
 
-    def _warn_about_pictures(self, encoder_format: str) -> None:
-        wanted = self._info.pixel_format.name
-        if encoder_format != wanted:
-            size = f"{self._info.width}x{self._info.height}"
-            self.warnings.append(f"{self.codec} does not take {wanted} at {size}: encoded as {encoder_format}")
+    def _warn_about_pictures(self, choice: EncoderChoice) -> None:
+        fmt = self._info.pixel_format
+        size, coded = (f"{width}x{height}" for width, height in ((self._info.width, self._info.height), choice.size))
+        if choice.format != fmt.name and fmt.matrix == "rgb":
+            self.warnings.append(
+                f"encoded as {choice.format}, not RGB, which few players show (--pix-fmt gbrp keeps it)"
+            )
+        elif choice.format != fmt.name:
+            self.warnings.append(f"{self.codec} does not take {fmt.name} at {size}: encoded as {choice.format}")
+        if coded != size:
+            self.warnings.append(
+                f"encoded at {coded} instead of {size}, its edge repeated: {self.codec} takes even sizes alone for "
+                f"{choice.format}"
+            )
         if self._info.hdr and not encoder_params(self.codec, self._info.hdr):
             self.warnings.append(f"HDR10 metadata is lost: {self.codec} has no place for it")
         self.warnings.extend(f"lost in encoding: {what}" for what in self._info.not_carried)

@@ -1,5 +1,6 @@
 """Nodes at which runtimes end the process, found without the package onnx."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from trtswap.backends import open_engine
-from trtswap.errors import PackError
+from trtswap.errors import BackendError, PackError
 from trtswap.model import nodes
 from trtswap.model.nodes import check_nodes
 from trtswap.packs import SHIPPED
@@ -42,7 +43,7 @@ def test_an_input_without_a_name_ends_no_process(operator: str, tmp_path: Path) 
     plain.graph.node[0].input.append("")
     for model in (plain, inner):
         onnx.save(model, tmp_path / "bad.onnx")
-        with pytest.raises(PackError, match=f"a node {operator} has an input without a name"):
+        with pytest.raises(BackendError, match=f"a node {operator} has an input without a name"):
             open_engine(tmp_path / "bad.onnx", backend="onnxruntime", device="cpu")
 
 
@@ -139,6 +140,43 @@ def test_graphs_draw_no_random_numbers(body: str, tmp_path: Path) -> None:
     """ONNX Runtime 1.32 ends at a RandomUniformLike whose lower end is above its upper one."""
     with pytest.raises(PackError, match="draws random numbers"):
         check(body, tmp_path)
+
+
+def test_fields_that_nobody_knows_hide_nothing(tmp_path: Path) -> None:
+    """Protobuf passes over groups, and over fields of another kind than declared."""
+    text = '<ir_version: 9, opset_import: ["" : 19]> g (int64[N] x) => (int64[N] y) { y = Div(x, x) }'
+    model = onnx.parser.parse_model(text)
+    group = b"\xa3\x06\xa3\x06\x08\x01\xa4\x06\xa4\x06"  # one in another
+    kind = b"\x0a\x01\x01"  # the type's number as bytes, which would say float
+    for unknown in (group, kind):
+        model.graph.input[0].type.tensor_type.MergeFromString(unknown)
+        onnx.save(model, tmp_path / "g.onnx")
+        assert onnx.load(tmp_path / "g.onnx").graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.INT64
+        with pytest.raises(PackError, match="divides whole numbers"):
+            check_nodes(tmp_path / "g.onnx")
+    (tmp_path / "g.onnx").write_bytes(model.SerializeToString() + b"\xa3\x06")
+    with pytest.raises(PackError, match="no ONNX model"):
+        check_nodes(tmp_path / "g.onnx")
+
+
+@pytest.mark.parametrize("operator", ["Identity", "Constant"])
+def test_names_of_operators_count_with_their_domain(operator: str, tmp_path: Path) -> None:
+    body = f"s = Constant<value_int = 7>() o = own.{operator}<value_int = 7>(s) y = Div(i, o)"
+    with pytest.raises(PackError, match="divides whole numbers"):
+        check(body, tmp_path)
+    also = f'<domain: "", opset_import: ["" : 19]> {operator} (a) => (b) {{ b = Sub(a, a) }}'
+    with pytest.raises(PackError, match="takes the place of one of ONNX's own operators"):
+        check("y = Relu(x)", tmp_path, also=also)
+
+
+def test_many_graphs_inside_of_one_cost_little(tmp_path: Path) -> None:
+    names = [helper.make_tensor_value_info(f"n{i}", onnx.TensorProto.FLOAT, [1]) for i in range(20_000)]
+    node = helper.make_node("If", ["n0"], ["y"])
+    node.attribute.append(onnx.AttributeProto(name="many", graphs=[onnx.GraphProto() for _ in range(50_000)]))
+    onnx.save(helper.make_model(helper.make_graph([node], "g", names, [])), tmp_path / "g.onnx")
+    began = time.process_time()
+    check_nodes(tmp_path / "g.onnx")
+    assert time.process_time() - began < 10
 
 
 def test_shipped_graphs_pass() -> None:

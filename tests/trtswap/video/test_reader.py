@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from trtswap.errors import InputError, ReadError
+from trtswap.errors import InputError, LimitError, ReadError
+from trtswap.limits import Limits
 from trtswap.video.reader import VideoReader
 from trtswap.video.writer import VideoWriter, WriteOptions
 
@@ -172,7 +173,7 @@ def test_interlaced_from_the_middle_on(tmp_path: Path) -> None:
     assert untouched == [True] * 12 + [False] * 12
 
 
-def test_change_of_size_in_a_stream_without_times_is_an_error(tmp_path: Path) -> None:
+def test_change_of_size_in_a_stream_without_times(tmp_path: Path) -> None:
     parts = []
     for size in ((96, 64), (128, 96)):
         Clip(size=size).write(tmp_path / "part.mp4")
@@ -184,8 +185,9 @@ def test_change_of_size_in_a_stream_without_times_is_an_error(tmp_path: Path) ->
                     bare.mux(packet)
         parts.append((tmp_path / "part.h264").read_bytes())
     (tmp_path / "both.h264").write_bytes(b"".join(parts))
-    with VideoReader(tmp_path / "both.h264") as reader, pytest.raises(ReadError, match="changes from 96x64"):
-        list(reader)
+    with VideoReader(tmp_path / "both.h264") as reader:
+        assert {tuple(batch.planes[0].shape[1:]) for batch in reader} == {(64, 96)}
+        assert reader.warnings[0].startswith("the picture changes from 96x64 yuv420p to 128x96 yuv420p")
 
 
 @pytest.mark.parametrize(
@@ -204,14 +206,27 @@ def test_names_that_no_file_system_takes(name: str, tmp_path: Path) -> None:
         VideoReader(tmp_path / name)
 
 
-def test_change_of_size_is_an_error(tmp_path: Path) -> None:
+def test_a_change_of_size_is_scaled_and_said_once(tmp_path: Path) -> None:
     first = Clip(**BROADCAST).write(tmp_path / "first.ts")
     later = {**BROADCAST, "pts": tuple(range(43_200, 86_400, 3600))}
     second = Clip(size=(128, 96), **later).write(tmp_path / "second.ts")
     path = tmp_path / "both.ts"
     path.write_bytes(first.read_bytes() + second.read_bytes())
-    with VideoReader(path) as reader, pytest.raises(ReadError, match="changes from 96x64 yuv420p to 128x96 yuv420p at"):
-        list(reader)
+    with VideoReader(path) as reader:
+        batches = list(reader)
+        assert [pts for batch in batches for pts in batch.pts] == list(range(0, 86_400, 3600))
+        assert {tuple(batch.planes[0].shape[1:]) for batch in batches} == {(64, 96)}
+        said = [line for line in reader.warnings if "changes from" in line]
+        assert said == [
+            "the picture changes from 96x64 yuv420p to 128x96 yuv420p at 0.48 s: it was scaled to 96x64 yuv420p"
+        ]
+    with VideoReader(second) as alone:
+        small = torch.cat([batch.planes[0] for batch in alone])
+    wanted = torch.nn.functional.interpolate(small[:, None].float(), (64, 96), mode="area")[:, 0]
+    found = torch.cat([batch.planes[0] for batch in batches])[12:].float()
+    assert (found - wanted).abs().mean() < 6
+    with VideoReader(path, limits=Limits(frame_pixels=96 * 64)) as held, pytest.raises(LimitError):
+        list(held)
 
 
 def _cut(share: float) -> "type[bytes]":

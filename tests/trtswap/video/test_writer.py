@@ -34,11 +34,11 @@ AUTOMATIC = {
     ("gray", "mp4"): ("h264", "yuv420p"),  # as FFmpeg shows H.264 without chroma
     ("yuv420p10le", "mp4"): ("hevc", "yuv420p10le"),
     ("yuv422p12le", "mov"): ("hevc", "yuv422p12le"),
-    ("gbrp10le", "mkv"): ("hevc", "gbrp10le"),
+    ("gbrp10le", "mkv"): ("hevc", "yuv420p10le"),  # few players show RGB
     ("yuv411p", "mp4"): ("h264", "yuv422p"),
     ("yuv420p", "webm"): ("vp9", "yuv420p"),
     ("yuv420p10le", "webm"): ("libdav1d", "yuv420p10le"),
-    ("bgr0", "ts"): ("hevc", "gbrp"),
+    ("bgr0", "ts"): ("h264", "yuv420p"),
 }
 
 
