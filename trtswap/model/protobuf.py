@@ -55,6 +55,8 @@ def _after_group(data: Any, position: int, end: int) -> int:
     while depth and position < end:
         _, kind, _, position = _field(data, position)
         depth += (kind == GROUP) - (kind == GROUP_END)
+    if depth:
+        raise ValueError(f"the group before byte {position} has no end")
     return position
 
 

@@ -26,6 +26,8 @@ from trtswap.video.display import display_of
 _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "TGA", "JPEG2000", "AVIF", "HEIF")
 
 
+# Their decoders take more for a pixel than others: JPEG 2000's 100 bytes, and Ctrl-C waits for it.
+_MOST_PIXELS = {"JPEG2000": 2**24}
 _START_OF_SCAN, _MOST_SCANS = b"\xff\xda", 100
 
 
@@ -50,7 +52,12 @@ def open_picture(picture: str | PathLike[str] | bytes, limits: Limits | None = N
         file = BytesIO(picture) if isinstance(picture, bytes) else picture
         image = Image.open(file, formats=[name for name in _FORMATS if name in Image.OPEN])
     try:
-        (limits or Limits()).check("pixels", image.width * image.height, name)
+        pixels = image.width * image.height
+        (limits or Limits()).check("pixels", pixels, name)
+        if pixels > (most := _MOST_PIXELS.get(image.format or "", pixels)):
+            raise LimitError(
+                f"{name}: has {pixels:,} pixels, as {image.format} at most {most:,} are taken. Save it as PNG."
+            )
         if image.format in ("JPEG", "MPO"):
             _check_scans(picture, name)
     except LimitError:

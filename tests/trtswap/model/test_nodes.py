@@ -154,7 +154,7 @@ def test_fields_that_nobody_knows_hide_nothing(tmp_path: Path) -> None:
         assert onnx.load(tmp_path / "g.onnx").graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.INT64
         with pytest.raises(PackError, match="divides whole numbers"):
             check_nodes(tmp_path / "g.onnx")
-    (tmp_path / "g.onnx").write_bytes(model.SerializeToString() + b"\xa3\x06")
+    (tmp_path / "g.onnx").write_bytes(b"\xa3\x06" + model.SerializeToString())
     with pytest.raises(PackError, match="no ONNX model"):
         check_nodes(tmp_path / "g.onnx")
 

@@ -336,3 +336,13 @@ def test_pictures_are_read_from_bytes_too(data: Path) -> None:
     assert read_image(path.read_bytes()).equal(read_image(path))
     with pytest.raises(SourceError, match="a picture of 5 bytes: not a picture that can be read"):
         read_image(b"hello")
+
+
+def test_a_large_jpeg_2000_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    """Decoding one takes 100 bytes a pixel, with the interpreter held."""
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.jp2")
+    data = (tmp_path / "a.jp2").read_bytes()
+    # The size stands in the image header box (height, width) and in the codestream (width, height).
+    (tmp_path / "b.jp2").write_bytes(data.replace((64).to_bytes(4, "big"), (9000).to_bytes(4, "big")))
+    with pytest.raises(LimitError, match="has 81,000,000 pixels, as JPEG2000 at most 16,777,216"):
+        read_image(tmp_path / "b.jp2")
