@@ -1,13 +1,17 @@
 """What strangers' pictures and videos may ask of a machine: all limits in one place."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from fractions import Fraction
+from itertools import islice
 from math import inf, isnan
+from mmap import mmap
 
 from trtswap.arguments import expect_all
 from trtswap.errors import InputError, LimitError
 
+_START_OF_SCAN, _MOST_SCANS = re.compile(rb"\xff\xda"), 100
 MOST_SECONDS = 1e9
 """Thirty years: no time in a video is beyond, and every time up to it can be computed with."""
 
@@ -32,6 +36,22 @@ def check_span(start: float | None, end: float | None) -> None:
         raise InputError(f"end is {end}, expected seconds, at most {MOST_SECONDS:g}; None for the video's own end.")
 
 
+def check_scans(jpeg: bytes | mmap | memoryview, of: object) -> None:
+    """Refuse a JPEG that paints its pixels over and over: a megabyte of scans takes minutes.
+
+    Args:
+        jpeg: the file, or a packet of Motion JPEG.
+        of: its name, for the message.
+
+    Raises:
+        LimitError: it has more than 100 scans.
+    """
+    # Inside of a scan 0xFF is followed by 0 or a restart; a preview in the header adds a few.
+    scans = sum(1 for _ in islice(_START_OF_SCAN.finditer(jpeg), _MOST_SCANS + 1))
+    if scans > _MOST_SCANS:
+        raise LimitError(f"{of}: has more than {_MOST_SCANS} scans; a progressive JPEG has about ten.")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """How much a picture or a video may hold. What is beyond is refused, from its header where that tells.
@@ -44,6 +64,7 @@ class Limits:
         frame_pixels: the same of a video's frame, of which a swap holds some 20. The default takes 8,192 pixels square.
         seconds: length of a video.
         streams: of a video's file: pictures, sound, subtitles, attachments.
+        tags: of a video's file and its streams. FFmpeg takes time with their square: 2 s for 20,000.
         packets_without_frame: packets of a video in a row that give no picture. A damaged stretch has some hundreds.
         probe_seconds: until a video is open.
     """
@@ -52,6 +73,7 @@ class Limits:
     frame_pixels: float = 2**26
     seconds: float = inf
     streams: float = 256
+    tags: float = 4096
     packets_without_frame: float = 10_000
     probe_seconds: float = 30
 

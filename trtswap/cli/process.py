@@ -52,9 +52,13 @@ class Unheard(io.TextIOBase):
 
 
 def set_outputs() -> None:
-    """Write what nobody takes to nowhere, where standard output is closed. What Pillow warns of, limits see to."""
+    """Write what nobody takes to nowhere, where standard output is closed, and what an encoding does not have as
+    escapes. What Pillow warns of, limits see to.
+    """
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the process ends
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 

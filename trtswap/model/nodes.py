@@ -29,6 +29,7 @@ _WHOLE: Mapping[int, str] = {2: "u1", 3: "i1", 4: "<u2", 5: "<i2", 6: "<i4", 7: 
 """Element types that processors divide as whole numbers, and how ``raw_data`` holds them; 4 bits have no place here."""
 _NOT_WHOLE = frozenset((1, 10, 11, 16, 17, 18, 19, 20))
 _MOST_BYTES = 2**20
+_MOST_NODES = 1_000_000
 
 _TRUTHS = ("And", "Equal", "Greater", "GreaterOrEqual", "IsInf", "IsNaN", "Less", "LessOrEqual", "Not", "Or", "Xor")
 _POSITIONS = ("ArgMax", "ArgMin", "NonMaxSuppression", "NonZero", "Shape", "Size")
@@ -85,19 +86,33 @@ def check_nodes(file: Path) -> None:
     try:
         with file.open("rb") as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as data:
             model = _Message.read(data, (0, len(data)))
-            for part in model.messages[_FUNCTIONS]:
-                _check_function(file, data, part)
+            functions = dict(_checked_function(file, data, part) for part in model.messages[_FUNCTIONS])
+            sizes: dict[str, int] = {}
+            if any(_nodes_within(name, functions, sizes) > _MOST_NODES for name in functions):
+                raise PackError(f"{file}: its functions unfold to more than {_MOST_NODES:,} nodes.")
             _Graph(file, data).check(*model.messages[_GRAPH_OF_A_MODEL])
     except (OSError, ValueError, IndexError, RecursionError) as e:
         raise PackError(f"{file} is no ONNX model: {e}.") from e
 
 
-def _check_function(file: Path, data: Any, span: Span) -> None:
+def _checked_function(file: Path, data: Any, span: Span) -> tuple[str, list[str]]:
+    """The name of a function with its domain, and the operators of its nodes."""
     function = _Message.read(data, span)
     domain = "".join(text(data, part) for part in function.messages[10][-1:])
     if domain in _STANDARD:
         raise PackError(f"{file}: a function takes the place of one of ONNX's own operators; expected another domain.")
     _Graph(file, data, _Layout(nodes=7)).check(span)
+    name = "".join(text(data, part) for part in function.messages[1][-1:])
+    return f"{domain}.{name}", [_Node.read(data, part).operator for part in function.messages[7]]
+
+
+def _nodes_within(name: str, functions: Mapping[str, list[str]], known: dict[str, int]) -> int:
+    """How many nodes a function becomes; runtimes unfold it wherever it is called."""
+    if name not in known:
+        known[name] = _MOST_NODES  # of one that calls itself
+        nodes = functions[name]
+        known[name] = len(nodes) + sum(_nodes_within(node, functions, known) for node in nodes if node in functions)
+    return known[name]
 
 
 @dataclass(frozen=True)

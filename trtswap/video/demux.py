@@ -9,7 +9,7 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Discard, Stream
 
-from trtswap.limits import Limits
+from trtswap.limits import Limits, check_scans
 from trtswap.video.info import Loss
 from trtswap.video.probe import has_packet_index, origin_of
 
@@ -48,6 +48,32 @@ class _Awaited:
         return missed
 
 
+class _DecodingTimes:
+    """Presentation times for a file that has decoding times alone (AVI): FFmpeg's guesses are wrong where pictures are
+    reordered.
+
+    A decoder with reordering gives its first picture some packets late; so late is each, and is put back by that.
+    """
+
+    def __init__(self) -> None:
+        self._first: int | None = None
+        self._delay: int | None = None
+        self._last: int | None = None
+
+    def add(self, packet: "Packet[av.VideoStream]") -> None:
+        if self._first is None and packet.size:
+            self._first = packet.dts
+
+    def set(self, frame: av.VideoFrame) -> None:
+        if self._delay is None and frame.dts is not None and self._first is not None:
+            self._delay = frame.dts - self._first
+        if frame.dts is not None and self._delay is not None:
+            frame.pts = frame.dts - self._delay
+        else:  # those that the decoder still held at the end
+            frame.pts = None if self._last is None else self._last + (frame.duration or 1)
+        self._last = frame.pts
+
+
 class Demuxer:
     """Decodes one video stream of an open file.
 
@@ -58,7 +84,9 @@ class Demuxer:
     def __init__(self, container: InputContainer, stream: av.VideoStream, *, limits: Limits, path: Path) -> None:
         self.damaged_packets = 0
         self._limits, self._path = limits, path
-        self._awaited = _Awaited() if stream.codec_context.name in _PICTURE_PER_PACKET else None
+        self._times = _DecodingTimes() if container.format.name == "avi" else None
+        in_step = stream.codec_context.name in _PICTURE_PER_PACKET and self._times is None
+        self._awaited = _Awaited() if in_step else None
         self._container = container
         self._stream = stream
         self._error: str | None = None
@@ -76,6 +104,7 @@ class Demuxer:
         """Go to a key frame near ``tick`` (stream time base), before it if the format's index allows."""
         self.damaged_packets = 0
         self._awaited = None if self._awaited is None else _Awaited()
+        self._times = None if self._times is None else _DecodingTimes()
         self._error = self._last_dts = None
         self._container.seek(tick, stream=self._stream)
 
@@ -89,10 +118,13 @@ class Demuxer:
         for packet in self._packets():
             in_vain += 1
             self._limits.check("packets_without_frame", in_vain, self._path)
-            if self._awaited is not None:
-                self._awaited.add(packet)
+            for times in (self._awaited, self._times):
+                if times is not None:
+                    times.add(packet)
             for frame in self._decode(packet):
                 in_vain = 0
+                if self._times is not None:
+                    self._times.set(frame)
                 if self._awaited is not None:
                     self.damaged_packets += self._awaited.missed_before(frame)
                 yield frame
@@ -118,6 +150,8 @@ class Demuxer:
         )
 
     def _decode(self, packet: "Packet[av.VideoStream]") -> list[av.VideoFrame]:
+        if packet.size and self._stream.codec_context.name == "mjpeg":
+            check_scans(memoryview(packet), self._path)
         try:
             return packet.decode()
         except av.error.EOFError:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import av
 from av.packet import Packet
-from av.stream import Stream
+from av.stream import Disposition, Stream
 
 from trtswap.video.probe import open_input
 
@@ -49,6 +49,8 @@ def refusal(stream: Stream, muxer: str, packet: "Packet[Stream] | None") -> str 
     """
     if muxer == "webm" and stream.type == "attachment":
         return "WebM has no attachments"  # the muxer takes them and writes nothing
+    if muxer == "mov" and stream.disposition & Disposition.attached_pic:
+        return "QuickTime has no covers"  # likewise
     if muxer == "mpegts" and codec_of(stream) not in _IN_MPEGTS:
         return "MPEG-TS has no number for it"  # the muxer takes anything, and players nothing of that
     try:

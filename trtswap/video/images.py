@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.dlpack import DLDeviceType, from_dlpack
 
 from trtswap.errors import InputError, LimitError, SourceError
-from trtswap.limits import Limits
+from trtswap.limits import Limits, check_scans
 from trtswap.pixels.color import RGB24
 from trtswap.pixels.frames import Frames
 from trtswap.video.display import display_of
@@ -28,7 +28,6 @@ _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "TGA", "J
 
 # Their decoders take more for a pixel than others: JPEG 2000's 100 bytes, and Ctrl-C waits for it.
 _MOST_PIXELS = {"JPEG2000": 2**24}
-_START_OF_SCAN, _MOST_SCANS = b"\xff\xda", 100
 
 
 def open_picture(picture: str | PathLike[str] | bytes, limits: Limits | None = None) -> Image.Image:
@@ -89,22 +88,11 @@ def read_image(picture: str | PathLike[str] | bytes, *, limits: Limits | None = 
 
 
 def _check_scans(picture: str | PathLike[str] | bytes, name: object) -> None:
-    """Refuse a JPEG that paints its pixels over and over: a megabyte of scans takes minutes."""
     if isinstance(picture, bytes):
-        many = _many_scans(picture)
-    else:
-        with open(picture, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            many = _many_scans(data)
-    if many:
-        raise LimitError(f"{name}: has more than {_MOST_SCANS} scans; a progressive JPEG has about ten.")
-
-
-def _many_scans(data: bytes | mmap.mmap) -> bool:
-    # Inside of a scan 0xFF is followed by 0 or a restart; a preview in the header adds a few.
-    scans, at = 0, data.find(_START_OF_SCAN)
-    while at >= 0 and scans <= _MOST_SCANS:
-        scans, at = scans + 1, data.find(_START_OF_SCAN, at + 2)
-    return scans > _MOST_SCANS
+        check_scans(picture, name)
+        return
+    with open(picture, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        check_scans(data, name)
 
 
 @contextmanager

@@ -98,6 +98,7 @@ def open_input(path: Path, limits: Limits | None = None) -> InputContainer:
         ) from error
     try:
         limits.check("streams", len(container.streams), path)
+        limits.check("tags", sum(len(one.metadata) for one in (container, *container.streams)), path)
         limits.check("seconds", (container.duration or 0) / av.time_base, path)
     except LimitError:
         container.close()

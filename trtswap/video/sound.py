@@ -1,6 +1,7 @@
 """Sound of a kind that the target cannot hold, in one that it can."""
 
 from collections.abc import Iterator
+from fractions import Fraction
 
 import av
 from av.container import OutputContainer
@@ -56,6 +57,7 @@ class SoundTranscoder:
             self.damaged += 1
             return
         for frame in frames:
+            _count_samples(frame)  # type: ignore[arg-type]
             for part in self._resampler.resample(frame):  # type: ignore[arg-type]
                 yield from self.stream.encode(part)
 
@@ -64,6 +66,14 @@ class SoundTranscoder:
         for part in self._resampler.resample(None):
             yield from self.stream.encode(part)
         yield from self.stream.encode(None)
+
+
+def _count_samples(frame: av.AudioFrame) -> None:
+    """Time in samples: files that count whole packets have no number for a part of one."""
+    unit = Fraction(1, frame.sample_rate)
+    if frame.pts is not None and frame.time_base is not None:
+        frame.pts = round(frame.pts * frame.time_base / unit)
+    frame.time_base = unit
 
 
 def _layout_of(channels: int) -> str:

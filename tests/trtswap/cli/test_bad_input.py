@@ -406,3 +406,11 @@ def test_a_terminal_of_no_width_gets_its_errors(columns: str, tmp_path: Path) ->
     )
     assert done.returncode != 0
     assert "nothing.mp4" in done.stderr.replace("\n", "")
+
+
+def test_names_that_an_encoding_does_not_have_are_shown_as_escapes(clips: Path, tmp_path: Path) -> None:
+    code = "import trtswap_command as c; c.main()"
+    command = [sys.executable, "-c", code, "swap", clips / "few.mp4", "-o", tmp_path / "☃.mp4", "--json"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, "\\u2603.mp4" in done.stdout) == (0, True), done.stderr

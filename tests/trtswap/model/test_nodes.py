@@ -179,6 +179,15 @@ def test_many_graphs_inside_of_one_cost_little(tmp_path: Path) -> None:
     assert time.process_time() - began < 10
 
 
+@pytest.mark.parametrize("last", ["b = Relu(a)", "b = own.f0(a)"])
+def test_functions_that_unfold_without_end(last: str, tmp_path: Path) -> None:
+    """Each of 30 calls the next twice; ONNX Runtime would unfold 2^30 nodes."""
+    header = '<domain: "own", opset_import: ["" : 19, "own" : 1]>'
+    also = "".join(f"{header} f{n} (a) => (b) {{ c = own.f{n + 1}(a) b = own.f{n + 1}(c) }}" for n in range(30))
+    with pytest.raises(PackError, match="its functions unfold to more than 1,000,000 nodes"):
+        check("y = own.f0(x)", tmp_path, also=f"{also} {header} f30 (a) => (b) {{ {last} }}")
+
+
 def test_shipped_graphs_pass() -> None:
     for path in SHIPPED.glob("*/*.onnx"):
         check_nodes(path)

@@ -4,6 +4,7 @@ import os
 import random
 import shutil
 from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from trtswap.errors import InputError, LimitError, ReadError
 from trtswap.limits import Limits
@@ -444,3 +446,58 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
     with pytest.raises(ReadError, match="is a pipe"):
         VideoReader(tmp_path / "pipe.mp4")
+
+
+def test_motion_jpeg_that_paints_over_and_over_is_refused(tmp_path: Path) -> None:
+    data = BytesIO()
+    Image.effect_noise((64, 64), 50).save(data, "JPEG", progressive=True)
+    scan = data.getvalue()[data.getvalue().index(b"\xff\xda") : -2]
+    many = data.getvalue()[:-2] + scan * 100 + b"\xff\xd9"
+    with av.open(str(tmp_path / "a.mkv"), "w") as output:
+        stream = output.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuvj420p"
+        output.start_encoding()
+        packet = av.Packet(many)
+        packet.stream, packet.time_base, packet.pts, packet.dts = stream, Fraction(1, 1000), 0, 0
+        output.mux(packet)
+    with pytest.raises(LimitError, match="more than 100 scans"):
+        VideoReader(tmp_path / "a.mkv")
+
+
+def test_tags_without_end_are_refused(tmp_path: Path) -> None:
+    path = Clip().write(tmp_path / "a.mkv")
+    with av.open(str(path)) as source, av.open(str(tmp_path / "b.mkv"), "w") as output:
+        stream = output.add_stream_from_template(source.streams.video[0])
+        output.metadata.update({f"tag{number}": "x" for number in range(5000)})
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                output.mux(packet)
+    with pytest.raises(LimitError, match=r"has 5,\d+ tags"):
+        VideoReader(tmp_path / "b.mkv")
+
+
+def test_avi_has_the_times_of_its_frames(tmp_path: Path) -> None:
+    """It has decoding times alone; FFmpeg's guess of the rest is wrong for B-frames."""
+    options = {"preset": "veryfast", "bf": "3", "crf": "20"}
+    clip = Clip(options=options, pts=tuple(range(12)), last_duration=1, time_base=Fraction(1, 25))
+    made = clip.write(tmp_path / "a.mp4")
+    clip.write(tmp_path / "a.avi")
+    with VideoReader(made) as first, VideoReader(tmp_path / "a.avi") as second:
+        wanted, found = torch.cat([b.planes[0] for b in first]), torch.cat([b.planes[0] for b in second])
+        assert wanted.equal(found)
+        assert (second.warnings, second.damaged_packets) == ([], 0)
+    with VideoReader(tmp_path / "a.avi") as again:
+        assert [pts * batch.time_base for batch in again for pts in batch.pts] == [Fraction(n, 25) for n in range(12)]
+
+
+def test_frames_before_the_first_time_lie_before_it(cases: Path) -> None:
+    """FFmpeg has no times for packets of Matroska whose clock is below zero."""
+    with VideoReader(cases / "nopts.mkv") as reader:
+        assert [pts for batch in reader for pts in batch.pts] == list(range(-200, 200, 40))
+
+
+def test_a_longer_second_video_is_no_loss(cases: Path) -> None:
+    with VideoReader(cases / "two_video.mkv") as reader:
+        assert sum(len(batch) for batch in reader) == 10
+        assert reader.loss is None

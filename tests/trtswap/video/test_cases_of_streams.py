@@ -1,0 +1,134 @@
+"""Streams beside the pictures that once were lost, or cost the whole file."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from av.stream import Disposition
+
+from trtswap.errors import InputError, WriteError
+from trtswap.video.timecode import advanced
+
+from .clips import Clip, frame_times
+from .conftest import Copy
+
+
+@pytest.mark.parametrize(("start", "expected"), [(None, "01:02:03:04"), (0.2, "01:02:03:09")])
+@pytest.mark.parametrize("suffix", ["mov", "mp4", "mkv"])
+def test_a_timecode_begins_with_the_first_frame(
+    start: float | None, expected: str, suffix: str, cases: Path, copy: Copy
+) -> None:
+    done = copy(cases / "tmcd.mov", f"done.{suffix}", start=start)
+    with av.open(str(done.path)) as container:
+        tags = {name.lower(): value for name, value in container.streams.video[0].metadata.items()}
+        assert tags["timecode"] == expected
+        tracks = [stream for stream in container.streams if stream.type == "data"]
+        assert len(tracks) == (suffix != "mkv")
+    assert [line for line in done.writer.warnings if "became a tag" in line] == done.writer.warnings
+    assert len(done.writer.warnings) == (suffix == "mkv")
+
+
+def test_drop_frame_timecodes_skip_numbers_and_no_frames() -> None:
+    rate, timecode = Fraction(30_000, 1001), "00:00:00;00"
+    for frame in range(1, 40_000):
+        timecode = advanced(timecode, rate, 1)
+        assert timecode == advanced("00:00:00;00", rate, frame)
+        assert not (timecode[6:] in ("00;00", "00;01") and int(timecode[3:5]) % 10)
+    assert advanced("00:00:59;29", rate, 1) == "00:01:00;02"  # SMPTE ST 12-1's own example
+    assert advanced("00:09:59;29", rate, 1) == "00:10:00;00"
+    assert advanced("00:00:59;59", 2 * rate, 1) == "00:01:00;04"
+    assert advanced("23:59:59:24", Fraction(25), 1) == "00:00:00:00"
+    assert advanced("no timecode", rate, 1) is None
+
+
+def test_quicktimes_own_tags_are_kept(cases: Path, copy: Copy) -> None:
+    with av.open(str(cases / "keys.mov")) as source:
+        wanted = {name: value for name, value in source.metadata.items() if name.startswith("com.apple.quicktime.")}
+    assert len(wanted) == 3
+    with av.open(str(copy(cases / "keys.mov", "done.mov").path)) as container:
+        assert wanted.items() <= container.metadata.items()
+
+
+def test_a_second_video_is_carried_over(cases: Path, copy: Copy) -> None:
+    done = copy(cases / "two_video.mkv", "done.mkv")
+    assert done.writer.warnings == []
+    found = []
+    for path in (cases / "two_video.mkv", done.path):
+        with av.open(str(path)) as container:
+            stream = container.streams.video[1]
+            found.append([(bytes(packet), packet.pts) for packet in container.demux(stream) if packet.size])
+    assert found[0] == found[1]
+    assert len(found[0]) == 50
+
+
+def test_a_cover_of_matroska_stays_an_attachment(copy: Copy, tmp_path: Path) -> None:
+    from .test_table import KINDS, _jpeg, _made
+
+    source = _made(tmp_path / "source.mkv", KINDS["mkv"])
+    assert source is not None
+    with av.open(str(copy(source, "done.mkv").path)) as container:
+        covers = [s for s in container.streams.video if s.disposition & Disposition.attached_pic]
+        assert [stream.metadata["filename"] for stream in covers] == ["cover.jpg"]
+        assert [bytes(packet) for packet in container.demux(covers[0]) if packet.size] == [_jpeg()]
+
+
+@pytest.mark.parametrize("start", [None, 0.2])
+def test_sound_that_is_encoded_stays_where_it_was(start: float | None, copy: Copy, tmp_path: Path) -> None:
+    source = Clip(audio=("flac",), audio_seconds=0.48).write(tmp_path / "source.mkv")
+    done = copy(source, "done.mp4", start=start, audio="encode")
+    was, now = _samples(source)[round((start or 0) * 48_000) :], _samples(done.path)
+    length = min(len(was), len(now)) - 4000
+    lags = range(-200, 201)
+    likeness = [np.dot(was[1000:length], now[1000 + lag : length + lag]) for lag in lags]
+    assert abs(lags[int(np.argmax(likeness))]) < 100  # 2 ms
+    with av.open(str(done.path)) as container:
+        assert container.streams.audio[0].codec_context.name == "aac"
+
+
+def test_sound_is_dropped_or_encoded_on_request(copy: Copy, tmp_path: Path) -> None:
+    source = Clip(audio=("aac", "aac")).write(tmp_path / "source.mp4")
+    with av.open(str(copy(source, "none.mp4", audio="drop").path)) as container:
+        assert [stream.type for stream in container.streams] == ["video"]
+    done = copy(source, "again.webm", audio="encode")
+    with av.open(str(done.path)) as container:
+        assert [stream.codec_context.name for stream in container.streams.audio] == ["opus", "opus"]
+    with pytest.raises(InputError, match="audio is 'mute', expected one of copy, encode, drop"):
+        copy(source, "done.mp4", audio="mute")
+
+
+def test_transparency_that_is_lost_is_said(cases: Path, copy: Copy) -> None:
+    done = copy(cases / "alpha.webm", "done.webm")
+    assert done.writer.warnings == ["lost in encoding: transparency: the result is opaque"]
+    with av.open(str(done.path)) as container:
+        assert not any(name.lower() == "alpha_mode" for name in container.streams.video[0].metadata)
+
+
+def test_a_gif_becomes_what_players_show(cases: Path, copy: Copy) -> None:
+    done = copy(cases / "anim.gif", "done.mp4")
+    with av.open(str(done.path)) as container:
+        assert container.streams.video[0].codec_context.pix_fmt == "yuv420p"
+    assert any("encoded as yuv420p, not RGB" in line for line in done.writer.warnings)
+    with av.open(str(copy(cases / "anim.gif", "rgb.mp4", pixel_format="gbrp").path)) as container:
+        assert container.streams.video[0].codec_context.pix_fmt == "gbrp"
+    with pytest.raises(WriteError, match=r"libx264 or libx265 does not take nv99, expected one of .*yuv420p"):
+        copy(cases / "anim.gif", "no.mp4", pixel_format="nv99")
+    assert frame_times(done.path) == frame_times(cases / "anim.gif")
+
+
+def test_odd_sizes_are_padded_by_their_edge(copy: Copy, tmp_path: Path) -> None:
+    source = Clip(codec="ffv1", options={}, size=(95, 63)).write(tmp_path / "source.mkv")
+    done = copy(source, "done.mp4", crf=0)
+    with av.open(str(source)) as a, av.open(str(done.path)) as b:
+        for was, now in zip(a.decode(video=0), b.decode(video=0), strict=True):
+            wanted = np.pad(was.to_ndarray(format="gray"), ((0, 1), (0, 1)), mode="edge")
+            assert (now.width, now.height) == (96, 64)
+            assert np.array_equal(now.to_ndarray(format="gray"), wanted)
+
+
+def _samples(path: Path) -> np.ndarray:
+    with av.open(str(path)) as container:
+        resampler = av.AudioResampler(format="flt", layout="mono", rate=48_000)
+        frames = [part for frame in container.decode(audio=0) for part in resampler.resample(frame)]
+        return np.concatenate([frame.to_ndarray()[0] for frame in frames])
