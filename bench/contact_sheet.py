@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image, ImageChops
 
-from trtswap.video.images import read_image
+from trtswap.pictures.arrays import read_image
 from trtswap.video.reader import VideoReader
 
 ROWS, HEIGHT, NOISE = 5, 320, 24

@@ -14,9 +14,9 @@ from trtswap.errors import CalibrationError, ReadError
 from trtswap.faces import Faces
 from trtswap.limits import Limits
 from trtswap.model.pack import sha256_of
+from trtswap.pictures.arrays import frames_from_rgb
 from trtswap.pixels.frames import Frames
 from trtswap.pixels.geometry import align
-from trtswap.video.images import frames_from_rgb
 from trtswap.video.reader import VideoReader
 
 CANDIDATES = 3

@@ -22,12 +22,14 @@ from trtswap.files import Target
 from trtswap.limits import Limits
 from trtswap.model.pack import Pack
 from trtswap.options import RuntimeOptions, SwapOptions
+from trtswap.pictures.arrays import frames_from_rgb, read_image
+from trtswap.pictures.picture import read_picture
+from trtswap.pictures.saving import check_suffix, fitted, save
 from trtswap.pixels.frames import Frames
 from trtswap.session.observers import Observer, Summary
 from trtswap.session.session import Session, detector, in_parts
 from trtswap.session.stopwatch import Span, Stopwatch
 from trtswap.session.video import run_video
-from trtswap.video.images import frames_from_rgb, read_image
 from trtswap.video.info import VideoInfo
 from trtswap.video.opening import open_reader
 from trtswap.video.reader import Loss, Reader
@@ -323,6 +325,54 @@ class Swapper:
         warnings += left_alone(source, summary, session.options, self.pack)
         per_frame, spans = tuple(counts.of_frames), tuple(watch.spans)
         return SwapResult(session.frames, per_frame, watch.seconds, warnings, frames.loss, spans)
+
+    def swap_picture(
+        self,
+        source: Path | str,
+        target: Path | str | Target,
+        who: Who,
+        *,
+        options: SwapOptions | None = None,
+        observers: Sequence[Observer] = (),
+        overwrite: bool = False,
+    ) -> SwapResult:
+        """Swap faces in a picture's file; everything but the faces stays as it is, to the bit where the format is
+        lossless: transparency, 16 bits, EXIF, profile, resolution, an animation's times.
+
+        Args:
+            source, target: the picture, or animation, and the file to write; the suffix chooses the format, one of
+                :data:`~trtswap.pictures.saving.SUFFIXES`.
+            who: an identity for all faces, or pairs of (reference, source).
+            options: of this request; the Swapper's where None. Faces of an animation are followed, as in a video.
+            observers: are shown each batch before and after it is changed.
+            overwrite: replace an existing file.
+
+        Raises:
+            SourceError, LimitError: the picture cannot be read.
+            BusyError, WriteError: the target cannot be written; nothing is left under its name then.
+        """
+        expect("source", source, Path | str, "a picture's path")
+        expect("target", target, Path | str | Target, "the path of the file to write")
+        expect("overwrite", overwrite, bool, "True or False")
+        path = target.path if isinstance(target, Target) else Path(target)
+        check_suffix(path)
+        place = target if isinstance(target, Target) else Target(path, source=Path(source), overwrite=overwrite)
+        try:
+            picture = fitted(read_picture(source, self._limits), path)
+            counts, related = _Counts(), len(picture.samples) > 1
+            watching = [*observers, counts] if isinstance(observers, list | tuple) else observers
+            with Session(self.runtime, who, self._of(options), observers=watching, related=related) as session:
+                out = [*session.push(picture.frames()), *session.flush()]
+            planes = [torch.cat([part.planes[number] for part in out]) for number in range(3)]
+            save(picture.with_frames(replace(out[0], planes=(planes[0], planes[1], planes[2]))), place)
+        except BaseException:
+            place.discard()
+            raise
+        summary = session.summary()
+        for observer in observers:
+            observer.end(summary)
+        warnings = (*picture.warnings, *left_alone(source, summary, session.options, self.pack))
+        return SwapResult(len(picture.samples), tuple(counts.of_frames), session.stopwatch.seconds, warnings)
 
     def close(self) -> None:
         """Release the engines, unless the runtime is the caller's; may be called twice."""

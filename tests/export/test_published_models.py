@@ -16,8 +16,8 @@ from trtswap.errors import CheckpointError, ExportError, InputError
 from trtswap.export.wrap import Wrapping, wrap, wrap_pack
 from trtswap.export.wrap.models import find_model, published_models
 from trtswap.model.pack import StageSpec
+from trtswap.pictures.arrays import read_image
 from trtswap.pixels.geometry import TEMPLATES
-from trtswap.video.images import read_image
 
 Array = NDArray[Any]
 LEVEL = 0.5 / 255

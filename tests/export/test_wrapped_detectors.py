@@ -20,7 +20,7 @@ from trtswap.export.detect import DetectGraph
 from trtswap.export.networks.yunet import YuNet
 from trtswap.export.wrap import Wrapping, wrap
 from trtswap.export.wrap.models import find_model
-from trtswap.video.images import read_image
+from trtswap.pictures.arrays import read_image
 
 Array = NDArray[Any]
 Face = tuple[float, Array, Array]

@@ -29,7 +29,7 @@ from trtswap.engines.config import BuildConfig, Overrides, Range, default_config
 from trtswap.export.checkpoints import Checkpoint, load_state_dict
 from trtswap.faces.identity import Identity
 from trtswap.model.pack import Pack, sha256_of
-from trtswap.video.images import read_image
+from trtswap.pictures.arrays import read_image
 from trtswap.video.reader import VideoReader
 from trtswap.video.writer import VideoWriter, WriteOptions
 

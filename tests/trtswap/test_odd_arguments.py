@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 from trtswap import Identity, Limits, Observer, Pack, Runtime, RuntimeOptions, SwapOptions, Swapper, TrtswapError
-from trtswap.video.images import frames_from_rgb
+from trtswap.pictures.arrays import frames_from_rgb
 
 from ..engines.packs import write_pack
 from .video.clips import Clip

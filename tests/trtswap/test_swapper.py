@@ -28,8 +28,8 @@ from trtswap import (
     Swapper,
 )
 from trtswap.faces.largest import largest
+from trtswap.pictures.arrays import read_image
 from trtswap.session.observers import Summary
-from trtswap.video.images import read_image
 
 
 @pytest.fixture(scope="module")

@@ -11,15 +11,25 @@ from trtswap.errors import InputError
 from trtswap.limits import MOST_SECONDS
 from trtswap.video.containers import CONTAINERS
 
-PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
+PICTURES = frozenset((
+    ".png", ".apng", ".jpg", ".jpeg", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".avif", ".heic", ".heif", ".jp2",
+    ".ppm", ".tga",
+))  # fmt: skip
+WRITTEN = frozenset((".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif"))
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 _MOST_CHARACTERS = 30  # of a number that is meant
 _CLOCK = re.compile(r"(?:(?:(\d+):)?([0-5]?\d):)?(\d+(?:\.\d*)?|\.\d+)")
 
 
 def is_picture(path: Path) -> bool:
-    """A still picture, by its name."""
+    """A picture, by its name."""
     return path.suffix.lower() in PICTURES
+
+
+def becomes_picture(source: Path, output: Path | None) -> bool:
+    """A picture's file is made: of a picture, and of a GIF unless a video is asked for."""
+    video = output is not None and output.suffix.lower() in CONTAINERS
+    return is_picture(source) or (source.suffix.lower() == ".gif" and not video)
 
 
 def parse_time(text: str) -> float:
@@ -59,9 +69,9 @@ def target_of(source: Path, output: Path | None) -> Path:
     """
     if output is not None and (output.suffix or not output.is_dir()):  # a folder called out.mp4 is somebody's mistake
         return output
-    picture, suffix = is_picture(source), source.suffix
-    if not picture and suffix.lower() not in CONTAINERS:
-        suffix = ".mp4"
+    picture, suffix = becomes_picture(source, output), source.suffix
+    if suffix.lower() not in (WRITTEN if picture else CONTAINERS):
+        suffix = ".png" if picture else ".mp4"
     return (output or source.parent) / f"{source.stem}-swapped{suffix}"
 
 

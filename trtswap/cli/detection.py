@@ -16,8 +16,8 @@ from trtswap.cli.console import say
 from trtswap.cli.interrupt import StopSwitch
 from trtswap.cli.progress import Display, count
 from trtswap.faces import Faces
+from trtswap.pictures.arrays import read_image
 from trtswap.swapper import Swapper, expected_frames
-from trtswap.video.images import read_image
 from trtswap.video.info import Loss
 from trtswap.video.opening import open_reader
 

@@ -12,9 +12,9 @@ from trtswap.canvas.parse import CLASSES
 from trtswap.errors import SourceError
 from trtswap.model.pack import Pack
 from trtswap.options import SwapOptions
+from trtswap.pictures.arrays import read_image
 from trtswap.session.observers import Observer
 from trtswap.swapper import Swapper
-from trtswap.video.images import read_image
 
 TILE, GAP, TEXT = 256, 12, 22  # pixels
 _SHOWN = {"swap": "swapped", "parse": "labels", "occlude": "visible", "restore": "restored"}

@@ -9,9 +9,9 @@ import typer
 from trtswap.cli import options as opt
 from trtswap.cli.arguments import (
     as_usage_error,
+    becomes_picture,
     check_input,
     check_range,
-    is_picture,
     parse_face,
     parse_pair,
     parse_settings,
@@ -101,7 +101,8 @@ def swap(
         )
     check_input(input_)
     check_range(start, end)
-    if is_picture(input_):
+    as_picture = becomes_picture(input_, output)
+    if as_picture:
         _refuse(context, _OF_VIDEOS)
 
     from trtswap.cli.job import Job, perform  # noqa: PLC0415 - heavy, imported on use
@@ -114,10 +115,10 @@ def swap(
         "target": target_of(input_, output),
         "overwrite": overwrite,
         "people": People(tuple(source or ()), tuple(reference or ()), pairs, pick).or_sample(pack),
-        "running": Running(pack, backend, device, settled, 1 if is_picture(input_) else workers),
+        "running": Running(pack, backend, device, settled, 1 if as_picture else workers),
         "options": choices,
     }
-    if is_picture(input_):
+    if as_picture:
         from trtswap.cli.picture import PictureJob  # noqa: PLC0415 - heavy, imported on use
 
         job = PictureJob(**common)

@@ -8,6 +8,9 @@ from av.filter import Graph
 # The filter counts time in half units of its input, since it could give one frame per field.
 _TICKS_PER_UNIT = 2
 
+# Width and height that bwdif takes.
+_LEAST = (3, 4)
+
 
 class Deinterlacer:
     """Frames in, frames out, in order; it starts to work at the first interlaced frame and then lags by one frame."""
@@ -17,10 +20,16 @@ class Deinterlacer:
         self._graph: Graph | None = None
         self.deinterlaced = 0
 
+    @staticmethod
+    def wants(frame: av.VideoFrame) -> bool:
+        """The frame is interlaced, and large enough for the filter."""
+        return frame.interlaced_frame and frame.width >= _LEAST[0] and frame.height >= _LEAST[1]
+
     def push(self, frame: av.VideoFrame) -> Iterator[av.VideoFrame]:
         """Feed one frame, which must have a pts; yields those that are ready."""
-        self.deinterlaced += frame.interlaced_frame
-        if self._graph is None and not frame.interlaced_frame:
+        interlaced = self.wants(frame)
+        self.deinterlaced += interlaced
+        if self._graph is None and not interlaced:
             yield frame
             return
         if self._graph is None:

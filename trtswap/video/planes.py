@@ -15,11 +15,12 @@ from trtswap.video.formats import Layout, layout_of
 
 
 def planes_from_frames(
-    frames: Sequence[av.VideoFrame], layout: Layout, *, pin: bool = False
+    frames: Sequence[av.VideoFrame], layout: Layout, *, pin: bool = False, clamp: bool = False
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Copy frames of one size and format into a batch.
 
     Args:
+        clamp: samples may be beyond their bits, as raw video's are; encoders take for granted that none is.
         pin: into memory that a GPU can fetch from while the host goes on.
 
     Returns:
@@ -36,6 +37,9 @@ def planes_from_frames(
         plane = torch.empty((len(frames), *shape), dtype=dtype, pin_memory=pin)
         for target, frame in zip(plane.numpy(), frames, strict=True):
             _read_channel(frame, layout, channel, target)
+            if clamp and layout.bits > 8:
+                unsigned = target.view(np.uint16)
+                np.minimum(unsigned, (1 << layout.bits) - 1, out=unsigned)
         batch.append(plane)
     return batch[0], batch[1], batch[2]
 

@@ -28,6 +28,10 @@ from trtswap.video.probe import describe, open_input, origin_of, video_stream
 
 # Frame threads each hold a frame; more of them than this cost memory and gain nothing for one stream.
 MAX_DECODER_THREADS = 16
+# Decoders whose samples never exceed their bits; what raw and some lossless video holds is whatever was written.
+_WITHIN_THEIR_BITS = frozenset((
+    "h264", "hevc", "vvc", "vp9", "libvpx-vp9", "av1", "libdav1d", "prores", "dnxhd", "mpeg2video", "mjpeg",
+))  # fmt: skip
 # Seconds to step back from the wanted start, until a key frame lies before it.
 _SEEK_MARGINS = (0, 2, 8, 30)
 
@@ -252,7 +256,7 @@ class VideoReader:
     def _progressive(self, raw: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
         self._deinterlacer = Deinterlacer(self._stream)
         for frame in self._clock.stamp(self._uniform(raw)):
-            if frame.interlaced_frame and not self._deinterlacer.deinterlaced:
+            if self._deinterlacer.wants(frame) and not self._deinterlacer.deinterlaced:
                 self.warnings.append("the source is interlaced: each of its frames was deinterlaced (bwdif)")
             yield from self._deinterlacer.push(frame)
         yield from self._deinterlacer.flush()
@@ -266,16 +270,21 @@ class VideoReader:
             was, now = (f"{one.width}x{one.height} {one.format.name}" for one in (first, frame))
             if now != was:
                 self._limits.check("frame_pixels", frame.width * frame.height, self.path)
+                when = "" if frame.time is None else f" at {frame.time:.2f} s"
                 if now not in told:
                     told.add(now)
-                    when = "" if frame.time is None else f" at {frame.time:.2f} s"
                     self.warnings.append(f"the picture changes from {was} to {now}{when}: it was scaled to {was}")
-                yield scaled(frame, first)
+                try:
+                    yield scaled(frame, first)
+                except (av.error.FFmpegError, OSError, ValueError) as error:
+                    raise ReadError(f"{self.path}: {now}{when} cannot become {was}: {error}") from error
                 continue
             yield frame
 
     def _choose_layout(self, frame: av.VideoFrame) -> Layout:
         name = frame.format.name
+        if frame.format.is_bayer:  # FFmpeg's conversion writes beyond its memory at odd sizes
+            raise ReadError(f"{self.path}: its pictures are a sensor's mosaic ({name}), expected developed ones")
         layout = layout_of(name)
         if layout is None:
             name = nearest_planar(name)
@@ -295,8 +304,13 @@ class VideoReader:
         pts = tuple(frame.pts or 0 for frame in frames)
         durations = tuple(frame.duration for frame in frames)
         if self._convert_to is not None:
-            frames = [convert(frame, self._convert_to) for frame in frames]
-        planes = planes_from_frames(frames, self._layout, pin=self.device.type == "cuda")
+            try:
+                frames = [convert(frame, self._convert_to) for frame in frames]
+            except (av.error.FFmpegError, OSError, ValueError) as error:
+                name = frames[0].format.name
+                raise ReadError(f"{self.path}: pixel format {name} is not supported: {error}") from error
+        clamp = self.info.codec not in _WITHIN_THEIR_BITS
+        planes = planes_from_frames(frames, self._layout, pin=self.device.type == "cuda", clamp=clamp)
         y, u, v = (plane.to(self.device, non_blocking=True) for plane in planes)
         return Frames(
             planes=(y, u, v),

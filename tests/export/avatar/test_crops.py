@@ -3,8 +3,8 @@
 import torch
 
 from export.avatar.crops import covered, cut, identify_transforms, mirrored, noisy
+from trtswap.pictures.arrays import frames_from_rgb
 from trtswap.pixels.geometry import TEMPLATES, transform_points
-from trtswap.video.images import frames_from_rgb
 
 FACE = torch.tensor([[[70.0, 80.0], [115.0, 76.0], [95.0, 105.0], [78.0, 130.0], [112.0, 127.0]]])
 

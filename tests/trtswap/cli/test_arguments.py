@@ -104,7 +104,8 @@ def test_where_a_swap_is_written(tmp_path: Path) -> None:
     for source, output, expected in (
         ("a/in.mkv", None, "a/in-swapped.mkv"),
         ("a/in.avi", None, "a/in-swapped.mp4"),
-        ("in.gif", None, "in-swapped.mp4"),
+        ("in.gif", None, "in-swapped.gif"),
+        ("in.heic", None, "in-swapped.png"),
         ("in", None, "in-swapped.mp4"),
         ("in.PNG", None, "in-swapped.PNG"),
         ("in.mp4", "x.mov", "x.mov"),

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from trtswap.faces.detect import Detector, alignable, to_host
+from trtswap.pictures.arrays import frames_from_rgb
 from trtswap.pixels.geometry import TEMPLATES, similarity
-from trtswap.video.images import frames_from_rgb
 
 POINTS = TEMPLATES["ffhq_512"].scaled(60) + 10
 BOX = torch.tensor([10.0, 10, 70, 70])

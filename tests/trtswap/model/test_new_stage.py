@@ -99,7 +99,7 @@ def test_a_new_stage_is_loaded_opened_run_and_compared(inverting: Path, paste_pa
 
 
 def _face(data: Path) -> np.ndarray:
-    from trtswap.video.images import read_image
+    from trtswap.pictures.arrays import read_image
 
     return torch.as_tensor(read_image(data / "astronaut.png"))[None].numpy()
 

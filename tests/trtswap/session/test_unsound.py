@@ -11,7 +11,7 @@ from PIL import Image
 from trtswap import Pack, RuntimeOptions, Swapper
 from trtswap.errors import SourceError
 from trtswap.export.writer import PackWriter
-from trtswap.video.images import read_image
+from trtswap.pictures.arrays import read_image
 from trtswap.video.reader import VideoReader
 
 # Divided by zero where the source's latent is negative in its first number; a graph of any size.

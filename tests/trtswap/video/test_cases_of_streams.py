@@ -132,3 +132,58 @@ def _samples(path: Path) -> np.ndarray:
         resampler = av.AudioResampler(format="flt", layout="mono", rate=48_000)
         frames = [part for frame in container.decode(audio=0) for part in resampler.resample(frame)]
         return np.concatenate([frame.to_ndarray()[0] for frame in frames])
+
+
+def _mp3(rate: int, layout: str) -> list[bytes]:
+    context = av.CodecContext.create("libmp3lame", "w")
+    context.sample_rate, context.layout, context.format, context.time_base = rate, layout, "s32p", Fraction(1, rate)
+    channels = {"mono": 1, "stereo": 2}[layout]
+    wave = np.sin(np.arange(rate // 4) * 440 * 2 * np.pi / rate).astype(np.float32) * 0.3
+    packets = []
+    for start in range(0, len(wave) - 1152, 1152):
+        samples = np.stack([wave[start : start + 1152]] * channels)
+        frame = av.AudioFrame.from_ndarray((samples * 2**31).astype(np.int32), format="s32p", layout=layout)
+        frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), start
+        packets += context.encode(frame)
+    return [bytes(packet) for packet in (*packets, *context.encode(None))]
+
+
+def test_sound_that_changes_in_mid_stream_is_encoded_as_one(copy: Copy, tmp_path: Path) -> None:
+    """Broadcasts change from stereo to 5.1; here from 48 kHz stereo to 44.1 kHz mono."""
+    from .test_table import Kind, _made
+
+    source = _made(tmp_path / "a.mkv", Kind(sound=("libmp3lame",)))
+    with av.open(str(source)) as a, av.open(str(tmp_path / "b.mkv"), "w") as b:
+        video, sound = (b.add_stream_from_template(stream) for stream in a.streams)
+        packets = []
+        for packet in a.demux(video=0):
+            if packet.size:
+                packet.stream = video
+                packets.append(packet)
+        for number, data in enumerate((*_mp3(48_000, "stereo"), *_mp3(44_100, "mono"))):
+            packet = av.Packet(data)
+            packet.stream, packet.time_base, packet.pts, packet.dts = sound, Fraction(1, 1000), number * 24, number * 24
+            packets.append(packet)
+        for packet in sorted(packets, key=lambda packet: packet.dts * packet.time_base):
+            b.mux(packet)
+    done = copy(tmp_path / "b.mkv", "done.webm")
+    assert [line for line in done.writer.warnings if "damaged" in line] == []
+    heard = _samples(done.path)
+    assert len(heard) > 0.4 * 48_000
+    assert np.abs(heard[-8000:-2000]).max() > 0.15
+
+
+def test_sound_that_is_none_is_left_out(copy: Copy, tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.mov"), "w") as output:
+        video, sound = output.add_stream("libx264", rate=25), output.add_stream("pcm_s16le", rate=7)
+        video.width, video.height, video.pix_fmt = 96, 64, "yuv420p"
+        sound.codec_context.layout = "mono"
+        frame = av.VideoFrame(96, 64, "yuv420p")
+        for packet in (*video.encode(frame), *video.encode(None)):
+            output.mux(packet)
+        samples = av.AudioFrame.from_ndarray(np.zeros((1, 7), np.int16), format="s16", layout="mono")
+        samples.sample_rate, samples.time_base, samples.pts = 7, Fraction(1, 7), 0
+        for packet in (*sound.encode(samples), *sound.encode(None)):
+            output.mux(packet)
+    done = copy(tmp_path / "a.mov", "done.mp4", audio="encode")
+    assert any("left out: it has 7 samples a second, expected 2000 to 768000" in line for line in done.writer.warnings)

@@ -4,20 +4,22 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import torch
 
-from trtswap.errors import InputError, WriteError
+from trtswap.errors import InputError, ReadError, WriteError
+from trtswap.pictures.arrays import frames_from_rgb
 from trtswap.pixels.color import PixelFormat
 from trtswap.video.containers import CONTAINERS
 from trtswap.video.display import display_of
 from trtswap.video.encoder import choose_encoder
-from trtswap.video.images import frames_from_rgb
 from trtswap.video.reader import VideoReader
 from trtswap.video.scheduling import require_threads
 
@@ -120,3 +122,83 @@ def test_an_encoder_without_threads_is_refused_at_once(monkeypatch: pytest.Monke
     with pytest.raises(WriteError, match=r"libx264 cannot work: the system allows only 5 more threads"):
         require_threads("libx264")
     assert threading.active_count() == before
+
+
+def _raw(path: Path, pixel_format: str, size: tuple[int, int]) -> Path:
+    """Raw video of noise in every bit, also in those that its format does not have."""
+    noise = np.random.default_rng(3)
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("rawvideo", rate=25)
+        (stream.width, stream.height), stream.pix_fmt = size, pixel_format
+        for number in range(6):
+            frame = av.VideoFrame(*size, pixel_format)
+            frame.pts = number
+            for plane in frame.planes:
+                plane.update(noise.bytes(plane.buffer_size))
+            for packet in stream.encode(frame):
+                output.mux(packet)
+    return path
+
+
+@pytest.mark.parametrize("pixel_format", ["yuv420p10le", "yuv444p12le", "gray10le"])
+def test_samples_beyond_their_bits_are_clamped(pixel_format: str, tmp_path: Path) -> None:
+    """x264 ends the process at some."""
+    with VideoReader(_raw(tmp_path / "a.nut", pixel_format, (32, 32))) as reader:
+        fmt = reader.info.pixel_format
+        planes = [plane for batch in reader for plane in batch.planes]
+        assert all(int(plane.min()) >= 0 and int(plane.max()) <= fmt.peak for plane in planes)
+        assert int(planes[0].max()) == fmt.peak
+
+
+def test_a_sensors_mosaic_is_refused(tmp_path: Path) -> None:
+    """swscale writes beyond its memory at odd sizes."""
+    with pytest.raises(ReadError, match=r"sensor's mosaic \(bayer_rggb8\)"):
+        VideoReader(_raw(tmp_path / "a.nut", "bayer_rggb8", (3, 5)))
+
+
+@pytest.mark.parametrize("pixel_format", ["bgr4", "rgb4", "bgr8", "monow", "pal8", "uyyvyy411", "xyz12le"])
+def test_odd_pixel_formats_are_read_or_refused(pixel_format: str, tmp_path: Path) -> None:
+    with suppress(ReadError), VideoReader(_raw(tmp_path / "a.nut", pixel_format, (16, 8))) as reader:
+        list(reader)
+
+
+def test_channels_in_an_order_of_their_own_end_no_process(tmp_path: Path) -> None:
+    """PyAV frees the list of a custom order as often as it was looked at."""
+    code = f"""
+import av, numpy as np
+from fractions import Fraction
+from pathlib import Path
+from trtswap.video.reader import VideoReader
+from trtswap.video.writer import VideoWriter
+path, target = Path({str(tmp_path / "a.mov")!r}), Path({str(tmp_path / "a.webm")!r})
+with av.open(str(path), "w") as output:
+    video, sound = output.add_stream("libx264", rate=25), output.add_stream("pcm_s16le", rate=48000)
+    video.width, video.height, video.pix_fmt = 64, 64, "yuv420p"
+    sound.codec_context.layout = "4.0"
+    for packet in (*video.encode(av.VideoFrame(64, 64, "yuv420p")), *video.encode(None)):
+        output.mux(packet)
+    samples = av.AudioFrame.from_ndarray(np.zeros((1, 4 * 4800), np.int16), format="s16", layout="4.0")
+    samples.sample_rate, samples.time_base, samples.pts = 48000, Fraction(1, 48000), 0
+    for packet in (*sound.encode(samples), *sound.encode(None)):
+        output.mux(packet)
+data = bytearray(path.read_bytes())
+at = data.index(b"chan", data.index(b"moov"))
+# The box says which of the known layouts it is; 0 is none of them: the channels are listed, here none that follows.
+size = int.from_bytes(data[at - 4 : at], "big")
+labels = (2, 1, 4, 3)
+body = bytes(8) + len(labels).to_bytes(4, "big") + b"".join(n.to_bytes(4, "big") + bytes(16) for n in labels)
+box = (len(body) + 12).to_bytes(4, "big") + b"chan" + bytes(4) + body
+start, more = at - 4, len(box) - size
+for name in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd", b"sowt"):
+    place = data.rindex(name, 0, start) - 4
+    data[place : place + 4] = (int.from_bytes(data[place : place + 4], "big") + more).to_bytes(4, "big")
+data[start : start + size] = box
+path.write_bytes(data)
+with VideoReader(path) as reader, VideoWriter(target, reader.info, source=path) as writer:
+    for batch in reader:
+        writer.write(batch)
+print(writer.warnings)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "its channels are in an order of their own" in done.stdout

@@ -1,68 +1,23 @@
-"""Pictures from files, and arrays of pictures as Frames."""
+"""Arrays of pictures of any library as Frames, and a picture's file as an array."""
 
-import mmap
-import os
-import stat
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from fractions import Fraction
-from io import BytesIO
 from os import PathLike
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.dlpack import DLDeviceType, from_dlpack
 
-from trtswap.errors import InputError, LimitError, SourceError
-from trtswap.limits import Limits, check_scans
+from trtswap.errors import InputError
+from trtswap.limits import Limits
+from trtswap.pictures.colour import as_srgb
+from trtswap.pictures.opening import open_picture, refused
 from trtswap.pixels.color import RGB24
 from trtswap.pixels.frames import Frames
 from trtswap.video.display import display_of
-
-# Those whose decoders do nothing but decode. Pillow knows others: for PostScript it starts another program.
-_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "TGA", "JPEG2000", "AVIF", "HEIF")
-
-
-# Their decoders take more for a pixel than others: JPEG 2000's 100 bytes, and Ctrl-C waits for it.
-_MOST_PIXELS = {"JPEG2000": 2**24}
-
-
-def open_picture(picture: str | PathLike[str] | bytes, limits: Limits | None = None) -> Image.Image:
-    """A picture's header, with Pillow; of the formats that are read, whatever the file is called.
-
-    Args:
-        picture: the file, or its bytes.
-        limits: what it may hold; the defaults where None.
-
-    Raises:
-        SourceError: as :func:`read_image`.
-        LimitError: it has more pixels than :class:`~trtswap.limits.Limits` allow.
-    """
-    name = f"a picture of {len(picture)} bytes" if isinstance(picture, bytes) else picture
-    with _refused(name):
-        kind = stat.S_IFREG if isinstance(picture, bytes) else os.stat(picture).st_mode
-    if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
-        raise SourceError(f"{name}: is a pipe, a socket or a device, expected a file")
-    with _refused(name):
-        Image.init()
-        file = BytesIO(picture) if isinstance(picture, bytes) else picture
-        image = Image.open(file, formats=[name for name in _FORMATS if name in Image.OPEN])
-    try:
-        pixels = image.width * image.height
-        (limits or Limits()).check("pixels", pixels, name)
-        if pixels > (most := _MOST_PIXELS.get(image.format or "", pixels)):
-            raise LimitError(
-                f"{name}: has {pixels:,} pixels, as {image.format} at most {most:,} are taken. Save it as PNG."
-            )
-        if image.format in ("JPEG", "MPO"):
-            _check_scans(picture, name)
-    except LimitError:
-        image.close()
-        raise
-    return image
 
 
 def read_image(picture: str | PathLike[str] | bytes, *, limits: Limits | None = None) -> Tensor:
@@ -83,34 +38,8 @@ def read_image(picture: str | PathLike[str] | bytes, *, limits: Limits | None = 
         LimitError: it has more pixels than :class:`~trtswap.limits.Limits` allow.
     """
     name = "a picture" if isinstance(picture, bytes) else picture
-    with open_picture(picture, limits) as image, _refused(name):
-        return torch.from_numpy(np.array(_to_rgb(ImageOps.exif_transpose(image))))
-
-
-def _check_scans(picture: str | PathLike[str] | bytes, name: object) -> None:
-    if isinstance(picture, bytes):
-        check_scans(picture, name)
-        return
-    with open(picture, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        check_scans(data, name)
-
-
-@contextmanager
-def _refused(path: object) -> Iterator[None]:
-    """Whatever goes wrong with a stranger's picture becomes a SourceError."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise SourceError(f"{path}: no such file") from error
-    except IsADirectoryError as error:
-        raise SourceError(f"{path}: is a folder, expected a picture") from error
-    except UnidentifiedImageError as error:
-        raise SourceError(f"{path}: not a picture that can be read, expected JPEG, PNG, WebP or the like") from error
-    # The warning is raised where a program makes warnings errors.
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise LimitError(f"{path}: has more pixels than Pillow takes: {error}") from error
-    except Exception as error:  # decoders of damaged pictures raise whatever comes
-        raise SourceError(f"{path}: the picture cannot be read: {error or type(error).__name__}") from error
+    with open_picture(picture, limits) as image, refused(name):
+        return torch.from_numpy(np.array(to_rgb(ImageOps.exif_transpose(image))))
 
 
 def frames_from_rgb(images: Any, *, copy: bool = False) -> Frames:
@@ -162,7 +91,7 @@ def _stacked(pictures: Sequence[Any]) -> Tensor:
 
 def _from_pil(image: Image.Image, what: str) -> Tensor:
     try:
-        return torch.from_numpy(np.array(_to_rgb(ImageOps.exif_transpose(image))))
+        return torch.from_numpy(np.array(to_rgb(ImageOps.exif_transpose(image))))
     except (OSError, SyntaxError, ValueError) as error:  # files are read when their pixels are asked for
         raise InputError(f"{what} a PIL image that cannot be read: {error}") from error
 
@@ -227,7 +156,7 @@ def _shares_pixels(tensor: Tensor) -> bool:
     return any(step == 0 and extent > 1 for step, extent in zip(tensor.stride(), tensor.shape, strict=True))
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16-bit gray, which Pillow's own conversion would clip
         levels = np.asarray(image) >> 8
         return Image.fromarray(levels.clip(0, 255, out=levels).astype(np.uint8)).convert("RGB")
@@ -235,4 +164,4 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         opaque = Image.new("RGBA", image.size, "white")
         opaque.alpha_composite(image if image.mode == "RGBA" else image.convert("RGBA"))
         return opaque.convert("RGB")
-    return image.convert("RGB")
+    return as_srgb(image)

@@ -10,10 +10,10 @@ from PIL import Image
 
 from trtswap.errors import InputError, LimitError, SourceError
 from trtswap.limits import Limits
+from trtswap.pictures.arrays import frames_from_rgb, read_image
 from trtswap.video.download import Download
-from trtswap.video.images import frames_from_rgb, read_image
 
-from .standin_cuda import CudaArray, on_host, plug_in
+from ..video.standin_cuda import CudaArray, on_host, plug_in
 
 COLORS = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[10, 20, 30], [200, 100, 50], [90, 90, 90]]], np.uint8)
 

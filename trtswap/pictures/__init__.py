@@ -1,0 +1,1 @@
+"""Pictures: their files, whole, and arrays of them."""
