@@ -175,6 +175,7 @@ def _convert(
             description=f"{pack.description} Converted to {precision}.",
             weights=pack.weights,
             tolerance=pack.tolerance,
+            random=pack.random,
         )
 
 

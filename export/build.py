@@ -94,12 +94,18 @@ def export_pack(
             spec = _export_stage(stage, weights, made, writer)
             report(f"{spec.name}: {_in_words(spec)}")
         return writer.finish(
-            name=recipe.name,
+            name=name_of(recipe.name, weights),
             version=PACK_VERSION,
             licence=made.licence(),
             description=made.description(recipe),
             weights=made.weights,
+            random=made.random,
         )
+
+
+def name_of(recipe: str, weights: Weights) -> str:
+    """What a pack is called: one with random weights is not taken for the real one."""
+    return recipe if weights.seed is None else f"{recipe}-random"
 
 
 def _check_all_there(recipe: Recipe, weights: Weights) -> None:

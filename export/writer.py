@@ -4,7 +4,7 @@ What a pack holds and how it is read back: :mod:`trtswap.model.pack`.
 """
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -78,6 +78,7 @@ class PackWriter:
         description: str,
         weights: Mapping[str, Mapping[str, str]],
         tolerance: Mapping[str, Mapping[str, float]] | None = None,
+        random: Sequence[str] = (),
     ) -> Pack:
         """Write pack.toml, read the pack back, open every graph against the contract, move the folder to the target.
 
@@ -85,6 +86,7 @@ class PackWriter:
             name, version, licence, description: of the pack, for people.
             weights: for each checkpoint that went in: sha256, url, licence.
             tolerance: per precision, how far the pack may be from itself in it; see ``trtswap.calibration``.
+            random: stages with random weights.
 
         Raises:
             PackError: the pack would not pass ``trtswap pack check``.
@@ -93,6 +95,7 @@ class PackWriter:
         head = {"format": FORMAT, "name": name, "version": version, "licence": licence, "description": description}
         tables = {"stages": {k: stage_table(s) for k, s in self._stages.items()}, "weights": weights}
         tables |= {"tolerance": {k: dict(v) for k, v in tolerance.items()}} if tolerance else {}
+        head |= {"random": list(random)} if random else {}
         toml = tomli_w.dumps(head | tables, multiline_strings=True)
         try:
             (self._folder / "pack.toml").write_text(toml, encoding="utf-8", newline="\n")

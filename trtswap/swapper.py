@@ -322,7 +322,7 @@ class Swapper:
         summary = session.summary()
         for observer in observers:
             observer.end(summary)
-        warnings += left_alone(source, summary, session.options, self.pack)
+        warnings += (*untrained(self.pack), *left_alone(source, summary, session.options, self.pack))
         per_frame, spans = tuple(counts.of_frames), tuple(watch.spans)
         return SwapResult(session.frames, per_frame, watch.seconds, warnings, frames.loss, spans)
 
@@ -371,7 +371,7 @@ class Swapper:
         summary = session.summary()
         for observer in observers:
             observer.end(summary)
-        warnings = (*picture.warnings, *left_alone(source, summary, session.options, self.pack))
+        warnings = (*picture.warnings, *untrained(self.pack), *left_alone(source, summary, session.options, self.pack))
         return SwapResult(len(picture.samples), tuple(counts.of_frames), session.stopwatch.seconds, warnings)
 
     def close(self) -> None:
@@ -416,6 +416,16 @@ def expected_frames(info: VideoInfo, start: float | None, end: float | None) -> 
     return max(0, round((until - (start or 0)) * info.average_rate))
 
 
+def untrained(pack: Pack) -> tuple[str, ...]:
+    """That a pack's networks have random weights, one sentence, or nothing."""
+    if not pack.random:
+        return ()
+    return (
+        f"Pack {pack.name} has random weights in {', '.join(pack.random)}: it is for speed and tests, and paints "
+        "noise.",
+    )
+
+
 def left_alone(source: Path | str, summary: Summary, options: SwapOptions, pack: Pack) -> tuple[str, ...]:
     """Why no face of a source was swapped, and on which a network failed: a sentence for each, or nothing."""
     said: list[str] = []
@@ -457,7 +467,7 @@ def _pick(faces: Faces, name: str, pick: str | int) -> Faces:
         raise InputError(f"pick is {pick!r}, expected 'only', 'largest' or a number.")
     if len(faces) > 1:
         raise SourceError(
-            f"{name} shows {len(faces)} faces. Say which one: the largest, or a number from 0 to {len(faces) - 1}, "
-            "counted from the left (--source-face largest, --source-face 0)."
+            f"{name} shows {len(faces)} faces. Say which one: pick='largest', or a number from 0 to {len(faces) - 1}, "
+            "counted from the left (--source-face largest, --reference-face 0)."
         )
     return faces

@@ -59,6 +59,7 @@ def wrap_pack(
             licence=strictest([pack.licence, *(f"{w.licence} ({w.model.name})" for w in new.values())]),
             description=f"{pack.name} with {changed}.",
             weights=weights,
+            random=[stage for stage in pack.random if stage not in made],
         )
 
 

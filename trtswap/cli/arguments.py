@@ -75,13 +75,15 @@ def target_of(source: Path, output: Path | None) -> Path:
     return (output or source.parent) / f"{source.stem}-swapped{suffix}"
 
 
-def parse_face(text: str) -> str | int:
+def parse_face(text: str, option: str) -> str | int:
     """``only``, ``largest`` or a number counted from the left."""
     if text in ("only", "largest"):
         return text
     if text.isdecimal() and len(text) <= _MOST_CHARACTERS:
         return int(text)
-    raise typer.BadParameter(f"{text!r}: expected only, largest, or a number from 0, counted from the left.")
+    raise typer.BadParameter(
+        f"{text!r}: expected only, largest, or a number from 0, counted from the left.", param_hint=option
+    )
 
 
 def parse_pair(text: str) -> tuple[Path, Path]:

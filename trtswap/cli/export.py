@@ -57,7 +57,7 @@ def export(
         recipe = recipe.with_detector(detector)
     console = stderr()
     source = build.Weights(weights or checkpoints.default_folder(), random_weights)
-    target = output or user_folder() / pack
+    target = output or user_folder() / build.name_of(pack, source)
     made = build.export_pack(recipe, target, source, overwrite=overwrite, report=lambda line: say(console, line))
     shares = {name: float(f"{calibration.ruled_share(stage):.3g}") for name, stage in made.stages.items()}
     listed = ", ".join(f"{name} {share:.3%}" for name, share in shares.items())

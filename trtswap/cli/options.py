@@ -22,7 +22,14 @@ Sources = Annotated[
 SourceFace = Annotated[
     str,
     typer.Option(
-        metavar="only|largest|N", help="Which face of a picture is meant; N counts from the left, from 0.",
+        metavar="only|largest|N", help="Which face of a source's picture is meant; N counts from the left, from 0.",
+        rich_help_panel=WHO,
+    ),
+]  # fmt: skip
+ReferenceFace = Annotated[
+    str,
+    typer.Option(
+        metavar="only|largest|N", help="Which face of a reference's picture is meant, as --source-face.",
         rich_help_panel=WHO,
     ),
 ]  # fmt: skip

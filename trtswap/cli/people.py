@@ -21,7 +21,8 @@ class People:
         sources: pictures of one person, averaged.
         references: only faces like one of these get the source.
         pairs: (reference, source) of each further person.
-        pick: which face of a picture is meant.
+        pick: which face of a source's picture is meant.
+        reference_pick: the same of a reference's.
         sample: nobody was given, so ``sources`` holds a sample that came with the pack.
     """
 
@@ -29,6 +30,7 @@ class People:
     references: tuple[Path, ...]
     pairs: tuple[tuple[Path, Path], ...]
     pick: str | int
+    reference_pick: str | int
     sample: bool = False
 
     def or_sample(self, pack: str) -> "People":
@@ -74,14 +76,14 @@ class People:
         Raises:
             SourceError: a picture has no face or several; names the picture.
         """
-        pairs = [(self._identity(swapper, reference), self._identity(swapper, source))
+        pairs = [(self._reference(swapper, reference), swapper.identity(source, pick=self.pick))
                  for reference, source in self.pairs]  # fmt: skip
         if not self.sources:
             return pairs
-        shown = self._identity(swapper, *self.sources)
+        shown = swapper.identity(*self.sources, pick=self.pick)
         if not self.references:
             return shown
-        return [*pairs, *((self._identity(swapper, reference), shown) for reference in self.references)]
+        return [*pairs, *((self._reference(swapper, reference), shown) for reference in self.references)]
 
-    def _identity(self, swapper: Swapper, *pictures: Path) -> Identity:
-        return swapper.identity(*pictures, pick=self.pick)
+    def _reference(self, swapper: Swapper, picture: Path) -> Identity:
+        return swapper.identity(picture, pick=self.reference_pick)

@@ -36,6 +36,7 @@ def swap(
     source: opt.Sources = None,
     source_face: opt.SourceFace = "only",
     reference: opt.References = None,
+    reference_face: opt.ReferenceFace = "only",
     map_: opt.Maps = None,
     similarity: opt.Similarity = None,
     faces: opt.WhichFaces = opt.DEFAULTS.faces,
@@ -82,7 +83,7 @@ def swap(
     """Swap the faces of a video or picture; sound, subtitles, timing and everything but the faces stay as they are."""
     pairs = tuple(parse_pair(text) for text in map_ or ())
     settings = parse_settings(encoder_option or ())
-    pick = parse_face(source_face)
+    picks = parse_face(source_face, "--source-face"), parse_face(reference_face, "--reference-face")
     with as_usage_error():
         choices = SwapOptions(
             faces=faces, detect_threshold=detect_threshold, max_faces=max_faces, min_face=min_face,
@@ -114,7 +115,7 @@ def swap(
         "source": input_,
         "target": target_of(input_, output),
         "overwrite": overwrite,
-        "people": People(tuple(source or ()), tuple(reference or ()), pairs, pick).or_sample(pack),
+        "people": People(tuple(source or ()), tuple(reference or ()), pairs, *picks).or_sample(pack),
         "running": Running(pack, backend, device, settled, 1 if as_picture else workers),
         "options": choices,
     }

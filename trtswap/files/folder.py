@@ -92,7 +92,9 @@ class TargetFolder:
         if not os.path.lexists(self._final):
             return
         if not self._overwrite:
-            raise WriteError(f"{self.path} exists already; choose another name or allow overwriting (--overwrite)")
+            raise WriteError(
+                f"{self.path} exists already; choose another name or allow overwriting (overwrite=True, --overwrite)"
+            )
         if not self._replaceable(self._final):
             raise WriteError(f"{self.path} exists and is not what would be written, so it is not overwritten")
 

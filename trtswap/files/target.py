@@ -120,7 +120,9 @@ class Target:
         if found is not None and not stat.S_ISREG(found.st_mode):
             raise WriteError(f"{self.path}: is a device, a pipe or a socket, expected a file name")
         if not self._overwrite and os.path.lexists(self.path):
-            raise WriteError(f"{self.path}: exists already; choose another name or allow overwriting (--overwrite)")
+            raise WriteError(
+                f"{self.path}: exists already; choose another name or allow overwriting (overwrite=True, --overwrite)"
+            )
 
     def _created(self) -> int:
         """Make the empty file; the mode that a new file gets. What replaces a file may be as private as that one."""

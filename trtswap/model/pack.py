@@ -113,6 +113,8 @@ class Pack:
     weights: Mapping[str, Mapping[str, str]]
     tolerance: Mapping[str, Mapping[str, float]] = field(default_factory=lambda: MappingProxyType({}))
     """How far the pack may be from itself in another precision: figures by name, per precision."""
+    random: tuple[str, ...] = ()
+    """Stages whose networks were never trained: such a pack is for speed and tests, and paints noise."""
 
     @property
     def canvas_size(self) -> int:
@@ -153,7 +155,7 @@ class Pack:
             raise InputError(
                 f"pack {self.name} cannot tell people apart: [stages.identify] of its pack.toml has no threshold, so "
                 "references (--map, --reference) would choose strangers. Swap everybody or the largest face, take "
-                "another pack, or say yourself with --similarity from which cosine on two faces are the same person."
+                "another pack, or say from which cosine on two faces are the same person (similarity=, --similarity)."
             )
         return self.stages["identify"].threshold
 
@@ -201,7 +203,15 @@ class Pack:
             stages=MappingProxyType(stages),
             weights=MappingProxyType(_weights(toml, data)),
             tolerance=MappingProxyType(_tolerance(toml, data)),
+            random=_random(toml, data, stages),
         )
+
+
+def _random(toml: Path, data: dict[str, Any], stages: Mapping[str, StageSpec]) -> tuple[str, ...]:
+    names = _get(toml, data, "random", list, [])
+    if not all(isinstance(name, str) and name in stages for name in names):
+        raise PackError(f"{toml}: random is {names!r}, expected names of the pack's stages.")
+    return tuple(names)
 
 
 def sha256_of(path: Path) -> str:

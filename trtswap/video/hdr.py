@@ -1,5 +1,6 @@
 """HDR10 metadata (SMPTE ST 2086 mastering display, CTA-861.3 content light level): from frames, to encoders."""
 
+import math
 import struct
 from dataclasses import dataclass
 from fractions import Fraction
@@ -64,8 +65,18 @@ def hdr_warnings(fmt: PixelFormat) -> list[str]:
 
 def side_data_of(frame: av.VideoFrame) -> dict[Type, bytes]:
     """The frame's side data by kind."""
-    container = cast(SideDataContainer, frame.side_data)  # which PyAV's own hints call a dict
+    try:
+        container = cast(SideDataContainer, frame.side_data)  # which PyAV's own hints call a dict
+    except ValueError:  # a kind that PyAV 18 does not know, such as EXIF, of which then only the rotation can be had
+        return {Type.DISPLAYMATRIX: _turned(frame.rotation)} if frame.rotation else {}
     return {data.type: bytes(data) for data in container}
+
+
+def _turned(degrees: int) -> bytes:
+    """A display matrix that turns, as FFmpeg's ``av_display_rotation_set`` makes it."""
+    turn = -math.radians(degrees)
+    cosine, sine = (round(f(turn) * 2**16) for f in (math.cos, math.sin))
+    return struct.pack("=9i", cosine, -sine, 0, sine, cosine, 0, 0, 0, 2**30)
 
 
 def hdr_of(frame: av.VideoFrame) -> HdrMetadata:

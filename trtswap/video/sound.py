@@ -79,7 +79,12 @@ class SoundTranscoder:
                 yield from self.stream.encode(part)
             self._resampler = self._new_resampler()
         self._kind = kind
-        for part in self._resampler.resample(frame):
+        try:
+            parts = self._resampler.resample(frame)
+        except (av.error.FFmpegError, ValueError):  # channels without places, of which no others can be made
+            self.damaged += 1
+            return
+        for part in parts:
             yield from self.stream.encode(part)
 
     def _new_resampler(self) -> av.AudioResampler:

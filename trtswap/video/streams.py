@@ -133,7 +133,7 @@ class StreamCopier:
                 self._warnings.append(
                     f"{copied.left_out} packets of {_label(copied.source)} go back in time and were left out"
                 )
-            if isinstance(copied.transcoder, SoundTranscoder) and copied.transcoder.damaged:
+            if copied.transcoder is not None and copied.transcoder.damaged:
                 self._warnings.append(
                     f"{copied.transcoder.damaged} packets of {_label(copied.source)} are damaged and were left out"
                 )

@@ -10,6 +10,9 @@ from av.stream import Stream
 from av.subtitles.codeccontext import SubtitleCodecContext
 from av.subtitles.stream import SubtitleStream
 
+# Words that are shown at once; FFmpeg takes time with their square, and nobody reads so many.
+MOST_BYTES = 2**16
+
 
 class SubtitleTranscoder:
     """Re-encodes the packets of one text subtitle stream; styling goes as far as the new kind has it.
@@ -19,11 +22,15 @@ class SubtitleTranscoder:
         output: the file, to which a stream is added.
         codec: FFmpeg's name of the kind it becomes.
 
+    Attributes:
+        damaged: packets that were left out: longer than any that is read, or not to be decoded.
+
     Raises:
         av.error.FFmpegError: the source's kind cannot be decoded.
     """
 
     def __init__(self, source: SubtitleStream, output: OutputContainer, codec: str) -> None:
+        self.damaged = 0
         self._decoder = _context(source)
         self._decoder.open(strict=False)
         stream = output.add_stream(codec)
@@ -38,7 +45,14 @@ class SubtitleTranscoder:
 
     def convert(self, packet: "Packet[Stream]") -> "Iterator[Packet[Stream]]":
         """The same words at the same time; nothing for a packet without any."""
-        subtitles = self._decoder.decode2(packet)
+        if packet.size > MOST_BYTES:
+            self.damaged += 1
+            return
+        try:
+            subtitles = self._decoder.decode2(packet)
+        except av.error.FFmpegError:
+            self.damaged += 1
+            return
         if subtitles is None or not len(subtitles):
             return
         converted = self._encoder.encode_subtitle(subtitles)

@@ -278,7 +278,8 @@ class VideoWriter:
         size, coded = (f"{width}x{height}" for width, height in ((self._info.width, self._info.height), choice.size))
         if choice.format != fmt.name and fmt.matrix == "rgb":
             self.warnings.append(
-                f"encoded as {choice.format}, not RGB, which few players show (--pix-fmt gbrp keeps it)"
+                f"encoded as {choice.format}, not RGB, which few players show (pixel_format='gbrp', --pix-fmt gbrp "
+                "keep it)"
             )
         elif choice.format != fmt.name:
             self.warnings.append(f"{self.codec} does not take {fmt.name} at {size}: encoded as {choice.format}")

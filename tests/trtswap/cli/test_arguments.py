@@ -56,10 +56,10 @@ def test_no_times(text: str) -> None:
 
 
 def test_faces() -> None:
-    assert [parse_face(text) for text in ("only", "largest", "0", "12")] == ["only", "largest", 0, 12]
+    assert [parse_face(text, "--source-face") for text in ("only", "largest", "0", "12")] == ["only", "largest", 0, 12]
     for text in ("first", "-1", "1.5", "", "9" * 5000):
         with pytest.raises(typer.BadParameter):
-            parse_face(text)
+            parse_face(text, "--source-face")
 
 
 def test_pairs_of_files_whose_names_have_equal_signs(tmp_path: Path) -> None:

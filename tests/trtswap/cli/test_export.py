@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from trtswap.cli.export import PACKS
+from trtswap.errors import PackError
 from trtswap.export import recipes
 from trtswap.model.pack import Pack
+from trtswap.swapper import untrained
 
 from ...export.small import tiny_recipe
 from .conftest import Run
@@ -24,12 +26,20 @@ def test_a_pack_goes_to_the_users_packs(run: Run, tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("TRTSWAP_PACKS", str(tmp_path / "packs"))
     ran = run("export", "tiny", "--random-weights", 7)
     assert ran.code == 0
-    assert ran.out.startswith(str(tmp_path / "packs" / "tiny"))
+    assert ran.out.startswith(str(tmp_path / "packs" / "tiny-random"))
     assert "RANDOM WEIGHTS in swap" in ran.out
     *lines, shares = ran.err.splitlines()
     assert [line.split(":")[0] for line in lines] == ["detect", "identify", "swap", "parse", "restore"]
     assert shares.startswith("Multiply-adds that stay in FP32 once the pack is converted to FP16: detect 0.000%, ")
-    assert Pack.load(tmp_path / "packs" / "tiny").name == "tiny"
+    made = Pack.load(tmp_path / "packs" / "tiny-random")
+    assert (made.name, made.random) == ("tiny-random", ("swap",))
+    assert untrained(made) == (
+        "Pack tiny-random has random weights in swap: it is for speed and tests, and paints noise.",
+    )
+    toml = (made.path / "pack.toml").read_text()
+    (made.path / "pack.toml").write_text(toml.replace('"swap",', '"nose",', 1))
+    with pytest.raises(PackError, match="expected names of the pack's stages"):
+        Pack.load(made.path)
 
 
 @pytest.mark.usefixtures("tiny")

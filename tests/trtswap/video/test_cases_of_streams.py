@@ -11,7 +11,7 @@ from av.stream import Disposition
 from trtswap.errors import InputError, WriteError
 from trtswap.video.timecode import advanced
 
-from .clips import Clip, frame_times
+from .clips import Clip, frame_times, subtitle_texts
 from .conftest import Copy
 
 
@@ -187,3 +187,11 @@ def test_sound_that_is_none_is_left_out(copy: Copy, tmp_path: Path) -> None:
             output.mux(packet)
     done = copy(tmp_path / "a.mov", "done.mp4", audio="encode")
     assert any("left out: it has 7 samples a second, expected 2000 to 768000" in line for line in done.writer.warnings)
+
+
+def test_a_subtitle_without_end_is_left_out(copy: Copy, tmp_path: Path) -> None:
+    """FFmpeg's conversion of 3 MB takes minutes, in which nothing stops it."""
+    source = Clip(subtitles=((0, 100, "a" * 3_000_000), (200, 100, "two"))).write(tmp_path / "a.mkv")
+    done = copy(source, "done.mp4")
+    assert any("1 packets of subtitle stream #1" in line and "left out" in line for line in done.writer.warnings)
+    assert [words for _, words in subtitle_texts(done.path)] == ["two"]

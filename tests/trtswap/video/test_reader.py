@@ -501,3 +501,27 @@ def test_a_longer_second_video_is_no_loss(cases: Path) -> None:
     with VideoReader(cases / "two_video.mkv") as reader:
         assert sum(len(batch) for batch in reader) == 10
         assert reader.loss is None
+
+
+@pytest.mark.parametrize(("orientation", "size"), [(1, (64, 48)), (6, (48, 64))])
+def test_frames_with_exif_are_read(orientation: int, size: tuple[int, int], tmp_path: Path) -> None:
+    """Cameras' Motion JPEG has it in each frame; PyAV does not know that kind of side data."""
+    exif, data = Image.Exif(), BytesIO()
+    exif[0x0112] = orientation
+    Image.new("RGB", (64, 48), "red").save(data, "JPEG", exif=exif)
+    with av.open(str(tmp_path / "a.mkv"), "w") as output:
+        stream = output.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        output.start_encoding()
+        for number in range(3):
+            packet = av.Packet(data.getvalue())
+            packet.stream, packet.time_base, packet.pts, packet.dts = (
+                stream,
+                Fraction(1, 1000),
+                number * 40,
+                number * 40,
+            )
+            output.mux(packet)
+    with VideoReader(tmp_path / "a.mkv") as reader:
+        assert sum(len(batch) for batch in reader) == 3
+        assert reader.info.display_size == size
