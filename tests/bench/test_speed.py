@@ -26,21 +26,21 @@ def _on_the_path(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_the_table_tells_losses_beside_wins() -> None:
-    import readme_table
+    import speed_table
     from measure import case, result
 
     rows = [case("trtswap", "fps", [10.0, 12.0, 14.0]), case("trtswap / baseline", "x", [2.0])]
-    made = readme_table.table({"throughput_avatar": result("throughput_avatar", rows)})
+    made = speed_table.table({"throughput_avatar": result("throughput_avatar", rows)})
     assert "| avatar pack, end to end | 12 fps (10 to 14) |" in made
     assert "| 2 x | >= 2.5 **missed** |" in made
-    assert readme_table.meets(1.15, "<= 1.15")
-    assert not readme_table.meets(29.9, ">= 30")
+    assert speed_table.meets(1.15, "<= 1.15")
+    assert not speed_table.meets(29.9, ">= 30")
 
 
 def test_the_results_that_are_there_fit_the_table() -> None:
-    import readme_table
+    import speed_table
 
-    assert readme_table.table(readme_table.results()).count("\n") >= 2
+    assert speed_table.table(speed_table.results()).count("\n") >= 2
 
 
 def test_flops_are_those_of_the_layers(identity_pack: Path, paste_pack: Path) -> None:

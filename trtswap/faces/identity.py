@@ -184,6 +184,8 @@ class Identity:
 
         expect("path", path, str | PathLike, "a path")
         try:
+            if not Path(path).is_file():  # a pipe is waited for without end
+                raise FileNotFoundError("there is no such file")
             with safe_open(path, "pt") as file:
                 found = file.metadata() or {}
                 latent = file.get_tensor("latent")

@@ -29,6 +29,9 @@ _DEEP = PixelFormat("gbrp15", bits=15)
 _GRAY_MODES = ("1", "L", "LA", "La", "I")
 _DIRECT = ("RGB", "RGBA", "L", "LA", "P", "PA", "1")
 _ORIENTATION = 0x0112
+_LUMA = np.array([19_595, 38_470, 7_471])  # 0.299, 0.587, 0.114 of 2^16
+_LINES = 512
+_MOST_DPI, _MOST_MILLISECONDS, _MOST_PLAYS = 1e5, 600_000, 65_535
 # EXIF 3.0, 4.6.4 A, as matrices of ISO/IEC 14496-12: x' = a x + c y, y' = b x + d y.
 _TURNS: Mapping[int, tuple[int, int, int, int]] = {
     2: (-1, 0, 0, 1), 3: (-1, 0, 0, -1), 4: (1, 0, 0, -1), 5: (0, 1, 1, 0), 6: (0, 1, -1, 0), 7: (0, -1, -1, 0),
@@ -105,14 +108,24 @@ class Picture:
 
     def with_frames(self, frames: Frames) -> "Picture":
         """The same picture with the pixels of frames that differ; all others are to the bit what they were."""
-        was = self.frames()
-        changed = torch.stack([a != b.cpu() for a, b in zip(was.planes, frames.planes, strict=True)], -1).any(-1)
-        new = torch.stack([plane.cpu() for plane in frames.planes], -1).numpy().astype(self.samples.dtype)
+        samples = self.samples.copy()
+        planes = [plane.cpu().numpy() for plane in frames.planes]
+        for number, picture in enumerate(samples):
+            for first in range(0, len(picture), _LINES):  # a part at a time, so that memory does not go with the whole
+                part = picture[first : first + _LINES]
+                new = np.stack([plane[number, first : first + _LINES] for plane in planes], -1)
+                changed = (new != (part >> 1 if self.deep else part)).any(-1)
+                part[changed] = self._samples_of(new[changed])
+        return replace(self, samples=samples)
+
+    def _samples_of(self, pixels: Samples) -> Samples:
+        """Pixels [K, 3] of frames as samples [K, 3 or 1] of the picture."""
+        whole: Samples = pixels.astype(np.int64)
         if self.deep:
-            new = (new << 1) | (new >> 14)
+            whole = (whole << 1) | (whole >> 14)
         if self.gray:  # of Rec. 601, as Pillow makes gray
-            new = np.rint(new @ np.array([0.299, 0.587, 0.114]))[..., None].astype(self.samples.dtype)
-        return replace(self, samples=np.where(changed.numpy()[..., None], new, self.samples))
+            whole = (whole @ _LUMA + 32_768 >> 16)[:, None]
+        return whole.astype(self.samples.dtype)
 
 
 def read_picture(path: str | PathLike[str], limits: Limits | None = None) -> Picture:
@@ -145,35 +158,58 @@ def read_picture(path: str | PathLike[str], limits: Limits | None = None) -> Pic
         if image.mode not in _DIRECT:
             about = replace(about, profile=srgb_profile())
             warnings.append(f"{path} is {image.mode}: its colours became sRGB")
-        pictures, durations = [], []
-        for number in range(count):
-            image.seek(number)
-            pictures.append(_taken_apart(image, gray=image.mode in _GRAY_MODES and count == 1))
-            durations.append(float(image.info.get("duration") or 0))
-    loop = image.info.get("loop") if count > 1 else None
-    about = replace(about, durations=tuple(durations) if count > 1 else (), loop=loop)
-    alphas = [alpha for _, alpha in pictures]
+        samples, alpha, durations = _all_pictures(image, count, path)
+        about = replace(about, durations=durations, loop=_loop(image) if count > 1 else None)
+        return Picture(samples, alpha, _matrix(orientation), about, tuple(warnings))
+
+
+def _all_pictures(image: Image.Image, count: int, path: object) -> tuple[Samples, Samples | None, tuple[float, ...]]:
+    """Samples [F, H, W, 3 or 1], alpha [F, H, W], and milliseconds of each where there are several."""
+    size, pictures, durations = image.size, [], []
+    for number in range(count):
+        image.seek(number)
+        if image.size != size:  # Pillow makes a GIF's canvas grow, beyond what was checked
+            raise SourceError(f"{path}: its pictures have several sizes, expected {size[0]}x{size[1]} throughout")
+        pictures.append(_taken_apart(image, gray=image.mode in _GRAY_MODES and count == 1))
+        durations.append(min(max(float(image.info.get("duration") or 0), 0), _MOST_MILLISECONDS))
     alpha = None
-    if any(one is not None for one in alphas):
+    if any(one is not None for _, one in pictures):
         opaque = np.full(pictures[0][0].shape[:2], 255, np.uint8)
-        alpha = np.stack([opaque if one is None else one for one in alphas])
-    return Picture(np.stack([one for one, _ in pictures]), alpha, _matrix(orientation), about, tuple(warnings))
+        alpha = np.stack([opaque if one is None else one for _, one in pictures])
+    return np.stack([one for one, _ in pictures]), alpha, tuple(durations) if count > 1 else ()
+
+
+def _loop(image: Image.Image) -> int | None:
+    loop = image.info.get("loop")
+    return min(max(loop, 0), _MOST_PLAYS) if isinstance(loop, int) else None
 
 
 def _about(image: Image.Image) -> About:
     info = image.info
     exif = image.getexif()  # written anew it has no thumbnail
-    dpi = info.get("dpi")
-    xmp = info.get("xmp")
-    comment = info.get("comment")
     return About(
         format=image.format or "",
         exif=exif.tobytes() if exif else b"",
-        profile=info.get("icc_profile"),
-        dpi=(float(dpi[0]), float(dpi[1])) if dpi else None,
-        xmp=xmp.encode() if isinstance(xmp, str) else xmp,
-        comment=comment.encode() if isinstance(comment, str) else comment,
+        profile=_as_bytes(info.get("icc_profile")),
+        dpi=_dpi(info.get("dpi")),
+        xmp=_as_bytes(info.get("xmp")),
+        comment=_as_bytes(info.get("comment")),
     )
+
+
+def _as_bytes(value: Any) -> bytes | None:
+    """What Pillow found, whose type is the file's to say."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace")
+    return value if isinstance(value, bytes) else None
+
+
+def _dpi(value: Any) -> tuple[float, float] | None:
+    try:
+        x, y = (float(one) for one in value)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    return (x, y) if 0 < x < _MOST_DPI and 0 < y < _MOST_DPI else None
 
 
 def _matrix(orientation: Any) -> DisplayMatrix | None:

@@ -1,7 +1,7 @@
 """Write a picture with everything that its file said, as far as the new file's format has a place for it."""
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction
 from io import BytesIO
@@ -14,7 +14,7 @@ from PIL import Image
 
 from trtswap.errors import InputError, WriteError
 from trtswap.files import Target
-from trtswap.pictures.picture import About, Picture
+from trtswap.pictures.picture import About, Picture, Samples
 from trtswap.pictures.png import KEPT, SIGNATURE, chunk, chunks_of
 
 # Pillow's options by file type: what is lossy is written at a quality that shows no loss.
@@ -30,6 +30,7 @@ _SAVING: Mapping[str, Mapping[str, Any]] = {
     ".avif": {"format": "AVIF", "quality": 95, "subsampling": "4:4:4"},
 }
 SUFFIXES = tuple(_SAVING)
+_LINES = 512
 _OPAQUE = frozenset(("JPEG", "BMP"))
 _MOVING = frozenset(("GIF", "WEBP", "PNG", "AVIF"))
 
@@ -66,9 +67,7 @@ def fitted(picture: Picture, target: Path) -> Picture:
         picture = replace(picture, samples=_to_8(picture.samples), alpha=alpha)
     if picture.alpha is not None and kind in _OPAQUE:
         warnings.append(f"transparency became white: {kind} has none")
-        share = picture.alpha[..., None] / picture.alpha.dtype.type(255)
-        flat = np.rint(picture.samples * share + 255 * (1 - share)).astype(np.uint8)
-        picture = replace(picture, samples=flat, alpha=None)
+        picture = replace(picture, samples=_on_white(picture.samples, picture.alpha), alpha=None)
     return replace(picture, warnings=tuple(warnings))
 
 
@@ -89,7 +88,7 @@ def save(picture: Picture, target: Target) -> None:
         if suffix == ".png":
             data = _with_chunks(data, picture.about)
         target.temporary.write_bytes(data)
-    except (OSError, ValueError, av.error.FFmpegError) as error:  # WebP has no pictures beyond 16,383 pixels
+    except Exception as error:  # encoders raise whatever comes: WebP has no pictures beyond 16,383 pixels
         raise WriteError(f"{target.path}: writing failed: {getattr(error, 'strerror', None) or error}") from error
     target.commit()
 
@@ -158,5 +157,23 @@ def _with_chunks(data: bytes, about: About) -> bytes:
     return SIGNATURE + b"".join(chunk(*one) for one in (chunks[0], *extra, *own))
 
 
-def _to_8(samples: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    return ((samples.astype(np.uint32) * 255 + 32_767) // 65_535).astype(np.uint8)
+def _to_8(samples: Samples) -> Samples:
+    return _by_lines(lambda part: (part.astype(np.uint32) * 255 + 32_767) // 65_535, samples)
+
+
+def _on_white(samples: Samples, alpha: Samples) -> Samples:
+    def blend(part: Samples, share: Samples) -> Samples:
+        seen: Samples = share[..., None].astype(np.uint32)
+        flat: Samples = (part * seen + 255 * (255 - seen) + 127) // 255
+        return flat
+
+    return _by_lines(blend, samples, alpha)
+
+
+def _by_lines(work: Callable[..., Samples], *arrays: Samples) -> Samples:
+    """Made a part at a time into uint8 of the first one's shape, so that memory does not go with the whole."""
+    made: Samples = np.empty(arrays[0].shape, np.uint8)
+    for number, picture in enumerate(made):
+        for first in range(0, len(picture), _LINES):
+            picture[first : first + _LINES] = work(*(one[number, first : first + _LINES] for one in arrays))
+    return made

@@ -1,5 +1,6 @@
 """A picture's file taken apart and put together again: everything but the changed pixels is what it was."""
 
+import zlib
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -263,3 +264,46 @@ def test_faces_of_pictures_are_swapped(name: str, paste_pack: Path, cases: Path,
         same = (before.samples == after.samples).all(-1)[0]
         assert 0.3 < same.mean() < 0.95
         assert same[:20].all()
+
+
+def test_pictures_of_several_sizes_are_refused(tmp_path: Path) -> None:
+    """Pillow makes a GIF's canvas as large as a later picture says, whatever its header said."""
+    pictures = [Image.new("RGB", (10, 10), colour) for colour in ("red", "lime")]
+    pictures[0].save(tmp_path / "a.gif", save_all=True, append_images=pictures[1:])
+    data = (tmp_path / "a.gif").read_bytes()
+    place = data.rindex(b"\x2c\0\0\0\0\x0a\0\x0a\0")  # where the second one lies: left, top, width, height
+    (tmp_path / "a.gif").write_bytes(data[: place + 5] + b"\x14\0\x14\0" + data[place + 9 :])
+    with pytest.raises(SourceError, match="its pictures have several sizes, expected 10x10 throughout"):
+        read_picture(tmp_path / "a.gif")
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tif", "avif"])
+def test_what_a_tiff_says_wrongly_is_left_out(suffix: str, tmp_path: Path) -> None:
+    from PIL import TiffImagePlugin
+
+    info = TiffImagePlugin.ImageFileDirectory_v2()
+    info[282], info[283], info[296] = TiffImagePlugin.IFDRational(0, 0), TiffImagePlugin.IFDRational(1, 1), 2
+    info.tagtype[34675] = 2
+    info[34675] = "no profile"
+    Image.fromarray(RGB).save(tmp_path / "a.tif", tiffinfo=info)
+    picture = read_picture(tmp_path / "a.tif")
+    assert (picture.about.dpi, picture.about.profile) in ((None, None), (None, b"no profile"))
+    assert np.abs(again(picture, tmp_path / f"b.{suffix}").samples.astype(int) - picture.samples).mean() < 60
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp", "png"])
+def test_times_beyond_all_are_bounded(suffix: str, tmp_path: Path) -> None:
+    pictures = [Image.new("RGB", (8, 8), colour) for colour in ("red", "lime")]
+    pictures[0].save(tmp_path / "a.png", save_all=True, append_images=pictures[1:], duration=100, loop=3)
+    data = (tmp_path / "a.png").read_bytes()
+    control = data.index(b"acTL")
+    frame = data.index(b"fcTL")
+    for place, content in ((control + 8, b"\xff" * 4), (frame + 24, b"\xff\xff\x00\x01")):
+        data = data[:place] + content + data[place + len(content) :]
+    for place, size in ((control, 8), (frame, 26)):
+        checksum = zlib.crc32(data[place : place + 4 + size]).to_bytes(4, "big")
+        data = data[: place + 4 + size] + checksum + data[place + 8 + size :]
+    (tmp_path / "a.png").write_bytes(data)
+    picture = read_picture(tmp_path / "a.png")
+    assert (picture.about.loop, picture.about.durations[0]) == (65_535, 600_000)
+    again(picture, tmp_path / f"b.{suffix}")

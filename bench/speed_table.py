@@ -1,9 +1,9 @@
-"""README's speed table, from the JSON in bench/results/: figures, ratios, machine and date; losses beside wins.
+"""The speed table of docs/performance.md, from the JSON in bench/results/; losses stand beside wins.
 
-    python bench/readme_table.py            # prints the table
-    python bench/readme_table.py --check    # exits 1 where README.md does not hold it as it is
+    python bench/speed_table.py            # prints the table
+    python bench/speed_table.py --check    # exits 1 where docs/performance.md does not hold it as it is
 
-README.md holds the table between the lines ``<!-- speed -->`` and ``<!-- /speed -->``.
+docs/performance.md holds the table between the lines ``<!-- speed -->`` and ``<!-- /speed -->``.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from typing import Any
 
 from measure import RESULTS, check
 
-README = Path(__file__).parents[1] / "README.md"
+PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 BEGIN, END = "<!-- speed -->", "<!-- /speed -->"
 # benchmark, row of its result, words for people, and what the project has set itself as a target.
 ROWS: tuple[tuple[str, str, str, str], ...] = (
@@ -98,10 +98,10 @@ def main() -> None:
     if not parser.parse_args().check:
         print(made)
         return
-    _, begin, rest = README.read_text(encoding="utf-8").partition(BEGIN)
+    _, begin, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     held, end, _ = rest.partition(END)
     if not (begin and end) or held.strip() != made:
-        sys.exit(f"{README.name} does not hold the table of bench/readme_table.py; put its output between the marks.")
+        sys.exit(f"{PAGE.name} does not hold the table of bench/speed_table.py; put its output between the marks.")
 
 
 if __name__ == "__main__":
