@@ -77,6 +77,8 @@ class SwapOptions:
         faces: ``all`` faces of a frame get the identity, or only the ``largest``; with pairs of references
             and sources, whoever looks like a reference gets its source.
         detect_threshold: lowest score that counts as a face, 0..1; the pack's where None.
+        search_size: longer side of the copy of a frame in which faces are searched, pixels; the pack's where None.
+            Twice of it finds faces half as large, at four times the cost of finding.
         max_faces: at most this many faces a frame, the best ones; the pack's where None.
         min_face: smaller faces are left alone: side of the square of the box's area, pixels of the displayed frame; 0
             takes all. Below the default landmarks are too far off for a swap to lie where the face is.
@@ -96,6 +98,7 @@ class SwapOptions:
 
     faces: Literal["all", "largest"] = "all"
     detect_threshold: float | None = None
+    search_size: int | None = None
     max_faces: int | None = None
     min_face: float = MIN_FACE
     similarity: float | None = None
@@ -113,6 +116,7 @@ class SwapOptions:
             self,
             (
                 ("detect_threshold", 0, 1),
+                ("search_size", 64, 8192),
                 ("max_faces", 1, None),
                 ("min_face", 0, None),
                 ("similarity", -1, 1),

@@ -26,10 +26,15 @@ from trtswap.backends.runtime import Runtime
 from trtswap.backends.trt.plans import Place, PlanRecord, PlanTensor, StoredPlan, read_record, stored_plans
 from trtswap.calibration.table import CalibrationTable, TensorRange
 from trtswap.engines.config import BuildConfig, Overrides, Range, default_config
+from trtswap.errors import TrtswapError
 from trtswap.export.checkpoints import Checkpoint, load_state_dict
 from trtswap.faces.identity import Identity
+from trtswap.files import Target
 from trtswap.model.pack import Pack, sha256_of
 from trtswap.pictures.arrays import read_image
+from trtswap.pictures.picture import About, read_picture
+from trtswap.pictures.picture import Picture as PictureFile
+from trtswap.pictures.saving import SUFFIXES, fitted, save
 from trtswap.video.reader import VideoReader
 from trtswap.video.writer import VideoWriter, WriteOptions
 
@@ -91,8 +96,8 @@ class Video(Kind):
     def use(self, path: Path, rng: Random) -> None:
         start = rng.choice((None, None, 0.1))
         with VideoReader(path, batch_size=3, start=start) as reader:
-            options = WriteOptions(preset="ultrafast", overwrite=True)
-            target = path.with_name(f"out{rng.choice(('.mp4', '.mkv', '.ts'))}")
+            options = WriteOptions(preset="ultrafast", overwrite=True, audio=rng.choice(("copy", "encode")))
+            target = path.with_name(f"out{rng.choice(('.mp4', '.mkv', '.ts', '.mov', '.webm'))}")
             with VideoWriter(target, reader.info, options=options, source=path, start=start) as writer:
                 for frames in islice(reader, 5):
                     frames.resized(64)
@@ -121,10 +126,27 @@ class Picture(Kind):
         picture.convert("CMYK").save(folder / "cmyk.jpg")
         picture.quantize(8).save(folder / "palette.png")
         Image.fromarray(pixels[..., 0].astype(np.uint16) * 257).save(folder / "deep.png")
-        return [*made, folder / "cmyk.jpg", folder / "palette.png", folder / "deep.png"]
+        moving = [picture.rotate(90 * number) for number in range(3)]
+        for name in ("moving.gif", "moving.webp", "moving.png", "moving.avif"):
+            moving[0].save(folder / name, save_all=True, append_images=moving[1:], duration=40)
+            made.append(folder / name)
+        return [*made, *map(self._deep, (folder / "rgb16.png", folder / "rgb16.tif")), folder / "cmyk.jpg",
+                folder / "palette.png", folder / "deep.png"]  # fmt: skip
+
+    @staticmethod
+    def _deep(path: Path) -> Path:
+        pixels = np.random.default_rng(1).integers(0, 65_535, (1, 24, 32, 3), np.uint16)
+        save(PictureFile(pixels, None, None, About("")), Target(path, source=None, overwrite=False))
+        return path
 
     def use(self, path: Path, rng: Random) -> None:
-        read_image(path)
+        with suppress(TrtswapError):
+            read_image(path)
+        picture = read_picture(path)
+        suffixes = SUFFIXES if len(picture.samples) == 1 else (".gif", ".webp", ".png", ".avif")
+        target = path.with_name(f"out{rng.choice(suffixes)}")
+        picture = fitted(picture.with_frames(picture.frames()), target)
+        save(picture, Target(target, source=None, overwrite=True))
 
 
 class PackToml(Kind):

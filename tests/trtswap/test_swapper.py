@@ -329,3 +329,20 @@ def test_nobody_who_is_like_a_reference_is_told_with_both_cosines(swapper: Swapp
 def test_a_swapper_of_wrong_things_is_refused_at_once(arguments: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error):
         Swapper(**arguments)
+
+
+def test_a_small_face_in_a_large_frame_is_found_at_a_larger_search_size(
+    swapper: Swapper, astronaut: torch.Tensor
+) -> None:
+    small = torch.nn.functional.interpolate(astronaut.permute(2, 0, 1)[None].float(), (144, 144), mode="area")
+    frame = torch.full((1, 2160, 3840, 3), 100, dtype=torch.uint8)
+    frame[0, 900:1044, 2000:2144] = small[0].round().to(torch.uint8).permute(1, 2, 0)
+    assert not len(swapper.detect(frame))
+    with Swapper(runtime=swapper.runtime, options=SwapOptions(search_size=1920)) as careful:
+        faces = careful.detect(frame)
+        assert len(faces) == 1
+        assert 20 < float(faces.side) < 60
+        centre = (faces.box[0, :2] + faces.box[0, 2:]) / 2
+        assert 2040 < float(centre[0]) < 2100
+    with pytest.raises(InputError, match="search_size is 9000, expected 64 to 8192"):
+        SwapOptions(search_size=9000)

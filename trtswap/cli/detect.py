@@ -21,6 +21,7 @@ def detect(
     input_: Annotated[Path, typer.Argument(metavar="INPUT", help="A video or picture.", show_default=False)],
     *,
     detect_threshold: opt.Threshold = None,
+    search_size: opt.SearchSize = None,
     max_faces: opt.MaxFaces = None,
     smooth: opt.Smooth = opt.DEFAULTS.smooth,
     fill: opt.Fill = opt.DEFAULTS.fill,
@@ -49,6 +50,7 @@ def detect(
     with as_usage_error():
         choices = SwapOptions(
             detect_threshold=detect_threshold,
+            search_size=search_size,
             max_faces=max_faces,
             smooth=smooth,
             fill=fill,

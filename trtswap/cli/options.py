@@ -62,6 +62,13 @@ Threshold = Annotated[
         rich_help_panel=FINDING,
     ),
 ]  # fmt: skip
+SearchSize = Annotated[
+    int | None,
+    typer.Option(
+        min=64, max=8192, metavar="PIXELS", help="Longer side of the copy of a frame that is searched; the pack's if "
+        "not given. Twice of it finds faces half as large, at four times the cost of finding.", rich_help_panel=FINDING,
+    ),
+]  # fmt: skip
 MaxFaces = Annotated[
     int | None,
     typer.Option(help="Most faces in a frame, the best ones; the pack's if not given.", rich_help_panel=FINDING),

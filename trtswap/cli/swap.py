@@ -41,6 +41,7 @@ def swap(
     similarity: opt.Similarity = None,
     faces: opt.WhichFaces = opt.DEFAULTS.faces,
     detect_threshold: opt.Threshold = None,
+    search_size: opt.SearchSize = None,
     max_faces: opt.MaxFaces = None,
     min_face: opt.MinFace = opt.DEFAULTS.min_face,
     smooth: opt.Smooth = opt.DEFAULTS.smooth,
@@ -86,9 +87,9 @@ def swap(
     picks = parse_face(source_face, "--source-face"), parse_face(reference_face, "--reference-face")
     with as_usage_error():
         choices = SwapOptions(
-            faces=faces, detect_threshold=detect_threshold, max_faces=max_faces, min_face=min_face,
-            similarity=similarity, smooth=smooth,
-            fill=fill, detect_every=detect_every, mouth=mouth, restore_weight=restore_weight, feather=feather,
+            faces=faces, detect_threshold=detect_threshold, search_size=search_size, max_faces=max_faces,
+            min_face=min_face, similarity=similarity, smooth=smooth, fill=fill,
+            detect_every=detect_every, mouth=mouth, restore_weight=restore_weight, feather=feather,
             fidelity=fidelity, boost=boost,
         )  # fmt: skip
         settled = RuntimeOptions(

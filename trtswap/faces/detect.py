@@ -17,12 +17,20 @@ class Detector:
         stage: the detect graph; its entry in the pack has the longer side of the picture it works on, and defaults.
         threshold: lowest score that counts as a face, 0..1.
         max_faces: at most this many faces a frame, the best ones.
+        size: longer side of the picture that is searched; the pack's where None.
     """
 
-    def __init__(self, stage: Stage, *, threshold: float | None = None, max_faces: int | None = None) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        *,
+        threshold: float | None = None,
+        max_faces: int | None = None,
+        size: int | None = None,
+    ) -> None:
         spec = stage.spec
         self.stage = stage
-        self.size = spec.size
+        self.size = size or spec.size
         self.threshold = spec.threshold if threshold is None else threshold
         self.max_faces = spec.max_faces if max_faces is None else min(max_faces, spec.max_faces)
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import accumulate
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,7 @@ class Picture:
         _, height, width, _ = samples.shape
         display = display_of(width, height, Fraction(1), self.turn)
         durations = tuple(round(one * 1000) for one in self.about.durations) or (0,) * len(samples)
-        pts = tuple(sum(durations[:number]) for number in range(len(samples)))
+        pts = tuple(accumulate(durations[:-1], initial=0))
         return Frames(
             (planes[0], planes[1], planes[2]), _DEEP if self.deep else RGB24, display.to_tensor(), display.size,
             pts, durations, Fraction(1, 1_000_000),

@@ -265,7 +265,12 @@ def in_parts(frames: Frames, most: int) -> Iterator[Frames]:
 
 def detector(runtime: Runtime, options: SwapOptions, watchers: Sequence[Watcher] = ()) -> Detector:
     """A pack's detector with the options of a request."""
-    return Detector(runtime.stage("detect", watchers), threshold=options.detect_threshold, max_faces=options.max_faces)
+    return Detector(
+        runtime.stage("detect", watchers),
+        threshold=options.detect_threshold,
+        max_faces=options.max_faces,
+        size=options.search_size,
+    )
 
 
 def _watchers(observers: Iterable[Observer]) -> tuple[Watcher, ...]:

@@ -12,11 +12,12 @@ from av.stream import Discard, Stream
 from trtswap.limits import Limits, check_scans
 from trtswap.video.info import Loss
 from trtswap.video.probe import has_packet_index, origin_of
+from trtswap.video.whole import is_cut_off
 
 # Formats whose header tells the duration; others have it estimated from what is there.
 _DECLARES_DURATION = ("matroska", "avi", "flv", "asf")
 # Seconds by which the streams of a whole file may end before the declared duration.
-_END_TOLERANCE = 0.5
+_END_TOLERANCE = Fraction(1, 2)
 _TIMED = ("video", "audio", "subtitle", "data")
 # Decoders that give one picture for each packet, so that a missing one shows.
 _PICTURE_PER_PACKET = frozenset({"h264", "hevc", "libdav1d", "av1", "vp9", "libvpx-vp9", "ffv1", "prores", "mjpeg"})
@@ -198,4 +199,6 @@ class Demuxer:
         if has_packet_index(self._stream):
             last = self._stream.index_entries[len(self._stream.index_entries) - 1].timestamp
             return self._last_dts is None or self._last_dts < last
-        return self._reached < expected - Fraction(_END_TOLERANCE)
+        # Matroska counts milliseconds; other streams of a whole file may end somewhat before its duration.
+        tolerance = Fraction(2, 1000) if is_cut_off(self._path, self._container.format.name) else _END_TOLERANCE
+        return self._reached < expected - tolerance

@@ -1,5 +1,6 @@
 """Identities on disk, and held against the pack that is to show them."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +117,9 @@ def test_it_moves_to_another_device_with_all_that_is_known_of_it(anna: Identity)
 def test_what_is_no_row_of_numbers_is_refused(latent: Any, pack: Pack) -> None:
     with pytest.raises(InputError, match=r"an identity has a .* in it, expected one row of float32"):
         Identity(latent).check(pack)
+
+
+def test_a_pipe_is_no_identity(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SourceError, match="there is no such file"):
+        Identity.load(tmp_path / "pipe")

@@ -17,6 +17,7 @@ from PIL import Image
 from trtswap.errors import InputError, LimitError, ReadError
 from trtswap.limits import Limits
 from trtswap.video.reader import VideoReader
+from trtswap.video.whole import is_cut_off
 from trtswap.video.writer import VideoWriter, WriteOptions
 
 from .clips import FAST, Clip, damaged, frame_times, planes
@@ -525,3 +526,25 @@ def test_frames_with_exif_are_read(orientation: int, size: tuple[int, int], tmp_
     with VideoReader(tmp_path / "a.mkv") as reader:
         assert sum(len(batch) for batch in reader) == 3
         assert reader.info.display_size == size
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "webm", "avi"])
+def test_a_short_end_that_is_cut_off_is_missed(suffix: str, tmp_path: Path) -> None:
+    """Half a second is less than streams of whole files may differ by, so that the file's own length is asked."""
+    milliseconds = {"time_base": Fraction(1, 1000), "pts": tuple(range(0, 2000, 40)), "last_duration": 40}
+    frames = {"time_base": Fraction(1, 25), "pts": tuple(range(50)), "last_duration": 1}
+    codec = {"webm": {"codec": "libvpx-vp9", "options": {"cpu-used": "8"}}, "avi": {"codec": "mpeg4", "options": {}}}
+    clip = Clip(**codec.get(suffix, {}), **(frames if suffix == "avi" else milliseconds))
+    whole = clip.write(tmp_path / f"whole.{suffix}")
+    with VideoReader(whole) as reader:
+        assert (sum(len(batch) for batch in reader), reader.loss) == (50, None)
+    assert not is_cut_off(whole, "avi" if suffix == "avi" else "matroska,webm")
+    with av.open(str(whole)) as container:
+        places = [packet.pos for packet in container.demux(video=0) if packet.size]
+    cut = tmp_path / f"cut.{suffix}"
+    cut.write_bytes(whole.read_bytes()[: places[42] + 3])
+    with VideoReader(cut) as reader:
+        assert sum(len(batch) for batch in reader) < 45
+        assert reader.loss is not None
+        # AVI has no duration of its own: FFmpeg works it out from what is there.
+        assert reader.loss.expected_seconds == pytest.approx(1.76 if suffix == "avi" else 2.0, abs=0.01)
