@@ -13,6 +13,7 @@ from trtswap.cli import options as opt
 from trtswap.cli.arguments import as_usage_error
 from trtswap.cli.console import print_json, say, stderr, stdout
 from trtswap.cli.export import need_export_tools
+from trtswap.cli.progress import count
 from trtswap.errors import InputError
 from trtswap.files import Target
 from trtswap.limits import Limits
@@ -62,7 +63,8 @@ def calibrate(
         head = {"table": str(target), "pack": table.pack, "clip": table.clip, "times": list(table.times)}
         print_json(head | {"faces": table.faces, "tensors": tensors, "largest": largest})
     elif not quiet:
-        say(stdout(), f"{target}\n{tensors} tensors, {table.faces} faces in {len(table.times)} frames.")
+        seen = f"{count(table.faces, 'face')} in {count(len(table.times), 'frame')}"
+        say(stdout(), f"{target}\n{tensors} tensors, {seen}.")
 
 
 @contextmanager
