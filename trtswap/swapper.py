@@ -460,8 +460,8 @@ def _pick(faces: Faces, name: str, pick: str | int) -> Faces:
     if isinstance(pick, int):
         if pick not in range(len(faces)):
             raise SourceError(
-                f"{name} has {len(faces)} face{'s' if len(faces) > 1 else ''}; number {pick} does not exist (they count "
-                "from 0, from the left)."
+                f"{name} has {len(faces)} face{'s' if len(faces) > 1 else ''}; number {pick} does not exist (they "
+                "count from 0, from the left)."
             )
         return faces[order[pick : pick + 1]]
     if pick != "only":
