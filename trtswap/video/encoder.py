@@ -12,6 +12,7 @@ from av.codec import Codec
 from av.codec.codec import UnknownCodecError, find_best_pix_fmt_of_list
 from av.container import OutputContainer
 from av.packet import Packet
+from av.video.frame import PictureType
 
 from trtswap.errors import WriteError
 from trtswap.pixels.color import FULL, LIMITED, ColorTags, PixelFormat
@@ -177,10 +178,14 @@ class Encoder:
         self._configure(info)
         self._open()
 
-    def encode(self, frame: av.VideoFrame, pts: int, duration: int) -> "list[Packet[av.VideoStream]]":
-        """Encode one frame; ``pts`` and ``duration`` (0: the usual one) in the source's time base."""
+    def encode(
+        self, frame: av.VideoFrame, pts: int, duration: int, *, key: bool = False
+    ) -> "list[Packet[av.VideoStream]]":
+        """Encode one frame; ``pts`` and ``duration`` (0: the usual one) in the source's time base; ``key``: anew."""
         if frame.format.name != self._choice.format:
             frame = self._convert(frame)
+        if key:
+            frame.pict_type = PictureType.I
         frame.pts = pts
         frame.time_base = self.stream.codec_context.time_base
         frame.duration = self._durations[pts] = duration or self._usual_duration

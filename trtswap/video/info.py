@@ -8,6 +8,9 @@ from trtswap.pixels.color import ColorTags, PixelFormat
 from trtswap.video.display import Display
 from trtswap.video.hdr import HdrMetadata
 
+TRANSPARENCY = "transparency: the result is opaque"
+"""What ``VideoInfo.not_carried`` has of a source with transparency."""
+
 
 @dataclass(frozen=True)
 class StreamInfo:

@@ -20,7 +20,7 @@ from trtswap.pixels.color import ColorTags
 from trtswap.video.display import display_of, parse_display_matrix
 from trtswap.video.formats import Layout, pixel_format_of
 from trtswap.video.hdr import hdr_of, side_data_of
-from trtswap.video.info import StreamInfo, VideoInfo
+from trtswap.video.info import TRANSPARENCY, StreamInfo, VideoInfo
 
 # Their clocks start anywhere; a player shows the first timestamp as 0.
 _FREE_RUNNING = frozenset({"mpegts", "mpeg"})
@@ -199,7 +199,7 @@ def _not_carried(stream: av.VideoStream, frame: av.VideoFrame, side_data: Iterab
     # VP8 and VP9 keep transparency beside the pictures, where their decoders do not look.
     tagged = any(value == "1" for name, value in stream.metadata.items() if name.lower() == "alpha_mode")
     if tagged or (_has_alpha(frame.format) and frame.to_ndarray(format="rgba")[..., 3].min() < 255):
-        found.add("transparency: the result is opaque")
+        found.add(TRANSPARENCY)
     if _STEREO in found and any(name.lower() == "stereo_mode" for name in stream.metadata):
         found.remove(_STEREO)  # a tag of Matroska's, which is carried over
     return tuple(sorted(found))

@@ -15,10 +15,11 @@ from trtswap.arguments import expect, expect_text
 from trtswap.errors import InputError, WriteError
 from trtswap.files import Target
 from trtswap.pixels.frames import Frames
+from trtswap.video.alpha import Alpha, carries_alpha
 from trtswap.video.containers import container_for
 from trtswap.video.encoder import Encoder, EncoderChoice, choose_encoder
 from trtswap.video.hdr import encoder_params
-from trtswap.video.info import VideoInfo
+from trtswap.video.info import TRANSPARENCY, VideoInfo
 from trtswap.video.planes import frame_from_planes
 from trtswap.video.probe import open_input, url_of, video_stream
 from trtswap.video.streams import AUDIO, StreamCopier, TimeWindow
@@ -122,6 +123,7 @@ class VideoWriter:
         self.codec, self._size = choice.name, choice.size
         source_path = None if source is None else Path(source)
         self._copier: StreamCopier | None = None
+        self._alpha: Alpha | None = None
         self._target = (
             path if isinstance(path, Target) else Target(self.path, source=source_path, overwrite=options.overwrite)
         )
@@ -149,6 +151,8 @@ class VideoWriter:
                     copy_streams=options.copy_streams,
                     audio=options.audio,
                 )
+            if source_path is not None and carries_alpha(info, choice.name, self._container.format, choice.size):
+                self._alpha = Alpha(source_path)
         except BaseException:
             self._target.discard()  # FFmpeg has not opened it yet
             raise
@@ -188,7 +192,8 @@ class VideoWriter:
                 if not self._begun:
                     self._begin(pts)
                 frame = frame_from_planes(frames.planes, index, fmt, self._size)
-                self._mux(self._encoder.encode(frame, pts - self._shift_ticks, duration))
+                key = self._alpha is not None and self._alpha.is_key(pts)
+                self._mux(self._encoder.encode(frame, pts - self._shift_ticks, duration, key=key))
         except (av.error.FFmpegError, OSError) as error:
             raise self._failure(error) from error
 
@@ -235,6 +240,14 @@ class VideoWriter:
         self._first = (first_pts - self._shift_ticks) * self._info.time_base
         if self._copier is not None:
             self._copier.begin(window, self._encoder.stream)
+        if self._alpha is not None and not self._alpha.is_key(first_pts):
+            self.warnings.append(
+                f"lost in encoding: {TRANSPARENCY}, since the part begins between two key frames; start at one"
+            )
+            self._alpha.close()
+            self._alpha = None
+        if self._alpha is not None:
+            self._encoder.stream.metadata["alpha_mode"] = "1"
         self._output.start_encoding()
         self._begun = True
 
@@ -251,6 +264,8 @@ class VideoWriter:
         for packet in packets:
             if self._copier is not None and packet.dts is not None:
                 self._copier.copy_until(packet.dts * packet.time_base)
+            if self._alpha is not None and packet.pts is not None:
+                self._alpha.attach(packet, packet.pts + self._shift_ticks)
             self._output.mux_one(packet)
 
     def _check_start(self) -> None:
@@ -269,6 +284,8 @@ class VideoWriter:
         self._closed = True
         if self._copier is not None:
             self._copier.close()
+        if self._alpha is not None:
+            self._alpha.close()
 
     def _failure(self, error: Exception) -> WriteError:
         return WriteError(f"{self.path}: writing failed: {getattr(error, 'strerror', None) or error}")
@@ -290,4 +307,5 @@ class VideoWriter:
             )
         if self._info.hdr and not encoder_params(self.codec, self._info.hdr):
             self.warnings.append(f"HDR10 metadata is lost: {self.codec} has no place for it")
-        self.warnings.extend(f"lost in encoding: {what}" for what in self._info.not_carried)
+        kept = () if self._alpha is None else (TRANSPARENCY,)
+        self.warnings.extend(f"lost in encoding: {what}" for what in self._info.not_carried if what not in kept)

@@ -98,9 +98,34 @@ def test_sound_is_dropped_or_encoded_on_request(copy: Copy, tmp_path: Path) -> N
         copy(source, "done.mp4", audio="mute")
 
 
-def test_transparency_that_is_lost_is_said(cases: Path, copy: Copy) -> None:
-    done = copy(cases / "alpha.webm", "done.webm")
-    assert done.writer.warnings == ["lost in encoding: transparency: the result is opaque"]
+def _alpha_planes(path: Path) -> list[np.ndarray]:
+    """By the decoder that looks at it; FFmpeg's own does not."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        decoder = av.CodecContext.create("libvpx-vp9", "r")
+        frames = [f for packet in container.demux(stream) if packet.size for f in decoder.decode(packet)]
+        assert {frame.format.name for frame in frames} == {"yuva420p"}
+        return [np.frombuffer(f.planes[3], np.uint8).reshape(f.height, -1)[:, : f.width].copy() for f in frames]
+
+
+@pytest.mark.parametrize("suffix", ["webm", "mkv"])
+def test_transparency_of_vp9_is_carried_over_to_the_bit(suffix: str, cases: Path, copy: Copy) -> None:
+    done = copy(cases / "alpha.webm", f"done.{suffix}", codec="libvpx-vp9")
+    assert done.writer.warnings == []
+    was, now = _alpha_planes(cases / "alpha.webm"), _alpha_planes(done.path)
+    assert len(was) == len(now) == 12
+    assert all(np.array_equal(a, b) for a, b in zip(was, now, strict=True))
+    assert 0 < was[0].mean() < 255
+    with av.open(str(done.path)) as container:
+        tags = {name.lower(): value for name, value in container.streams.video[0].metadata.items()}
+        assert tags["alpha_mode"] == "1"
+
+
+@pytest.mark.parametrize(("name", "start"), [("done.mp4", None), ("done.webm", 0.1)])
+def test_transparency_that_is_lost_is_said(name: str, start: float | None, cases: Path, copy: Copy) -> None:
+    done = copy(cases / "alpha.webm", name, start=start)
+    (warning,) = done.writer.warnings
+    assert warning.startswith("lost in encoding: transparency: the result is opaque")
     with av.open(str(done.path)) as container:
         assert not any(name.lower() == "alpha_mode" for name in container.streams.video[0].metadata)
 
