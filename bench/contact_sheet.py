@@ -7,12 +7,14 @@ import sys
 from itertools import islice
 from pathlib import Path
 
-from PIL import Image, ImageChops
+import numpy as np
+from PIL import Image, ImageChops, ImageDraw, ImageFont
 
 from trtswap.pictures.arrays import read_image
 from trtswap.video.reader import VideoReader
 
-ROWS, HEIGHT, NOISE = 5, 320, 24
+ROWS, HEIGHT, NOISE, GAP, TITLE = 5, 320, 24, 16, 44
+TITLES = ("source", "target", "result", "rendered truth")
 
 
 def spread_frames(video: Path, count: int) -> list[Image.Image]:
@@ -26,12 +28,20 @@ def spread_frames(video: Path, count: int) -> list[Image.Image]:
 
 
 def changed_square(before: Image.Image, after: Image.Image) -> tuple[int, int, int, int]:
-    """A square around what differs by more than coding noise, twice as wide; the whole picture if nothing does."""
-    box = ImageChops.difference(before, after).convert("L").point(lambda v: 255 * (v > NOISE)).getbbox()
-    if box is None:
+    """A square around the largest face that differs by more than coding noise, twice as wide and inside of the picture;
+    the whole picture if nothing does.
+    """
+    changed = np.asarray(ImageChops.difference(before, after).convert("L")) > NOISE
+    columns = np.flatnonzero(changed.any(0))
+    if not len(columns):
         return (0, 0, *before.size)
-    x, y, half = (box[0] + box[2]) // 2, (box[1] + box[3]) // 2, max(box[2] - box[0], box[3] - box[1])
-    return (x - half, y - half, x + half, y + half)
+    runs = np.split(columns, np.flatnonzero(np.diff(columns) > GAP) + 1)
+    run = max(runs, key=lambda run: changed[:, run[0] : run[-1] + 1].sum())
+    rows = np.flatnonzero(changed[:, run[0] : run[-1] + 1].any(1))
+    side = min(2 * max(run[-1] - run[0], rows[-1] - rows[0]) + 1, *before.size)
+    middles = ((run[0] + run[-1]) // 2, (rows[0] + rows[-1]) // 2)
+    x, y = (int(min(max(m - side // 2, 0), e - side)) for m, e in zip(middles, before.size, strict=True))
+    return (x, y, x + int(side), y + int(side))
 
 
 def fitted(image: Image.Image) -> Image.Image:
@@ -46,12 +56,15 @@ def main() -> None:
     for frames in zip(*videos, strict=True):
         box = changed_square(frames[0], frames[1])
         rows.append((left, *(fitted(frame.crop(box)) for frame in frames)))
-    width = max(sum(image.width for image in row) for row in rows) + 20
-    page = Image.new("RGB", (width, len(rows) * (HEIGHT + 10) - 10), "white")
-    for y, row in enumerate(rows):
+    width = max(sum(image.width for image in row) for row in rows) + 10 * (len(rows[0]) - 1)
+    page = Image.new("RGB", (width, TITLE + len(rows) * (HEIGHT + 10) - 10), "white")
+    for number, row in enumerate(rows):
         x = 0
-        for image in row:
-            page.paste(image, (x, y * (HEIGHT + 10)))
+        for title, image in zip(TITLES, row, strict=False):
+            page.paste(image, (x, TITLE + number * (HEIGHT + 10)))
+            if number == 0:
+                where = (x + image.width // 2, TITLE // 2)
+                ImageDraw.Draw(page).text(where, title, "black", ImageFont.load_default(24), anchor="mm")
             x += image.width + 10
     page.save(sheet, quality=88)
     print(sheet)
