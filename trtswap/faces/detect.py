@@ -6,12 +6,13 @@ from torch import Tensor
 from trtswap.backends.runtime import Stage
 from trtswap.faces.cuts import thumbnails
 from trtswap.faces.faces import Faces
+from trtswap.faces.turned import SIDE, set_upright
 from trtswap.pixels.frames import Frames, searched_size
 from trtswap.pixels.geometry import invert, transform_points
 
 
 class Detector:
-    """Finds faces in a batch of frames with a pack's detect graph.
+    """Finds faces in a batch of frames with a pack's detect graph; those that may be turned are looked at twice.
 
     Args:
         stage: the detect graph; its entry in the pack has the longer side of the picture it works on, and defaults.
@@ -82,7 +83,10 @@ class Detector:
             track=torch.full_like(frame_index, -1),
         )
         sound = alignable(faces, frames.display_size)
-        return faces if bool(sound.all()) else faces[sound]
+        faces = faces if bool(sound.all()) else faces[sound]
+        upright = set_upright(frames, faces, self._searched, min(SIDE, self.stage.spec.size // 32 * 32))
+        sound = alignable(upright, frames.display_size)
+        return upright if bool(sound.all()) else upright[sound]
 
 
 def alignable(faces: Faces, display_size: tuple[int, int]) -> Tensor:
