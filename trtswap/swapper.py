@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -156,10 +157,13 @@ class Swapper:
     def _latents(self, image: Any, name: str, pick: str | int, stages: Sequence[str]) -> dict[str, Tensor]:
         """What graphs make of the face of a picture: float32 [1, D] each."""
         rgb = read_image(image, limits=self._limits) if isinstance(image, str | Path | bytes) else image
-        frames = frames_from_rgb([rgb]).to(self.choice.device)
+        upright = frames_from_rgb([rgb])
         find = detector(self.runtime, self.options)
-        found = (find(frames, size=round(find.size * share)) for share in SOURCE_SHARES)
-        faces = next((f for f in found if len(f)), Faces.none())
+        faces, frames = Faces.none(), upright
+        for quarter, share in product(range(4), SOURCE_SHARES):  # turned, too, where it is not found as it is
+            frames = _turned(upright, quarter).to(self.choice.device)
+            if len(faces := find(frames, size=round(find.size * share))):
+                break
         face = _pick(faces, name, pick)
         latents = {stage: Identifier(self.runtime.stage(stage))(frames, face) for stage in stages}
         for stage, latent in latents.items():
@@ -448,6 +452,11 @@ def left_alone(source: Path | str, summary: Summary, options: SwapOptions, pack:
             "or infinity there. Its graphs are damaged, or their precision is too low for them."
         )
     return tuple(said)
+
+
+def _turned(frames: Frames, quarter: int) -> Frames:
+    """Pictures turned by so many quarters."""
+    return frames if quarter == 0 else frames_from_rgb(torch.stack(frames.planes, -1).rot90(quarter, (1, 2)))
 
 
 def _pick(faces: Faces, name: str, pick: str | int) -> Faces:
