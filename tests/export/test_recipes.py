@@ -34,7 +34,7 @@ def run(stage: StageSpec, batch: int) -> dict[str, Tensor]:
 
 def test_pack_says_what_it_is(small_pack: Path) -> None:
     pack = Pack.load(small_pack)
-    assert pack.name == "small"
+    assert pack.name == "small-random"
     assert "RANDOM WEIGHTS in identify, swap, parse, restore" in pack.description
     assert pack.licence == "Apache-2.0 (trtswap)"
     assert pack.weights == {}
@@ -126,7 +126,7 @@ def test_a_pack_is_replaced_only_when_asked_for(tmp_path: Path) -> None:
         export_pack(only_last(tiny_recipe(Unstable)), target, Weights(None, seed=0), overwrite=True)
     assert (target / "pack.toml").read_text() == "mine", "a failed export replaced the pack"
     export_pack(tiny_recipe(), target, Weights(None, seed=0), overwrite=True)
-    assert Pack.load(target).name == "tiny"
+    assert Pack.load(target).name == "tiny-random"
     assert [p.name for p in tmp_path.iterdir()] == ["pack"]
 
 

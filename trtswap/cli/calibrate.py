@@ -11,9 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from trtswap.cli import options as opt
 from trtswap.cli.arguments import as_usage_error
-from trtswap.cli.console import print_json, say, stderr, stdout
+from trtswap.cli.console import count, print_json, say, stderr, stdout
 from trtswap.cli.export import need_export_tools
-from trtswap.cli.progress import count
 from trtswap.errors import InputError
 from trtswap.files import Target
 from trtswap.limits import Limits

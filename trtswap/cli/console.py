@@ -74,3 +74,8 @@ def print_json(document: Any) -> None:
     """One JSON document on stdout, with nothing in it that strict parsers refuse."""
     json.dump(document, sys.stdout, indent=2, allow_nan=False)
     sys.stdout.write("\n")
+
+
+def count(number: int, noun: str) -> str:
+    """``1 face``, ``2 faces``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -12,9 +12,9 @@ import torch
 from rich.console import Console
 from rich.table import Column, Table
 
-from trtswap.cli.console import say
+from trtswap.cli.console import count, say
 from trtswap.cli.interrupt import StopSwitch
-from trtswap.cli.progress import Display, count
+from trtswap.cli.progress import Display
 from trtswap.faces import Faces
 from trtswap.pictures.arrays import read_image
 from trtswap.swapper import Swapper, expected_frames

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from trtswap.cli.console import count
 from trtswap.cli.job import Job, Outcome
-from trtswap.cli.progress import count
 from trtswap.cli.runtime import precisions
 from trtswap.faces.cast import Who
 from trtswap.files import Target

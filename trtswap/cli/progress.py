@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Ta
 from rich.table import Column
 from rich.text import Text
 
-from trtswap.cli.console import say
+from trtswap.cli.console import count, say
 from trtswap.faces import Faces
 from trtswap.model.stages import STAGES
 from trtswap.pixels.frames import Frames
@@ -174,8 +174,3 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def count(number: int, noun: str) -> str:
-    """``1 face``, ``2 faces``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from trtswap.cli.console import count
 from trtswap.cli.job import Job, Outcome
-from trtswap.cli.progress import count, duration
+from trtswap.cli.progress import duration
 from trtswap.cli.runtime import precisions
 from trtswap.errors import InputError
 from trtswap.faces.cast import Who

@@ -6,7 +6,7 @@ from fractions import Fraction
 from itertools import accumulate
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import av
 import numpy as np
@@ -23,7 +23,7 @@ from trtswap.pixels.color import RGB24, PixelFormat
 from trtswap.pixels.frames import Frames
 from trtswap.video.display import DisplayMatrix, display_of
 
-Samples = npt.NDArray[Any]
+Samples: TypeAlias = npt.NDArray[Any]
 
 # Of 16 bits, frames hold 15: their planes are int16.
 _DEEP = PixelFormat("gbrp15", bits=15)

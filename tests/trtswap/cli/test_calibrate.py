@@ -21,7 +21,7 @@ def test_calibrate_then_convert(run: Run, pack: Path, clips: Path, tmp_path: Pat
     ran = run("calibrate", pack, "--video", clips / "one.mp4", "--frames", 1, "--threads", 1)
     assert ran.code == 0
     assert ran.out.startswith(str(pack / "calibration.json"))
-    assert "1 faces in 1 frames" in ran.said
+    assert "1 face in 1 frame" in ran.said
     assert [line.split()[1] for line in ran.err.splitlines()] == ["frames", "detect", "identify", "swap", "parse"]
 
     ran = run("calibrate", pack, "--video", clips / "one.mp4")

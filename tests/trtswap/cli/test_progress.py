@@ -8,7 +8,8 @@ import torch
 from rich.console import Console
 
 from trtswap.cli import progress
-from trtswap.cli.progress import Bar, Display, Lines, Tally, count, display_for, duration
+from trtswap.cli.console import count
+from trtswap.cli.progress import Bar, Display, Lines, Tally, display_for, duration
 from trtswap.faces import Faces
 from trtswap.pixels.color import RGB24
 from trtswap.pixels.frames import Frames
