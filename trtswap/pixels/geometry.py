@@ -106,7 +106,7 @@ def similarity(src: Tensor, dst: Tensor) -> Tensor:
 def align(landmarks: Tensor, templates: tuple[str, ...], size: int) -> Tensor:
     """Transforms from the frame to aligned square crops.
 
-    With several templates each face takes the one that its landmarks fit best (least squared distance in
+    With several templates each face takes the one that its landmarks fit best (least sum of distances in
     the crop, as SimSwap's 224 path does with five poses).
 
     Args:
