@@ -548,3 +548,13 @@ def test_a_short_end_that_is_cut_off_is_missed(suffix: str, tmp_path: Path) -> N
         assert reader.loss is not None
         # AVI has no duration of its own: FFmpeg works it out from what is there.
         assert reader.loss.expected_seconds == pytest.approx(1.76 if suffix == "avi" else 2.0, abs=0.01)
+
+
+def test_interlaced_frames_too_small_for_the_filter_are_read(tmp_path: Path) -> None:
+    """bwdif takes 3x4 and more."""
+    options = {"flags": "+ildct+ilme"}
+    times = {"pts": tuple(range(6)), "last_duration": 1, "time_base": Fraction(1, 25)}
+    clip = Clip(codec="mpeg2video", size=(2, 2), options=options, **times)
+    with VideoReader(clip.write(tmp_path / "a.mkv")) as reader:
+        assert sum(len(batch) for batch in reader) == 6
+        assert not any("deinterlaced" in line for line in reader.warnings)
