@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import product
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -157,13 +156,7 @@ class Swapper:
     def _latents(self, image: Any, name: str, pick: str | int, stages: Sequence[str]) -> dict[str, Tensor]:
         """What graphs make of the face of a picture: float32 [1, D] each."""
         rgb = read_image(image, limits=self._limits) if isinstance(image, str | Path | bytes) else image
-        upright = frames_from_rgb([rgb])
-        find = detector(self.runtime, self.options)
-        faces, frames = Faces.none(), upright
-        for quarter, share in product(range(4), SOURCE_SHARES):  # turned, too, where it is not found as it is
-            frames = _turned(upright, quarter).to(self.choice.device)
-            if len(faces := find(frames, size=round(find.size * share))):
-                break
+        frames, faces = self._faces_of_source(frames_from_rgb([rgb]))
         face = _pick(faces, name, pick)
         latents = {stage: Identifier(self.runtime.stage(stage))(frames, face) for stage in stages}
         for stage, latent in latents.items():
@@ -172,6 +165,16 @@ class Swapper:
                     f"{name}: the {stage} graph of pack {self.pack.name} gave no numbers (NaN or infinity)."
                 )
         return latents
+
+    def _faces_of_source(self, upright: Frames) -> tuple[Frames, Faces]:
+        """A picture and its faces; turned by quarters where none is found in it as it is, nor in smaller copies."""
+        find = detector(self.runtime, self.options)
+        for quarter in range(4):
+            frames = _turned(upright, quarter).to(self.choice.device)
+            for share in SOURCE_SHARES:
+                if len(faces := find(frames, size=round(find.size * share))):
+                    return frames, faces
+        return upright, Faces.none()
 
     def session(
         self,
@@ -358,20 +361,18 @@ class Swapper:
         expect("source", source, Path | str, "a picture's path")
         expect("target", target, Path | str | Target, "the path of the file to write")
         expect("overwrite", overwrite, bool, "True or False")
+        expect_all("observers", observers, Observer, "an Observer")
         path = target.path if isinstance(target, Target) else Path(target)
         check_suffix(path)
         place = target if isinstance(target, Target) else Target(path, source=Path(source), overwrite=overwrite)
-        try:
+        with place:
             picture = fitted(read_picture(source, self._limits), path)
             counts, related = _Counts(), len(picture.samples) > 1
-            watching = [*observers, counts] if isinstance(observers, list | tuple) else observers
+            watching = [*observers, counts]
             with Session(self.runtime, who, self._of(options), observers=watching, related=related) as session:
                 out = [*session.push(picture.frames()), *session.flush()]
             planes = [torch.cat([part.planes[number] for part in out]) for number in range(3)]
             save(picture.with_frames(replace(out[0], planes=(planes[0], planes[1], planes[2]))), place)
-        except BaseException:
-            place.discard()
-            raise
         summary = session.summary()
         for observer in observers:
             observer.end(summary)

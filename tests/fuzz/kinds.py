@@ -136,7 +136,7 @@ class Picture(Kind):
     @staticmethod
     def _deep(path: Path) -> Path:
         pixels = np.random.default_rng(1).integers(0, 65_535, (1, 24, 32, 3), np.uint16)
-        save(PictureFile(pixels, None, None, About("")), Target(path, source=None, overwrite=False))
+        save(PictureFile(pixels, None, None, About()), Target(path, source=None, overwrite=False))
         return path
 
     def use(self, path: Path, rng: Random) -> None:

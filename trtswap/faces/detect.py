@@ -82,11 +82,14 @@ class Detector:
             score=scores[frame_index, row],
             track=torch.full_like(frame_index, -1),
         )
-        sound = alignable(faces, frames.display_size)
-        faces = faces if bool(sound.all()) else faces[sound]
+        faces = _alignable_of(faces, frames.display_size)
         upright = set_upright(frames, faces, self._searched, min(SIDE, self.stage.spec.size // 32 * 32))
-        sound = alignable(upright, frames.display_size)
-        return upright if bool(sound.all()) else upright[sound]
+        return faces if upright is faces else _alignable_of(upright, frames.display_size)
+
+
+def _alignable_of(faces: Faces, display_size: tuple[int, int]) -> Faces:
+    sound = alignable(faces, display_size)
+    return faces if bool(sound.all()) else faces[sound]
 
 
 def alignable(faces: Faces, display_size: tuple[int, int]) -> Tensor:

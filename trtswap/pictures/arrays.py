@@ -39,7 +39,7 @@ def read_image(picture: str | PathLike[str] | bytes, *, limits: Limits | None = 
     """
     name = "a picture" if isinstance(picture, bytes) else picture
     with open_picture(picture, limits) as image, refused(name):
-        return torch.from_numpy(np.array(to_rgb(ImageOps.exif_transpose(image))))
+        return torch.from_numpy(np.array(_to_rgb(ImageOps.exif_transpose(image))))
 
 
 def frames_from_rgb(images: Any, *, copy: bool = False) -> Frames:
@@ -91,7 +91,7 @@ def _stacked(pictures: Sequence[Any]) -> Tensor:
 
 def _from_pil(image: Image.Image, what: str) -> Tensor:
     try:
-        return torch.from_numpy(np.array(to_rgb(ImageOps.exif_transpose(image))))
+        return torch.from_numpy(np.array(_to_rgb(ImageOps.exif_transpose(image))))
     except (OSError, SyntaxError, ValueError) as error:  # files are read when their pixels are asked for
         raise InputError(f"{what} a PIL image that cannot be read: {error}") from error
 
@@ -156,7 +156,7 @@ def _shares_pixels(tensor: Tensor) -> bool:
     return any(step == 0 and extent > 1 for step, extent in zip(tensor.stride(), tensor.shape, strict=True))
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16-bit gray, which Pillow's own conversion would clip
         levels = np.asarray(image) >> 8
         return Image.fromarray(levels.clip(0, 255, out=levels).astype(np.uint8)).convert("RGB")

@@ -14,9 +14,7 @@ from trtswap.errors import LimitError, SourceError, TrtswapError
 from trtswap.limits import Limits, check_scans
 
 # Those whose decoders do nothing but decode. Pillow knows others: for PostScript it starts another program.
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "TGA", "JPEG2000", "AVIF", "HEIF")
-
-
+_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "TGA", "JPEG2000", "AVIF", "HEIF")
 # Their decoders take more for a pixel than others: JPEG 2000's 100 bytes, and Ctrl-C waits for it.
 _MOST_PIXELS = {"JPEG2000": 2**24}
 
@@ -40,7 +38,7 @@ def open_picture(picture: str | PathLike[str] | bytes, limits: Limits | None = N
     with refused(name):
         Image.init()
         file = BytesIO(picture) if isinstance(picture, bytes) else picture
-        image = Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
+        image = Image.open(file, formats=[name for name in _FORMATS if name in Image.OPEN])
     try:
         pixels = image.width * image.height
         (limits or Limits()).check("pixels", pixels, name)

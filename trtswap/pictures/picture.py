@@ -1,6 +1,6 @@
 """A picture's file taken apart, so that it can be put together again with nothing but its faces changed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import accumulate
@@ -45,7 +45,6 @@ class About:
     """What a picture's file says beside its pixels.
 
     Attributes:
-        format: Pillow's name of it.
         exif: EXIF without the thumbnail, which would show the old face; empty where there is none.
         profile: an ICC profile that fits the pixels.
         dpi: pixels per inch, (x, y).
@@ -56,7 +55,6 @@ class About:
         loop: how often an animation is played, 0 for ever; None: once, without being said.
     """
 
-    format: str
     exif: bytes = b""
     profile: bytes | None = None
     dpi: tuple[float, float] | None = None
@@ -111,12 +109,10 @@ class Picture:
         """The same picture with the pixels of frames that differ; all others are to the bit what they were."""
         samples = self.samples.copy()
         planes = [plane.cpu().numpy() for plane in frames.planes]
-        for number, picture in enumerate(samples):
-            for first in range(0, len(picture), _LINES):  # a part at a time, so that memory does not go with the whole
-                part = picture[first : first + _LINES]
-                new = np.stack([plane[number, first : first + _LINES] for plane in planes], -1)
-                changed = (new != (part >> 1 if self.deep else part)).any(-1)
-                part[changed] = self._samples_of(new[changed])
+        for where in in_parts(samples):
+            part, new = samples[where], np.stack([plane[where] for plane in planes], -1)
+            changed = (new != (part >> 1 if self.deep else part)).any(-1)
+            part[changed] = self._samples_of(new[changed])
         return replace(self, samples=samples)
 
     def _samples_of(self, pixels: Samples) -> Samples:
@@ -127,6 +123,13 @@ class Picture:
         if self.gray:  # of Rec. 601, as Pillow makes gray
             whole = (whole @ _LUMA + 32_768 >> 16)[:, None]
         return whole.astype(self.samples.dtype)
+
+
+def in_parts(samples: Samples) -> Iterator[tuple[int, slice]]:
+    """Where the lines [F, H] of pictures lie, some at a time, so that memory for work does not go with the whole."""
+    for number, picture in enumerate(samples):
+        for first in range(0, len(picture), _LINES):
+            yield number, slice(first, first + _LINES)
 
 
 def read_picture(path: str | PathLike[str], limits: Limits | None = None) -> Picture:
@@ -189,7 +192,6 @@ def _about(image: Image.Image) -> About:
     info = image.info
     exif = image.getexif()  # written anew it has no thumbnail
     return About(
-        format=image.format or "",
         exif=exif.tobytes() if exif else b"",
         profile=_as_bytes(info.get("icc_profile")),
         dpi=_dpi(info.get("dpi")),

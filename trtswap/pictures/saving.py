@@ -14,7 +14,7 @@ from PIL import Image
 
 from trtswap.errors import InputError, WriteError
 from trtswap.files import Target
-from trtswap.pictures.picture import About, Picture, Samples
+from trtswap.pictures.picture import About, Picture, Samples, in_parts
 from trtswap.pictures.png import KEPT, SIGNATURE, chunk, chunks_of
 
 # Pillow's options by file type: what is lossy is written at a quality that shows no loss.
@@ -30,7 +30,16 @@ _SAVING: Mapping[str, Mapping[str, Any]] = {
     ".avif": {"format": "AVIF", "quality": 95, "subsampling": "4:4:4"},
 }
 SUFFIXES = tuple(_SAVING)
-_LINES = 512
+# What of a picture Pillow writes into which format; TIFF's own tags would be replaced by those of another file's EXIF.
+_SAYS: Mapping[str, tuple[str, ...]] = {
+    "PNG": ("exif", "icc_profile", "dpi"),
+    "JPEG": ("exif", "icc_profile", "dpi", "xmp", "comment"),
+    "WEBP": ("exif", "icc_profile", "dpi", "xmp"),
+    "TIFF": ("icc_profile", "dpi"),
+    "BMP": (),
+    "GIF": ("comment",),
+    "AVIF": ("exif", "icc_profile", "dpi", "xmp"),
+}
 _OPAQUE = frozenset(("JPEG", "BMP"))
 _MOVING = frozenset(("GIF", "WEBP", "PNG", "AVIF"))
 
@@ -97,17 +106,10 @@ def _shallow(picture: Picture, suffix: str) -> bytes:
     """With Pillow."""
     about, options, images = picture.about, dict(_SAVING[suffix]), list(_images(picture))
     kind = options["format"]
-    if kind in ("PNG", "JPEG", "WEBP", "TIFF", "AVIF"):
-        given = {"exif": about.exif, "icc_profile": about.profile, "dpi": about.dpi, "xmp": about.xmp}
-        if kind == "PNG" and about.chunks:
-            given = {"exif": about.exif}  # the others are among them
-        elif kind in ("PNG", "TIFF"):
-            del given["xmp"]
-        if kind == "TIFF":
-            del given["exif"]  # its own tags would be replaced by those of another file
-        options |= {name: value for name, value in given.items() if value}
-    if kind in ("JPEG", "GIF") and about.comment:
-        options["comment"] = about.comment
+    said = {"exif": about.exif, "icc_profile": about.profile, "dpi": about.dpi, "xmp": about.xmp,
+            "comment": about.comment}  # fmt: skip
+    names = ("exif",) if kind == "PNG" and about.chunks else _SAYS[kind]  # the others are among the chunks
+    options |= {name: said[name] for name in names if said[name]}
     if len(images) > 1:
         options |= {"save_all": True, "append_images": images[1:], "duration": [round(one) for one in about.durations]}
         options |= {} if about.loop is None else {"loop": about.loop}
@@ -173,7 +175,6 @@ def _on_white(samples: Samples, alpha: Samples) -> Samples:
 def _by_lines(work: Callable[..., Samples], *arrays: Samples) -> Samples:
     """Made a part at a time into uint8 of the first one's shape, so that memory does not go with the whole."""
     made: Samples = np.empty(arrays[0].shape, np.uint8)
-    for number, picture in enumerate(made):
-        for first in range(0, len(picture), _LINES):
-            picture[first : first + _LINES] = work(*(one[number, first : first + _LINES] for one in arrays))
+    for where in in_parts(made):
+        made[where] = work(*(one[where] for one in arrays))
     return made

@@ -1,4 +1,4 @@
-"""Transparency of VP8 and VP9, which lies beside each picture's packet as a video of its own, and stays as it is.
+"""Transparency of VP9, which lies beside each picture's packet as a video of its own, and stays as it is.
 
 Matroska keeps it in BlockAdditions (RFC 9559, 5.1.4.1.28.4). Decoders of the pictures do not look at it, so that it is
 neither decoded nor encoded: each packet of the result gets what the source's packet of the same time had.
@@ -15,7 +15,7 @@ from trtswap.video.info import TRANSPARENCY, VideoInfo
 from trtswap.video.probe import open_input, video_stream
 
 _KIND: Final = "matroska_block_additional"
-_CODECS = {"vp9": "libvpx-vp9", "libvpx-vp9": "libvpx-vp9"}
+_DECODERS, _ENCODER = ("vp9", "libvpx-vp9"), "libvpx-vp9"
 _CONTAINERS = ("webm", "matroska")
 
 
@@ -28,7 +28,7 @@ def carries_alpha(info: VideoInfo, encoder: str, container: str, size: tuple[int
         container: FFmpeg's name of the result's format.
         size: (width, height) of the result, pixels.
     """
-    same = _CODECS.get(info.codec) == encoder and size == (info.width, info.height)
+    same = info.codec in _DECODERS and encoder == _ENCODER and size == (info.width, info.height)
     return TRANSPARENCY in info.not_carried and same and container in _CONTAINERS
 
 

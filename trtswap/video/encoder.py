@@ -89,12 +89,11 @@ def choose_encoder(
 
 def _offer(codec: Codec, wanted: str, pixel_format: str, size: tuple[int, int], *, even: bool) -> EncoderChoice | None:
     """What an encoder would make of frames whose best format is ``wanted``; None: nothing."""
-    offered = [fmt.name for fmt in codec.video_formats or ()] or [wanted if pixel_format == "auto" else pixel_format]
+    first = wanted if pixel_format == "auto" else pixel_format
+    offered = [fmt.name for fmt in codec.video_formats or ()] or [first]
     whole = (size[0] + size[0] % 2, size[1] + size[1] % 2)
     for extent in dict.fromkeys((size, whole) if even else (size,)):
-        usable = [name for name in offered if _fits(codec.name, name, extent)]
-        first = wanted if pixel_format == "auto" else pixel_format
-        if first in usable:
+        if first in offered and _fits(codec.name, first, extent):
             return EncoderChoice(codec.name, first, extent)
     if pixel_format != "auto":
         return None

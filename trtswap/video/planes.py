@@ -71,16 +71,25 @@ def frame_from_planes(
 
 
 def convert(
-    frame: av.VideoFrame, name: str, *, matrix: int | None = None, to_range: int | None = None
+    frame: av.VideoFrame,
+    name: str,
+    *,
+    size: tuple[int, int] | None = None,
+    matrix: int | None = None,
+    to_range: int | None = None,
 ) -> av.VideoFrame:
     """The frame in another pixel format, through swscale.
 
     Args:
+        size: (width, height), pixels; the frame's own if not given.
         matrix: swscale's number of the Y'CbCr matrix; needed only between RGB and Y'CbCr.
         to_range: 1 limited, 2 full; the frame's own if not given.
     """
+    width, height = size or (frame.width, frame.height)
     return frame.reformat(
-        format=name,
+        width,
+        height,
+        name,
         src_colorspace=matrix,
         dst_colorspace=matrix,
         src_color_range=frame.color_range,
@@ -91,14 +100,7 @@ def convert(
 
 def scaled(frame: av.VideoFrame, like: av.VideoFrame) -> av.VideoFrame:
     """The frame at another one's size and format, at its own time."""
-    made = frame.reformat(
-        like.width,
-        like.height,
-        like.format.name,
-        src_color_range=frame.color_range,
-        dst_color_range=like.color_range,
-        interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT,
-    )
+    made = convert(frame, like.format.name, size=(like.width, like.height), to_range=like.color_range)
     made.pts, made.duration, made.time_base = frame.pts, frame.duration, frame.time_base
     return made
 

@@ -267,19 +267,19 @@ class VideoReader:
         told: set[str] = set()
         for frame in raw:
             first = first or frame
-            was, now = (f"{one.width}x{one.height} {one.format.name}" for one in (first, frame))
-            if now != was:
-                self._limits.check("frame_pixels", frame.width * frame.height, self.path)
-                when = "" if frame.time is None else f" at {frame.time:.2f} s"
-                if now not in told:
-                    told.add(now)
-                    self.warnings.append(f"the picture changes from {was} to {now}{when}: it was scaled to {was}")
-                try:
-                    yield scaled(frame, first)
-                except (av.error.FFmpegError, OSError, ValueError) as error:
-                    raise ReadError(f"{self.path}: {now}{when} cannot become {was}: {error}") from error
+            if (frame.width, frame.height, frame.format.name) == (first.width, first.height, first.format.name):
+                yield frame
                 continue
-            yield frame
+            self._limits.check("frame_pixels", frame.width * frame.height, self.path)
+            was, now = (f"{one.width}x{one.height} {one.format.name}" for one in (first, frame))
+            when = "" if frame.time is None else f" at {frame.time:.2f} s"
+            if now not in told:
+                told.add(now)
+                self.warnings.append(f"the picture changes from {was} to {now}{when}: it was scaled to {was}")
+            try:
+                yield scaled(frame, first)
+            except (av.error.FFmpegError, OSError, ValueError) as error:
+                raise ReadError(f"{self.path}: {now}{when} cannot become {was}: {error}") from error
 
     def _choose_layout(self, frame: av.VideoFrame) -> Layout:
         name = frame.format.name
@@ -289,14 +289,10 @@ class VideoReader:
         if layout is None:
             name = nearest_planar(name)
             layout = layout_of(name)
-            if (
-                layout is None
-                or layout.rgb < frame.format.is_rgb
-                or layout.bits < max(c.bits for c in frame.format.components)
-            ):
+            if layout is None:
+                raise ReadError(f"{self.path}: pixel format {frame.format.name} is not supported")
+            if layout.rgb < frame.format.is_rgb or layout.bits < max(c.bits for c in frame.format.components):
                 self.warnings.append(f"pixel format {frame.format.name} is converted to {name}")
-        if layout is None:
-            raise ReadError(f"{self.path}: pixel format {frame.format.name} is not supported")
         self._convert_to = None if name == frame.format.name else name
         return layout
 

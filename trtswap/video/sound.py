@@ -1,7 +1,7 @@
 """Sound of a kind that the target cannot hold, in one that it can."""
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
 import av
@@ -75,8 +75,7 @@ class SoundTranscoder:
         _count_samples(frame)
         kind = (frame.sample_rate, f"{frame.format.name} {frame.layout.name}")
         if self._kind not in (None, kind):  # broadcasts change from stereo to 5.1
-            for part in self._resampler.resample(None):
-                yield from self.stream.encode(part)
+            yield from self._encoded(self._resampler.resample(None))
             self._resampler = self._new_resampler()
         self._kind = kind
         try:
@@ -84,6 +83,9 @@ class SoundTranscoder:
         except (av.error.FFmpegError, ValueError):  # channels without places, of which no others can be made
             self.damaged += 1
             return
+        yield from self._encoded(parts)
+
+    def _encoded(self, parts: Iterable[av.AudioFrame]) -> "Iterator[Packet[Stream]]":
         for part in parts:
             yield from self.stream.encode(part)
 
@@ -95,8 +97,7 @@ class SoundTranscoder:
 
     def flush(self) -> "Iterator[Packet[Stream]]":
         """The rest."""
-        for part in self._resampler.resample(None):
-            yield from self.stream.encode(part)
+        yield from self._encoded(self._resampler.resample(None))
         yield from self.stream.encode(None)
 
 

@@ -122,9 +122,8 @@ class StreamCopier:
             self._next = next(self._packets, None)
         if time is None:
             for copied in self._copied.values():
-                if isinstance(copied.transcoder, SoundTranscoder):
-                    for packet in copied.transcoder.flush():
-                        self._mux(packet, copied)
+                for packet in () if copied.transcoder is None else copied.transcoder.flush():
+                    self._mux(packet, copied)
 
     def close(self) -> None:
         """Say what was left out on the way, and close the source."""
@@ -259,16 +258,17 @@ def _dated(packets: "Iterable[Packet[Stream]]") -> "Iterator[Packet[Stream]]":
     """
     waiting: dict[int, list[Packet[Stream]]] = {}
     for packet in packets:
-        held = waiting.setdefault(packet.stream_index, []) if packet.stream.type == "video" else None
-        if held is not None and packet.dts is None and len(held) < _AWAITED and packet.duration:
-            held.append(packet)
+        if packet.stream.type != "video":
+            yield packet
             continue
-        for earlier, later in zip(reversed(held or ()), reversed([*(held or ()), packet][1:]), strict=True):
+        held = waiting.setdefault(packet.stream_index, [])
+        held.append(packet)
+        if packet.dts is None and len(held) <= _AWAITED and packet.duration:
+            continue
+        for earlier, later in zip(reversed(held[:-1]), reversed(held), strict=False):
             earlier.dts = None if later.dts is None else later.dts - (earlier.duration or 0)
-        yield from held or ()
-        if held is not None:
-            held.clear()
-        yield packet
+        yield from held
+        held.clear()
     for held in waiting.values():
         yield from held
 

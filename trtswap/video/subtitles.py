@@ -61,6 +61,10 @@ class SubtitleTranscoder:
         converted.duration = packet.duration or 0
         yield converted
 
+    def flush(self) -> "Iterator[Packet[Stream]]":
+        """Words wait for nothing."""
+        return iter(())
+
 
 def is_text(stream: Stream) -> bool:
     """The subtitles are text, not pictures, and FFmpeg can decode them."""

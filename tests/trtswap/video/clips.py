@@ -184,6 +184,14 @@ def packets(path: Path, kind: str, number: int = 0) -> list[tuple[bytes, Fractio
         return [(bytes(p), p.pts * p.time_base, p.dts * p.time_base) for p in container.demux(stream) if p.size]
 
 
+def samples(path: Path, track: int = 0) -> np.ndarray:
+    """What is heard of a stream of sound, as one channel of 48 kHz: float32 [N]."""
+    with av.open(str(path)) as container:
+        resampler = av.AudioResampler(format="flt", layout="mono", rate=48_000)
+        frames = [part for frame in container.decode(audio=track) for part in resampler.resample(frame)]
+        return np.concatenate([frame.to_ndarray()[0] for frame in frames])
+
+
 def subtitle_texts(path: Path) -> list[tuple[Fraction, str]]:
     """(time in seconds, words) of every subtitle that has words."""
     with av.open(str(path)) as container:

@@ -11,7 +11,7 @@ from av.stream import Disposition
 from trtswap.errors import InputError, WriteError
 from trtswap.video.timecode import advanced
 
-from .clips import Clip, frame_times, subtitle_texts
+from .clips import Clip, frame_times, samples, subtitle_texts
 from .conftest import Copy
 
 
@@ -78,7 +78,7 @@ def test_a_cover_of_matroska_stays_an_attachment(copy: Copy, tmp_path: Path) -> 
 def test_sound_that_is_encoded_stays_where_it_was(start: float | None, copy: Copy, tmp_path: Path) -> None:
     source = Clip(audio=("flac",), audio_seconds=0.48).write(tmp_path / "source.mkv")
     done = copy(source, "done.mp4", start=start, audio="encode")
-    was, now = _samples(source)[round((start or 0) * 48_000) :], _samples(done.path)
+    was, now = samples(source)[round((start or 0) * 48_000) :], samples(done.path)
     length = min(len(was), len(now)) - 4000
     lags = range(-200, 201)
     likeness = [np.dot(was[1000:length], now[1000 + lag : length + lag]) for lag in lags]
@@ -152,13 +152,6 @@ def test_odd_sizes_are_padded_by_their_edge(copy: Copy, tmp_path: Path) -> None:
             assert np.array_equal(now.to_ndarray(format="gray"), wanted)
 
 
-def _samples(path: Path) -> np.ndarray:
-    with av.open(str(path)) as container:
-        resampler = av.AudioResampler(format="flt", layout="mono", rate=48_000)
-        frames = [part for frame in container.decode(audio=0) for part in resampler.resample(frame)]
-        return np.concatenate([frame.to_ndarray()[0] for frame in frames])
-
-
 def _mp3(rate: int, layout: str) -> list[bytes]:
     context = av.CodecContext.create("libmp3lame", "w")
     context.sample_rate, context.layout, context.format, context.time_base = rate, layout, "s32p", Fraction(1, rate)
@@ -193,7 +186,7 @@ def test_sound_that_changes_in_mid_stream_is_encoded_as_one(copy: Copy, tmp_path
             b.mux(packet)
     done = copy(tmp_path / "b.mkv", "done.webm")
     assert [line for line in done.writer.warnings if "damaged" in line] == []
-    heard = _samples(done.path)
+    heard = samples(done.path)
     assert len(heard) > 0.4 * 48_000
     assert np.abs(heard[-8000:-2000]).max() > 0.15
 
