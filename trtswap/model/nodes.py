@@ -176,8 +176,7 @@ class _Graph:
             )
         if node.operator in ("Div", "Mod"):
             self._check_division(node)
-        for spans in node.attributes.values():
-            attribute = _Message.read(self.data, *spans)
+        for attribute in node.attributes.values():
             graphs = [attribute.messages[6], *([part] for part in attribute.messages[11])]
             for parts in filter(None, graphs):
                 _Graph(self.file, self.data, _GRAPH, self.known.new_child()).check(*parts)
@@ -217,28 +216,28 @@ class _Graph:
         if isinstance(rule, int):
             return rule
         if rule == "to":
-            return _Message.read(self.data, *node.attributes.get("to", ())).number(3)
+            return node.attributes["to"].number(3) if "to" in node.attributes else _UNKNOWN
         number = int(rule.removeprefix("input "))
         return self._type_of(node.inputs[number]) if number < len(node.inputs) else _UNKNOWN
 
 
 @dataclass(frozen=True)
 class _Node:
-    """A NodeProto; of each attribute the AttributeProto."""
+    """A NodeProto; of each attribute the AttributeProto, by its name."""
 
     operator: str
     """With its domain and a dot before, where that is not ONNX's own."""
     inputs: list[str]
     outputs: list[str]
-    attributes: dict[str, list[Span]]
+    attributes: dict[str, "_Message"]
 
     @staticmethod
     def read(data: Any, span: Span) -> "_Node":
         node = _Message.read(data, span).messages
-        attributes = defaultdict[str, list[Span]](list)
-        for part in node[5]:
-            for name in _Message.read(data, part).messages[1][-1:]:
-                attributes[text(data, name)].append(part)
+        attributes: dict[str, _Message] = {}
+        for attribute in (_Message.read(data, part) for part in node[5]):
+            for name in (text(data, span) for span in attribute.messages[1][-1:]):
+                attributes[name] = attributes[name].joined(attribute) if name in attributes else attribute
         operator, domain = ("".join(text(data, part) for part in node[number][-1:]) for number in (4, 7))
         inputs, outputs = ([text(data, part) for part in node[number]] for number in (1, 2))
         return _Node(operator if domain in _STANDARD else f"{domain}.{operator}", inputs, outputs, attributes)
@@ -264,6 +263,15 @@ class _Message:
                     found[kind][number].append((first, last))
         return _Message(data, found[BYTES], found[VARINT])
 
+    def joined(self, other: "_Message") -> "_Message":
+        """This message and another part of it."""
+        messages, varints = (defaultdict[int, list[Span]](list) for _ in range(2))
+        for part in (self, other):
+            for made, found in ((messages, part.messages), (varints, part.varints)):
+                for number, spans in found.items():
+                    made[number] += spans
+        return _Message(self.data, messages, varints)
+
     def number(self, field: int) -> int:
         """A number that is there once."""
         return varint(self.data, self.varints[field][-1][0])[0] if self.varints[field] else _UNKNOWN
@@ -285,12 +293,11 @@ class _Message:
 def _constant(data: Any, node: _Node) -> tuple[int, bool]:
     """The element type of a node Constant, and whether it holds whole numbers other than 0 and -1."""
     if "value" in node.attributes:
-        tensor = _Message.read(data, *_Message.read(data, *node.attributes["value"]).messages[5])
+        tensor = _Message.read(data, *node.attributes["value"].messages[5])
         return tensor.number(2), _divisor(tensor)
     for name, field_ in (("value_int", 3), ("value_ints", 8)):
         if name in node.attributes:
-            attribute = _Message.read(data, *node.attributes[name])
-            return _INT64, _harmless(attribute.numbers("<i8", field_))
+            return _INT64, _harmless(node.attributes[name].numbers("<i8", field_))
     return (_FLOAT if node.attributes.keys() & {"value_float", "value_floats"} else _UNKNOWN), False
 
 

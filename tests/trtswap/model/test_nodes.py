@@ -159,6 +159,18 @@ def test_fields_that_nobody_knows_hide_nothing(tmp_path: Path) -> None:
         check_nodes(tmp_path / "g.onnx")
 
 
+@pytest.mark.parametrize("values", [(2, 0), (0, 2)])
+def test_an_attribute_that_is_there_twice_hides_nothing(values: tuple[int, int], tmp_path: Path) -> None:
+    """Which of the two counts is the runtime's to say."""
+    constant = helper.make_node("Constant", [], ["o"])
+    constant.attribute.extend(helper.make_attribute("value_int", value) for value in values)
+    cast = helper.make_node("Cast", ["x"], ["i"], to=onnx.TensorProto.INT64)
+    graph = helper.make_graph([constant, cast, helper.make_node("Div", ["i", "o"], ["y"])], "g", [], [])
+    onnx.save(helper.make_model(graph), tmp_path / "g.onnx")
+    with pytest.raises(PackError, match="divides whole numbers"):
+        check_nodes(tmp_path / "g.onnx")
+
+
 @pytest.mark.parametrize("operator", ["Identity", "Constant"])
 def test_names_of_operators_count_with_their_domain(operator: str, tmp_path: Path) -> None:
     body = f"s = Constant<value_int = 7>() o = own.{operator}<value_int = 7>(s) y = Div(i, o)"
