@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 from trtswap.errors import CheckpointError, ExportError
 from trtswap.export import checkpoints
-from trtswap.export.compare import Inputs, compare, image_like
+from trtswap.export.checkpoints import Checkpoint
+from trtswap.export.compare import Inputs, compare
 from trtswap.export.graph import export_graph
 from trtswap.export.networks.yunet import YuNet
-from trtswap.export.recipes import Recipe, StageRecipe
-from trtswap.export.standin import drawn_faces
+from trtswap.export.recipes import FFHQ, Recipe, StageRecipe
+from trtswap.export.standin import drawn_crops, drawn_faces
 from trtswap.export.writer import PackWriter
 from trtswap.model.pack import Pack, StageSpec
 from trtswap.model.stages import Port
@@ -29,8 +30,8 @@ class Weights:
 
     Attributes:
         folder: of checkpoint files, as ``trtswap weights pull`` fills it.
-        seed: None: every network needs its checkpoint. A number: networks get seeded random weights, except a
-            detector whose checkpoint is in the folder, so that the pack finds faces.
+        seed: None: every network needs its checkpoint. A number: networks get seeded random weights, except those
+            whose file the recipe names, and a detector whose checkpoint is in the folder, so that the pack finds faces.
     """
 
     folder: Path | None
@@ -116,10 +117,11 @@ def _check_all_there(recipe: Recipe, weights: Weights) -> None:
     """
     if weights.seed is not None or weights.folder is None:
         return
-    names = dict.fromkeys(stage.checkpoint for stage in recipe.stages if stage.checkpoint is not None)
-    missing = [name for name in names if checkpoints.search(name, weights.folder) is None]
+    wanting = [s.checkpoint for s in recipe.stages if s.checkpoint is not None and s.file is None]
+    names = {entry.name: entry for entry in map(checkpoints.resolve, wanting)}
+    missing = [name for name, entry in names.items() if checkpoints.search(entry, weights.folder) is None]
     if missing:
-        wanted = "; ".join(f"{name} ({checkpoints.description(checkpoints.resolve(name))})" for name in missing)
+        wanted = "; ".join(f"{name} ({checkpoints.description(names[name])})" for name in missing)
         raise CheckpointError(
             f"pack {recipe.name}: {weights.folder} lacks {len(missing)} of {len(names)} checkpoints: {wanted}. "
             f"Get them with: trtswap weights pull {' '.join(missing)} --into {weights.folder}"
@@ -140,25 +142,28 @@ def _export_stage(stage: StageRecipe, weights: Weights, made: _Provenance, write
 
 
 def _network(stage: StageRecipe, weights: Weights, made: _Provenance) -> nn.Module:
-    name = stage.checkpoint
-    if name is None:
+    if stage.checkpoint is None:
         return stage.network()
+    entry = checkpoints.resolve(stage.checkpoint)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(weights.seed or 0)
         network = stage.network()
-    if weights.seed is not None and not (isinstance(network, YuNet) and _has(weights.folder, name)):
+    if weights.seed is not None and not stage.file and not (isinstance(network, YuNet) and _has(weights.folder, entry)):
         made.random.append(stage.spec.name)
         return settled(network) if isinstance(network, YuNet) else network
-    if weights.folder is None:
-        raise ExportError(f"stage {stage.spec.name} needs the checkpoint {name}. Give its folder with --weights.")
-    path = checkpoints.find(name, weights.folder)
-    entry = checkpoints.resolve(name)
+    path = stage.file
+    if path is None:
+        if weights.folder is None:
+            raise ExportError(
+                f"stage {stage.spec.name} needs the checkpoint {entry.name}. Give its folder with --weights."
+            )
+        path = checkpoints.find(entry, weights.folder)
     checkpoints.load_into(network, checkpoints.load_state_dict(entry, path), unexpected=entry.unexpected)
-    made.weights[name] = {"sha256": entry.sha256, "url": entry.urls[0], "licence": entry.licence}
+    made.weights[entry.name] = {"sha256": entry.sha256, "url": next(iter(entry.urls), ""), "licence": entry.licence}
     return network
 
 
-def _has(folder: Path | None, checkpoint: str) -> bool:
+def _has(folder: Path | None, checkpoint: Checkpoint) -> bool:
     return folder is not None and checkpoints.search(checkpoint, folder) is not None
 
 
@@ -190,7 +195,7 @@ def example_inputs(stage: StageSpec, batch: int) -> Inputs:
         batch: rows.
 
     Returns:
-        As the pack contract has them: drawn faces where frames are searched, pictures that resemble photos, latents of
+        As the pack contract has them: drawn faces where frames are searched, aligned crops of drawn faces, latents of
         unit length.
     """
     generator, batch = torch.Generator().manual_seed(0), 1 if stage.single else batch
@@ -204,7 +209,7 @@ def _example(port: Port, stage: StageSpec, batch: int, generator: torch.Generato
         return torch.full((1,), 0.5)
     if port.content == "latents":
         return nn.functional.normalize(torch.randn(batch, stage.latent, generator=generator))
-    return image_like((batch, 3, stage.size, stage.size), generator)
+    return drawn_crops(batch, stage.size, (stage.templates or FFHQ)[0], generator)
 
 
 def _in_words(stage: StageSpec) -> str:

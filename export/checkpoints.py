@@ -40,7 +40,10 @@ class Archive:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One entry of the manifest; the fields are explained at the top of ``weights.toml``."""
+    """One entry of the manifest; the fields are explained at the top of ``weights.toml``.
+
+    ``own`` is set for a file of the user's, which may hold the tensors without the level ``entry``.
+    """
 
     name: str
     file: str
@@ -53,6 +56,7 @@ class Checkpoint:
     unexpected: tuple[str, ...] = ()
     archive: Archive | None = None
     seen: int = 0
+    own: bool = False
 
     def mismatch(self, path: Path) -> str | None:
         """What tells a file from this checkpoint, or None when it is this checkpoint."""
@@ -89,6 +93,27 @@ def resolve(checkpoint: str | Checkpoint) -> Checkpoint:
     if checkpoint not in entries:
         raise CheckpointError(f"checkpoint {checkpoint!r} is unknown; expected one of: {', '.join(entries)}")
     return entries[checkpoint]
+
+
+def own_checkpoint(path: Path, *, like: Checkpoint) -> Checkpoint:
+    """A file of the user's as a checkpoint: tensors by name, as the training code of a published one saves them.
+
+    Args:
+        path: the file; its hash is taken now, and checked when it is loaded.
+        like: the published one.
+    """
+    return Checkpoint(
+        name=path.stem,
+        file=path.name,
+        sha256=sha256_of(path),
+        urls=(),
+        licence="licence not known: an own checkpoint",
+        format="state_dict",
+        size=path.stat().st_size,
+        entry=like.entry,
+        unexpected=like.unexpected,
+        own=True,
+    )
 
 
 def default_folder() -> Path:
@@ -171,7 +196,7 @@ def load_state_dict(checkpoint: str | Checkpoint, path: Path) -> dict[str, Tenso
 
 def tensors_by_name(content: object, entry: Checkpoint, path: Path) -> dict[str, Tensor]:
     """The level of a loaded file that has the tensors, checked to have nothing else."""
-    if entry.entry is not None:
+    if entry.entry is not None and not (entry.own and isinstance(content, Mapping) and entry.entry not in content):
         if not isinstance(content, Mapping) or entry.entry not in content:
             raise CheckpointError(f"{path}: has no entry {entry.entry!r}, expected one with the tensors in it")
         content = content[entry.entry]

@@ -3,7 +3,7 @@
 Where a checkpoint's conventions come from: the project's notes on the published inference code of each network.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,8 @@ from typing import Literal
 
 from torch import nn
 
-from trtswap.errors import ExportError
+from trtswap.errors import CheckpointError, ExportError
+from trtswap.export.checkpoints import Checkpoint, own_checkpoint, resolve
 from trtswap.export.contract import IMAGENET, PLAIN, SYMMETRIC, Identify, Normalisation, Parse, Restore, Swap
 from trtswap.export.detect import DetectGraph
 from trtswap.export.networks.arcface import ArcFace
@@ -32,7 +33,17 @@ POSES = (
 )
 FRONTAL = POSES[:1]
 FFHQ = ("ffhq_512",)
+BLOCK = 16  # pixels; SimSwap's generators take crops of a multiple of this
 DETECTORS: Mapping[str, Literal["n", "s"]] = MappingProxyType({"yunet_n": "n", "yunet_s": "s"})
+CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "detect": tuple(DETECTORS),
+        "identify": ("simswap_arcface", "simswap_arcface_pickle"),
+        "restore": ("gfpgan_1_4", "gfpgan_1_3", "gfpgan_1_2"),
+    }
+)
+"""Published checkpoints that the network of a stage takes, the recipes' own first. Every GFPGAN since 1.2 is one
+network; both files of SimSwap's identity network hold the same numbers."""
 SIMILARITY: Mapping[str, float] = MappingProxyType({"simswap_arcface": 0.34, "w600k_r50": 0.41})
 """Lowest cosine that counts as the same person, by ArcFace checkpoint, as its own project publishes it.
 
@@ -54,13 +65,16 @@ class StageRecipe:
         spec: what pack.toml will say of it; path, hash and figures come later.
         network: makes the network with arbitrary weights.
         graph: puts the pack contract around the network.
-        checkpoint: name of its weights in the manifest; None for a network that has nothing to learn.
+        checkpoint: its weights: a name in the manifest, or a file of the user's; None for a network that has nothing
+            to learn.
+        file: of the checkpoint, where it is not to be looked for.
     """
 
     spec: StageSpec
     network: Callable[[], nn.Module]
     graph: Callable[..., nn.Module] = lambda network: network
-    checkpoint: str | None = None
+    checkpoint: str | Checkpoint | None = None
+    file: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -85,15 +99,72 @@ class Recipe:
             )
         return replace(self, stages=tuple(_posed(s) if s.spec.name in _ALIGNED else s for s in self.stages))
 
-    def with_detector(self, checkpoint: str) -> "Recipe":
-        """The same pack with another of ``DETECTORS``.
+    def using(self, stage: str, checkpoint: str | Path, *, allow_unknown_hash: bool = False) -> "Recipe":
+        """The same pack with other weights in one of its networks.
+
+        Args:
+            stage: whose network.
+            checkpoint: one of ``CHOICES``, or a file: of a published checkpoint or of one's own.
+            allow_unknown_hash: take a file that is none of the published.
 
         Raises:
-            ExportError: there is no such detector.
+            ExportError: the stage has nothing to learn, or no such choice.
+            CheckpointError: there is no such file, or it is none of the published.
         """
-        if checkpoint not in DETECTORS:
-            raise ExportError(f"detector is {checkpoint!r}, expected one of {', '.join(DETECTORS)}.")
-        return replace(self, stages=tuple(detect(checkpoint) if s.spec.name == "detect" else s for s in self.stages))
+        old = self._learned(stage)
+        choices = CHOICES.get(stage, (resolve(old.checkpoint or "").name,))
+        if str(checkpoint) in choices:
+            chosen: str | Checkpoint = str(checkpoint)
+            file = None
+        else:
+            file = Path(checkpoint)
+            chosen = self._of_file(stage, file, choices, allow_unknown_hash=allow_unknown_hash)
+        network = partial(YuNet, DETECTORS[chosen]) if isinstance(chosen, str) and chosen in DETECTORS else old.network
+        return self._with(replace(old, network=network, checkpoint=chosen, file=file))
+
+    def with_swap_size(self, size: int) -> "Recipe":
+        """The same pack, whose swap network takes another size of crop, as one that was trained with another.
+
+        Args:
+            size: side of the crop, pixels.
+
+        Raises:
+            ExportError: the swap network is no generator of SimSwap's, or does not take that size.
+        """
+        if size % BLOCK or not 4 * BLOCK <= size <= 64 * BLOCK:
+            raise ExportError(
+                f"size is {size}, expected a multiple of {BLOCK} from {4 * BLOCK} to {64 * BLOCK} pixels."
+            )
+        swap = self._learned("swap")
+        return self._with(replace(swap, spec=replace(swap.spec, size=size)))
+
+    def _learned(self, stage: str) -> StageRecipe:
+        learned = {s.spec.name: s for s in self.stages if s.checkpoint is not None}
+        if stage not in learned:
+            raise ExportError(
+                f"pack {self.name} has no stage {stage!r} with weights; expected one of {', '.join(learned)}."
+            )
+        return learned[stage]
+
+    def _with(self, stage: StageRecipe) -> "Recipe":
+        return replace(self, stages=tuple(stage if s.spec.name == stage.spec.name else s for s in self.stages))
+
+    def _of_file(self, stage: str, file: Path, choices: Sequence[str], *, allow_unknown_hash: bool) -> str | Checkpoint:
+        """What a file is: a published checkpoint, or one's own in the format of the stage's usual one."""
+        if not file.is_file():
+            raise CheckpointError(
+                f"stage {stage}: there is no checkpoint and no file {str(file)!r}; expected a file, or one of "
+                f"{', '.join(choices)}."
+            )
+        if known := next((name for name in choices if resolve(name).mismatch(file) is None), None):
+            return known
+        own = own_checkpoint(file, like=resolve(choices[0]))
+        if not allow_unknown_hash:
+            raise CheckpointError(
+                f"stage {stage}: {file} is none of the published checkpoints ({', '.join(choices)}): its sha256 is "
+                f"{own.sha256}. If you trust it, as one that you trained, say so: --allow-unknown-hash."
+            )
+        return own
 
 
 _ALIGNED = ("identify", "swap")  # SimSwap aligns the source as it aligns the target

@@ -126,6 +126,24 @@ def drawn_faces(shape: Sequence[int], generator: torch.Generator) -> Tensor:
     return (images + 0.02 * torch.randn(*shape, generator=generator)).clamp(0, 1)
 
 
+def drawn_crops(count: int, size: int, template: str, generator: torch.Generator) -> Tensor:
+    """Aligned crops of drawn faces in uneven, coloured light: what a network of faces was made for, more or less.
+
+    Args:
+        count: N.
+        size: side of a crop, pixels.
+        template: name of the landmarks that it is aligned with.
+        generator: of the light and the noise; the same state gives the same crops.
+
+    Returns:
+        float32 [N, 3, size, size], RGB, 0..1.
+    """
+    drawing = torch.tensor(_COLOURS)[face_labels(size, template).long()].permute(2, 0, 1).contiguous()
+    light, tint = (torch.rand(count, c, 4, 4, generator=generator) for c in (1, 3))
+    light = F.interpolate(0.3 + light + 0.3 * tint, (size, size), mode="bicubic", align_corners=False)
+    return (drawing * light + 0.03 * torch.randn(count, 3, size, size, generator=generator)).clamp(0, 1)
+
+
 # RGB of each of CelebAMask-HQ's classes in a drawn face.
 _HAIR, _SKIN, _LIPS, _DARK, _GREY = (0.3, 0.2, 0.1), (0.9, 0.7, 0.6), (0.8, 0.3, 0.3), (0.1, 0.1, 0.2), (0.8, 0.8, 0.8)
 _COLOURS = (

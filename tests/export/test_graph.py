@@ -142,10 +142,45 @@ def test_comparison_finds_a_wrong_number(model: onnx.ModelProto) -> None:
         compare(model, other, make_inputs)
 
 
+class Rounding(nn.Module):
+    """A sum whose value lies between large terms: FP32 knows only four digits of it."""
+
+    def forward(self, faces: Tensor) -> Tensor:
+        return (faces + 3000) * 7 - 21000 + self.training
+
+
+def test_a_graph_may_be_as_far_from_float64_as_its_network_is() -> None:
+    restored = TensorSpec("restored", FACES.shape, F32)
+    model = export_graph(Reordered().eval(), (FACES,), (restored,), name="restore")
+    found = compare(model, Rounding().eval(), lambda n: {"faces": make_inputs(n)["faces"]})
+    assert max(found.relative_difference) > 1e-4, "the case is too easy to prove anything"
+
+
+class Reordered(nn.Module):
+    """The same in another order, as an optimiser makes it."""
+
+    def forward(self, faces: Tensor) -> Tensor:
+        return (faces * 7 + 21000) - 21000
+
+
+def test_float64_still_finds_a_wrong_network() -> None:
+    class Wrong(nn.Module):
+        def forward(self, faces: Tensor) -> Tensor:
+            return (faces * 7.05 + 21000) - 21000
+
+    model = export_graph(Wrong().eval(), (FACES,), (TensorSpec("restored", FACES.shape, F32),), name="restore")
+    with pytest.raises(ExportError, match=r"from float64 it is 7\.\d+e-03 away and PyTorch's FP32 \d\.\d+e-04"):
+        compare(model, Rounding().eval(), lambda n: {"faces": make_inputs(n)["faces"]})
+
+
 def test_comparison_finds_wrong_labels(model: onnx.ModelProto, net: Net) -> None:
     class Relabelled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = net
+
         def forward(self, faces: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:
-            swapped, labels = net(faces, latents)
+            swapped, labels = self.net(faces, latents)
             labels[:, :2] = 200
             return swapped, labels
 

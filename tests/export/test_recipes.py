@@ -16,7 +16,7 @@ from trtswap.export.build import Weights, example_inputs, export_pack, settled, 
 from trtswap.export.contract import IMAGENET, PLAIN, SYMMETRIC, Identify, Parse, Restore, Swap
 from trtswap.export.detect import DetectGraph
 from trtswap.export.networks.yunet import YuNet
-from trtswap.export.recipes import DETECTORS, POSES, RECIPES, Recipe, StageRecipe, find_recipe
+from trtswap.export.recipes import CHOICES, POSES, RECIPES, Recipe, StageRecipe, find_recipe
 from trtswap.model.pack import Pack, StageSpec
 
 from .small import small_recipe, tiny_recipe
@@ -168,7 +168,9 @@ def test_every_recipe_takes_checkpoints_that_can_be_had() -> None:
             if stage.checkpoint is not None:
                 entry = checkpoints.resolve(stage.checkpoint)
                 assert entry.format != "onnx"
-    assert set(DETECTORS) <= set(checkpoints.manifest())
+    for stage, names in CHOICES.items():
+        assert set(names) <= set(checkpoints.manifest())
+        assert stage == "detect" or find_recipe("simswap-224").using(stage, names[0]) == find_recipe("simswap-224")
 
 
 def test_unknown_recipe_lists_the_known() -> None:
@@ -184,12 +186,77 @@ def test_pose_templates_belong_to_identify_and_swap() -> None:
         find_recipe("simswap-512-beta").with_pose_templates()
 
 
-def test_the_detector_can_be_chosen() -> None:
-    recipe = find_recipe("paste").with_detector("yunet_s")
-    assert recipe.stages[0].checkpoint == "yunet_s"
-    assert recipe.stages[0].network().load_state_dict  # a network of that size
-    with pytest.raises(ExportError, match="detector is 'scrfd', expected one of yunet_n, yunet_s"):
-        recipe.with_detector("scrfd")
+def test_published_checkpoints_can_be_chosen() -> None:
+    recipe = find_recipe("simswap-224")
+    for stage, names in CHOICES.items():
+        for name in names:
+            (chosen,) = [s for s in recipe.using(stage, name).stages if s.spec.name == stage]
+            assert (chosen.checkpoint, chosen.file) == (name, None)
+    with pytest.raises(CheckpointError, match="no checkpoint and no file 'scrfd'; expected a file, or one of yunet_n"):
+        recipe.using("detect", "scrfd")
+    with pytest.raises(ExportError, match="has no stage 'swap' with weights; expected one of detect"):
+        find_recipe("paste").using("swap", "simswap_224")
+
+
+def test_another_detector_is_another_network(data: Path, tmp_path: Path) -> None:
+    recipe = find_recipe("identity").using("detect", "yunet_s")
+    pack = export_pack(recipe, tmp_path / "pack", Weights(data, seed=0))
+    assert list(pack.weights) == ["yunet_s"]
+    assert pack.stages["detect"].figures["parameters"] == 54_608  # facts of yunet_s
+
+
+def test_a_published_file_is_known_by_its_hash(data: Path, tmp_path: Path) -> None:
+    renamed = tmp_path / "mine.pth"
+    renamed.write_bytes((data / "yunet_s.pth").read_bytes())
+    (stage,) = [s for s in find_recipe("paste").using("detect", renamed).stages if s.spec.name == "detect"]
+    assert (stage.checkpoint, stage.file) == ("yunet_s", renamed)
+
+
+def test_own_checkpoints_are_taken_when_asked_for(tmp_path: Path) -> None:
+    """SimSwap's train.py saves the generator's tensors by name, GFPGAN's puts them under params_ema."""
+    torch.manual_seed(7)
+    trained = nn.Conv2d(3, 3, 1)
+    torch.save(trained.state_dict(), tmp_path / "9000_net_G.pth")
+    recipe = tiny_recipe()
+    with pytest.raises(CheckpointError, match=r"none of the published .*simswap_224.*sha256 is .*--allow-unknown-hash"):
+        recipe.using("swap", tmp_path / "9000_net_G.pth")
+    mine = recipe.using("swap", tmp_path / "9000_net_G.pth", allow_unknown_hash=True)
+    pack = export_pack(mine, tmp_path / "pack", Weights(None, seed=None))
+    assert set(pack.weights) == {"9000_net_G"}
+    assert "licence not known: an own checkpoint (9000_net_G)" in pack.licence
+    graph = onnx.load(pack.stages["swap"].path).graph
+    kept = {tuple(t.dims): onnx.numpy_helper.to_array(t) for t in graph.initializer}
+    assert torch.equal(torch.from_numpy(kept[3, 3, 1, 1].copy()), trained.weight.detach())
+
+
+@pytest.mark.parametrize("level", [None, "params_ema"])
+def test_own_checkpoints_may_lack_the_level_of_the_published(level: str | None, tmp_path: Path) -> None:
+    state = {"a": torch.ones(2)}
+    torch.save(state if level is None else {level: state}, tmp_path / "net_g_5.pth")
+    own = checkpoints.own_checkpoint(tmp_path / "net_g_5.pth", like=checkpoints.resolve("gfpgan_1_4"))
+    assert checkpoints.load_state_dict(own, tmp_path / "net_g_5.pth")["a"].tolist() == [1, 1]
+
+
+def test_an_own_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
+    torch.save(nn.Conv2d(3, 4, 1).state_dict(), tmp_path / "G.pth")
+    recipe = tiny_recipe().using("swap", tmp_path / "G.pth", allow_unknown_hash=True)
+    with pytest.raises(CheckpointError, match=r"weight has shape \(4, 3, 1, 1\) in the checkpoint"):
+        export_pack(recipe, tmp_path / "pack", Weights(None))
+
+
+def test_an_own_checkpoint_stands_beside_random_weights(tmp_path: Path) -> None:
+    torch.save(nn.Conv2d(3, 3, 1).state_dict(), tmp_path / "G.pth")
+    recipe = tiny_recipe().using("swap", tmp_path / "G.pth", allow_unknown_hash=True)
+    assert export_pack(recipe, tmp_path / "pack", Weights(None, seed=0)).random == ()
+
+
+def test_a_generator_can_take_another_size() -> None:
+    (swap,) = [s for s in find_recipe("simswap-256").with_swap_size(224).stages if s.spec.name == "swap"]
+    assert swap.spec.size == 224
+    with pytest.raises(ExportError, match="size is 225, expected a multiple of 16 from 64 to 1024 pixels"):
+        find_recipe("simswap-256").with_swap_size(225)
+    with pytest.raises(ExportError, match="no stage 'swap' with weights"):
+        find_recipe("paste").with_swap_size(224)
 
 
 def test_strictest_licence_comes_first() -> None:

@@ -30,8 +30,20 @@ def export(
             "--output", "-o", help="Folder of the pack. [default: PACK in the user's packs]", show_default=False
         ),
     ] = None,
-    detector: Annotated[
-        str | None, typer.Option(help="yunet_n or yunet_s. [default: yunet_n]", show_default=False)
+    use: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="STAGE=CHECKPOINT",
+            help="Other weights for one of its networks: detect=yunet_s, restore=gfpgan_1_3, or a file of your own; "
+            "repeatable.",
+        ),
+    ] = None,
+    allow_unknown_hash: Annotated[
+        bool, typer.Option("--allow-unknown-hash", help="Take files that are none of the published, as your own.")
+    ] = False,
+    size: Annotated[
+        int | None,
+        typer.Option(metavar="PIXELS", help="Side of the swap network's crop, if yours was trained with another."),
     ] = None,
     pose_templates: Annotated[
         bool, typer.Option("--pose-templates", help="Align each face with the best of SimSwap's five poses.")
@@ -53,8 +65,10 @@ def export(
     recipe = recipes.find_recipe(pack)
     if pose_templates:
         recipe = recipe.with_pose_templates()
-    if detector is not None:
-        recipe = recipe.with_detector(detector)
+    if size is not None:
+        recipe = recipe.with_swap_size(size)
+    for stage, checkpoint in map(_choice, use or []):
+        recipe = recipe.using(stage, checkpoint, allow_unknown_hash=allow_unknown_hash)
     console = stderr()
     source = build.Weights(weights or checkpoints.default_folder(), random_weights)
     target = output or user_folder() / build.name_of(pack, source)
@@ -70,6 +84,13 @@ def export(
         print_json({"pack": str(made.path), "name": made.name, "licence": made.licence, "stages": stages})
     else:
         say(stdout(), f"{made.path}\n{made.description}\nLicence: {made.licence}")
+
+
+def _choice(text: str) -> tuple[str, str]:
+    stage, equals, checkpoint = text.partition("=")
+    if not (stage and equals and checkpoint):
+        raise typer.BadParameter(f"--use {text!r}: expected STAGE=CHECKPOINT, as detect=yunet_s.")
+    return stage, checkpoint
 
 
 def need_export_tools() -> None:

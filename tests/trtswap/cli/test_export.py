@@ -89,6 +89,13 @@ def test_options_reach_the_recipe(run: Run, monkeypatch: pytest.MonkeyPatch, tmp
     ran = run("export", only_swap.name, "--pose-templates", "-o", tmp_path / "mine")
     assert ran.code == 1
     assert "Leave out --pose-templates" in ran.err
-    ran = run("export", "paste", "--detector", "scrfd", "-o", tmp_path / "mine")
+    ran = run("export", "paste", "--use", "detect=scrfd", "-o", tmp_path / "mine")
     assert ran.code == 1
-    assert "expected one of yunet_n, yunet_s" in ran.err
+    assert "expected a file, or one of yunet_n, yunet_s" in ran.err
+    for wrong in ("detect", "=yunet_s", "detect="):
+        ran = run("export", "paste", "--use", wrong, "-o", tmp_path / "mine")
+        assert ran.code == 2
+        assert "expected STAGE=CHECKPOINT" in ran.err
+    ran = run("export", "paste", "--size", "100", "-o", tmp_path / "mine")
+    assert ran.code == 1
+    assert "expected a multiple of 16" in ran.err
