@@ -140,6 +140,7 @@ def stage_table(stage: StageSpec) -> dict[str, Any]:
         "latent": stage.latent,
         "max_faces": stage.max_faces,
         "single": stage.single,
+        "made_for": stage.made_for,
         **{name: getattr(stage, name) for name in sorted(stage.kind.defaults)},
         "figures": dict(stage.figures),
     }

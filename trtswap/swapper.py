@@ -329,7 +329,11 @@ class Swapper:
         summary = session.summary()
         for observer in observers:
             observer.end(summary)
-        warnings += (*untrained(self.pack), *left_alone(source, summary, session.options, self.pack))
+        warnings += (
+            *untrained(self.pack),
+            *narrow(self.pack, source),
+            *left_alone(source, summary, session.options, self.pack),
+        )
         per_frame, spans = tuple(counts.of_frames), tuple(watch.spans)
         return SwapResult(session.frames, per_frame, watch.seconds, warnings, frames.loss, spans)
 
@@ -376,7 +380,12 @@ class Swapper:
         summary = session.summary()
         for observer in observers:
             observer.end(summary)
-        warnings = (*picture.warnings, *untrained(self.pack), *left_alone(source, summary, session.options, self.pack))
+        warnings = (
+            *picture.warnings,
+            *untrained(self.pack),
+            *narrow(self.pack, source),
+            *left_alone(source, summary, session.options, self.pack),
+        )
         return SwapResult(len(picture.samples), tuple(counts.of_frames), session.stopwatch.seconds, warnings)
 
     def close(self) -> None:
@@ -428,6 +437,22 @@ def untrained(pack: Pack) -> tuple[str, ...]:
     return (
         f"Pack {pack.name} has random weights in {', '.join(pack.random)}: it is for speed and tests, and paints "
         "noise.",
+    )
+
+
+def narrow(pack: Pack, source: Path | str) -> tuple[str, ...]:
+    """That a pack's networks know one kind of faces alone, a sentence for each kind, unless the source is its sample.
+
+    Nothing in the networks' answers says so: detection scores, how well a network draws a face that it is given as its
+    own identity, and how much a restorer changes overlap between rendered heads and photographs.
+    """
+    if Path(source).resolve().is_relative_to(pack.path.resolve()):
+        return ()
+    kinds = dict.fromkeys(stage.made_for for stage in pack.stages.values() if stage.made_for)
+    return tuple(
+        f"Pack {pack.name} was made for {kind} ({', '.join(s.name for s in pack.stages.values() if s.made_for == kind)}"
+        "): other faces come out damaged. For real ones make a pack from checkpoints, with trtswap export."
+        for kind in kinds
     )
 
 

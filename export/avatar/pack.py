@@ -23,6 +23,7 @@ DETECT_THRESHOLD = 0.7
 SIMILARITY = 0.70
 SIMILARITY_FIGURES = {"false_accepts": 0.00824, "false_rejects": 0.0333}
 MAX_FACES = 32
+MADE_FOR = "rendered heads"
 DESCRIPTION = (
     "Small networks trained from scratch on rendered avatars, which have no likeness to anybody. "
     "For trying, testing and measuring trtswap; it does not know real faces."
@@ -42,7 +43,9 @@ def recipe(weights: Path) -> Recipe:
     def stage(
         found: StageSpec, make: Callable[[], nn.Module], graph: Callable[..., nn.Module], name: str
     ) -> StageRecipe:
-        return StageRecipe(found, lambda: rounded(narrow.trained(make(), weights, name)), graph)
+        return StageRecipe(
+            replace(found, made_for=MADE_FOR), lambda: rounded(narrow.trained(make(), weights, name)), graph
+        )
 
     return Recipe(
         "avatar",

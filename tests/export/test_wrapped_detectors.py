@@ -18,6 +18,7 @@ from trtswap.errors import ExportError, InputError
 from trtswap.export import checkpoints
 from trtswap.export.detect import DetectGraph
 from trtswap.export.networks.yunet import YuNet
+from trtswap.export.recipes import FACE
 from trtswap.export.wrap import Wrapping, wrap
 from trtswap.export.wrap.models import find_model
 from trtswap.pictures.arrays import read_image
@@ -209,7 +210,7 @@ def test_yunets_own_file_finds_what_its_checkpoint_finds(data: Path, file: str, 
     assert (wanted[2][:, 0] > 0.9).all()
     for one, other in zip(found, wanted, strict=True):
         np.testing.assert_allclose(one, other.numpy(), atol=1e-3)
-    assert (stage.size, stage.threshold) == (640, 0.6)
+    assert (stage.size, stage.threshold) == (640, FACE)
 
 
 def test_a_detector_that_is_not_what_was_said(tmp_path: Path) -> None:

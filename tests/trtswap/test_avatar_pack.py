@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from trtswap import Swapper
 from trtswap.model.pack import Pack
 from trtswap.packs import find_pack, sample_sources
+from trtswap.swapper import narrow
 from trtswap.video.reader import VideoReader
 
 
@@ -91,3 +93,25 @@ def test_results_do_not_depend_on_the_batch(folder: Path, batch: int, backend: s
         whole = swapper.swap(frames, who)
         parts = torch.cat([swapper.swap(frames[i : i + batch], who) for i in range(0, 3, batch)])
     assert int((whole.int() - parts.int()).abs().max()) <= 1
+
+
+def test_a_pack_for_rendered_heads_says_so_of_other_pictures(tmp_path: Path) -> None:
+    """No network of it tells photographs from its own kind, so all but its own samples are warned of."""
+    (sample, *_) = sample_sources("avatar")
+    other = tmp_path / "other.png"
+    other.write_bytes(sample.read_bytes())
+    with Swapper("avatar", backend="onnxruntime") as swapper:
+        who = swapper.identity(sample)
+        assert swapper.swap_picture(sample, tmp_path / "a.png", who).warnings == ()
+        (warning,) = swapper.swap_picture(other, tmp_path / "b.png", who).warnings
+    assert warning.startswith("Pack avatar was made for rendered heads (detect, identify, swap, parse, restore): other")
+
+
+def test_stages_that_others_replace_know_other_faces(tmp_path: Path) -> None:
+    pack = Pack.load(find_pack("avatar"))
+    stages = {
+        name: replace(spec, made_for="" if name == "swap" else spec.made_for) for name, spec in pack.stages.items()
+    }
+    (warning,) = narrow(replace(pack, name="mine", stages=stages), tmp_path / "in.mp4")
+    assert warning.startswith("Pack mine was made for rendered heads (detect, identify, parse, restore): other faces")
+    assert narrow(replace(pack, stages={"swap": stages["swap"]}), tmp_path / "in.mp4") == ()

@@ -25,8 +25,8 @@ FORMAT = 1
 MOST_NAME = 255
 STAGE_KEYS = frozenset(
     (
-        "file", "sha256", "precision", "size", "template", "latent", "max_faces", "single", "figures", "threshold",
-        "weight", "average", "mask", "fidelity",
+        "file", "sha256", "precision", "size", "template", "latent", "max_faces", "single", "made_for", "figures",
+        "threshold", "weight", "average", "mask", "fidelity",
     )
 )  # fmt: skip
 AVERAGES = ("unit", "mean", "none")
@@ -55,6 +55,7 @@ class StageSpec:
         fidelity: default of an input of that name, 0..1: how near a restorer keeps to what it is given, which
             CodeFormer lets choose; None where the graph has no such input.
         single: the graph takes one row at a time, and is run once for each.
+        made_for: the faces that it was trained on alone, in words, where that is not real people: `rendered heads`.
         figures: what was measured at export, for people.
     """
 
@@ -72,6 +73,7 @@ class StageSpec:
     mask: bool = False
     fidelity: float | None = None
     single: bool = False
+    made_for: str = ""
     figures: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
@@ -335,6 +337,7 @@ def _stage(toml: Path, name: str, table: Any) -> StageSpec:
         mask=_get(where, table, "mask", bool, False),
         fidelity=_number(where, table, "fidelity", 0.0) if "fidelity" in table else None,
         single=_get(where, table, "single", bool, False),
+        made_for=_get(where, table, "made_for", str, ""),
         figures=MappingProxyType(_get(where, table, "figures", dict, {})),
     )
     _check_values(where, spec)
