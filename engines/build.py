@@ -15,9 +15,7 @@ import trtswap
 from trtswap.backends.device import Gpu
 from trtswap.backends.onnxruntime import OnnxRuntimeEngine
 from trtswap.backends.trt.engine import TensorRtEngine, tensors_of
-from trtswap.backends.trt.library import place_of
 from trtswap.backends.trt.plans import (
-    Place,
     PlanRecord,
     PlanTensor,
     StoredPlan,
@@ -26,19 +24,23 @@ from trtswap.backends.trt.plans import (
     stored_plans,
     write_plan,
 )
+from trtswap.engines.aim import GIB, Aim
+from trtswap.engines.child import compile_apart
 from trtswap.engines.compiler import BuildCancelled, compile_graph
 from trtswap.engines.config import BuildConfig, Overrides, default_config
 from trtswap.engines.half import Graphs, graphs_of
 from trtswap.engines.progress import BuildListener, Silent
 from trtswap.engines.timing_cache import TimingCache
 from trtswap.engines.verify import check, compare
-from trtswap.errors import InputError, PlanError, TrtswapError
+from trtswap.errors import EngineBuildError, InputError, PlanError, TrtswapError
 from trtswap.export.closeness import Tolerance
 from trtswap.model.pack import Pack, StageSpec
 
 CPU = torch.device("cpu")
 Tensors = tuple[PlanTensor, ...]
 COMPILERS = ("onnx-parser", "torch-tensorrt")
+MEMORY_SHARE = 0.6
+"""Of a card's memory, the most that one plan's scratch memory may take: frames, weights and other plans want theirs."""
 
 
 class Listener(BuildListener, Protocol):
@@ -101,21 +103,22 @@ class Built:
 
 def build_engines(
     pack: Pack,
-    gpu: Gpu,
+    aim: Aim,
     options: Options,
     *,
     listener: Listener | None = None,
     folder: Path | None = None,
     refused: dict[str, TrtswapError] | None = None,
 ) -> list[Built]:
-    """Have a proven engine of every graph of a pack.
+    """Have an engine of every graph of a pack.
 
-    What is in the cache for this very graph, config, TensorRT and GPU is taken, the rest is built. An engine is stored
-    only after it has been compared with the pack's graph on the CPU.
+    What is in the cache for this very graph, config, library and GPU is taken, the rest is built. An engine that is
+    built on the GPU is stored only after it has been compared with the pack's graph on the CPU; one that is made ahead
+    of time is compared where it is used first.
 
     Args:
         pack: whose graphs.
-        gpu: for which the engines are built, and on which they are compared.
+        aim: what they are built for; see :func:`~trtswap.engines.aim.aim`.
         options: how.
         listener: is told how far it is.
         folder: of the cache; :func:`~trtswap.backends.trt.plans.plans_folder` where None.
@@ -134,11 +137,10 @@ def build_engines(
         raise InputError(
             f"pack {pack.name} has no stage {', '.join(sorted(unknown))}; it has {', '.join(pack.stages)}."
         )
-    place = place_of(gpu)
     folder = folder or plans_folder()
     wanted = [pack.stages[name] for name in options.stages or pack.stages]
     with graphs_of(pack, options.precision, table=options.calibration, video=options.video) as graphs:
-        jobs = [_Job(pack, stage, graphs, gpu, place, options, folder) for stage in wanted]
+        jobs = [_Job(pack, stage, graphs, aim, options, folder) for stage in wanted]
         return [built for job in jobs if (built := _run(job, listener or SilentListener(), refused)) is not None]
 
 
@@ -166,8 +168,7 @@ class _Job:
     pack: Pack
     source: StageSpec
     graphs: Graphs
-    gpu: Gpu
-    place: Place
+    aim: Aim
     options: Options
     folder: Path
 
@@ -181,7 +182,9 @@ class _Job:
         return self.graphs.precision(self.source.name)
 
     def run(self, listener: Listener) -> Built:
-        config = self.options.overrides.apply(default_config(self.source, self.gpu.facts), self.source.name)
+        default = default_config(self.source, self.aim.memory_bytes)
+        config = self.options.overrides.apply(default, self.source.name)
+        self._check(config)
         key = self._key(config)
         with _locked(self.folder, key):
             found = [p for p in stored_plans(self.folder) if p.record.source_sha256 == self.source.sha256]
@@ -193,12 +196,16 @@ class _Job:
             return Built(self.source.name, self._build(key, config, listener), reason)
 
     def _key(self, config: BuildConfig) -> str:
-        """Design, section 5: graph, TensorRT, GPU, precision and profile, and all else that decides what comes out."""
-        place = [self.place.tensorrt, self.place.gpu, self.place.compute_capability]
+        """Design, section 5: graph, library, GPUs, precision and profile, and all else that decides what comes out.
+
+        Of a plan itself nothing: made twice, it has not the same bytes.
+        """
+        place = self.aim.place
         parts = {
             "graph": self.source.sha256,
             "conversion": self.graphs.conversion,
-            "place": place,
+            "place": [place.library, place.version, place.gpu, *place.targets],
+            "memory": self.aim.memory_bytes if self.aim.ahead_of_time else 0,
             "precision": self.precision,
             "config": config.as_table(),
             "compiler": self.compiler,
@@ -225,7 +232,7 @@ class _Job:
 
     def _difference(self, record: PlanRecord, config: BuildConfig) -> str:
         """What differs between an engine that is there and the one that is wanted."""
-        if misfit := record.misfit(self.place):
+        if misfit := self._misfit(record):
             return misfit
         if record.precision != self.precision:
             return f"the one that is there is {record.precision}, wanted is {self.precision}"
@@ -236,34 +243,100 @@ class _Job:
         table = config.as_table()
         changed = [k for k in table if record.config.get(k) != table[k]]
         changes = ", ".join(f"{k} was {record.config.get(k)}, is {table[k]}" for k in changed)
-        return changes or f"it was built with TensorRT {record.place.tensorrt} on {record.place.gpu}"
+        return changes or f"it was built with {record.place.title} for {record.place.hardware}"
+
+    def _misfit(self, record: PlanRecord) -> str | None:
+        here = self.aim.place
+        if not self.aim.ahead_of_time:
+            return record.misfit(here)
+        made = record.place
+        if (made.library, made.version, made.gpu, set(made.targets)) == (
+            here.library,
+            here.version,
+            "",
+            set(here.targets),
+        ):
+            return None
+        return f"it was built with {made.title} for {made.hardware}, wanted is {here.title} for {here.hardware}"
+
+    def _check(self, config: BuildConfig) -> None:
+        """Refuse what a library that compiles ahead of time has not."""
+        if not self.aim.ahead_of_time:
+            return
+        title = self.aim.library.kind.title
+        if config.version_compatible or config.hardware_compatibility != "none":
+            raise InputError(
+                f"{title} knows no levels of compatibility: its engines are for the compute capabilities that are "
+                "named, and for one version."
+            )
+        if self.compiler != COMPILERS[0]:
+            raise InputError(f"compiler is {self.compiler!r}, which makes engines of TensorRT; expected onnx-parser.")
 
     def _build(self, key: str, config: BuildConfig, listener: Listener) -> StoredPlan:
+        gpu = self.aim.gpu
+        if gpu is None:
+            return self._build_ahead(key, config, listener)
         tolerance = Tolerance.of(self.pack, self.precision)
         graph = self.graphs.stage(self.source.name)
         with OnnxRuntimeEngine(self.source.path, device=CPU, precision=self.source.precision) as reference:
-            inputs, outputs = tensors_of(reference)
+            tensors = tensors_of(reference)
             started = time.monotonic()
-            data, inputs, outputs = self._compile(graph, config, inputs, outputs, listener)
+            data, inputs, outputs = self._compile(graph, gpu, config, tensors, listener)
             seconds = round(time.monotonic() - started, 3)
             record = self._record(graph, config, data, key=key, inputs=inputs, outputs=outputs, build_seconds=seconds)
-            with TensorRtEngine(self.source.path, record, data, gpu=self.gpu) as engine:
+            with TensorRtEngine(self.source.path, record, data, gpu=gpu) as engine:
                 figures = compare(self.source, engine, reference, config)
                 check(self.source, figures, tolerance)
                 record = replace(record, difference=figures.limited(), device_memory_bytes=engine.device_memory_bytes)
         return write_plan(record, data, self.folder)
 
     def _compile(
-        self, graph: StageSpec, config: BuildConfig, inputs: Tensors, outputs: Tensors, listener: Listener
+        self, graph: StageSpec, gpu: Gpu, config: BuildConfig, tensors: tuple[Tensors, Tensors], listener: Listener
     ) -> tuple[bytes, Tensors, Tensors]:
-        with self.gpu.current():
+        """The plan, and the graph's inputs and outputs with the names that they have in it."""
+        inputs, outputs = tensors
+        with gpu.current():
             if self.compiler == "torch-tensorrt":
                 from trtswap.engines.torch_tensorrt import compile_with_torch  # noqa: PLC0415 - an extra of its own
 
-                return compile_with_torch(graph.path, inputs, outputs, config, device=self.gpu.device)
-            cache = TimingCache(self.folder, self.place)
-            specs = [t.spec for t in inputs]
-            return compile_graph(graph.path, specs, config, cache=cache, listener=listener), inputs, outputs
+                return compile_with_torch(graph.path, inputs, outputs, config, device=gpu.device)
+            cache = TimingCache(self.folder, self.aim.place)
+            request = config.request(graph.path, [t.spec for t in inputs])
+            made = compile_graph(self.aim.library, request, cache=cache, listener=listener)
+            return made.plan, inputs, outputs
+
+    def _build_ahead(self, key: str, config: BuildConfig, listener: Listener) -> StoredPlan:
+        """For GPUs that are not here, in a process of its own; with as many rows as their memory has room for."""
+        graph = self.graphs.stage(self.source.name)
+        inputs, outputs = ([PlanTensor.of(spec) for spec in specs] for specs in self.source.contract)
+        started = time.monotonic()
+        while True:
+            request = config.request(graph.path, [t.spec for t in inputs], self.aim.place.targets)
+            made = compile_apart(self.aim.library, request, listener)
+            if made.memory_bytes <= MEMORY_SHARE * self.aim.memory_bytes:
+                break
+            config, reason = self._smaller(config, made.memory_bytes)
+            listener.engine(self.source.name, reason)
+        record = self._record(
+            graph, config, made.plan, key=key, inputs=tuple(inputs), outputs=tuple(outputs),
+            build_seconds=round(time.monotonic() - started, 3),
+        )  # fmt: skip
+        return write_plan(replace(record, device_memory_bytes=made.memory_bytes), made.plan, self.folder)
+
+    def _smaller(self, config: BuildConfig, memory_bytes: int) -> tuple[BuildConfig, str]:
+        """The config for half as many rows, and why."""
+        rows = config.most_rows
+        used, limit = memory_bytes / GIB, MEMORY_SHARE * self.aim.memory_bytes / GIB
+        asked = {"batch", "faces", "profiles"} & {
+            *self.options.overrides.everywhere, *self.options.overrides.stages.get(self.source.name, {})
+        }  # fmt: skip
+        if asked or rows == 1:
+            raise EngineBuildError(
+                f"the engine of {self.source.name} takes {used:.1f} GiB of device memory for {rows} at once, more than "
+                f"{MEMORY_SHARE:.0%} of the card's {self.aim.memory_bytes / GIB:.1f} GiB. Build for fewer --faces and "
+                "a smaller --batch, or name the card's --memory."
+            )
+        return config.halved(), f"{rows} at once take {used:.1f} GiB, more than the {limit:.1f} GiB there are for it"
 
     def _record(self, graph: StageSpec, config: BuildConfig, data: bytes, **known: Any) -> PlanRecord:
         """The record of a plan; ``known`` has what is known of it beside."""
@@ -276,9 +349,9 @@ class _Job:
             precision=graph.precision,
             compiler=self.compiler,
             config=config.as_table(),
-            place=self.place,
-            cuda=self.gpu.facts.cuda,
-            driver=self.gpu.facts.driver,
+            place=self.aim.place,
+            cuda=self.aim.gpu.facts.cuda if self.aim.gpu else None,
+            driver=self.aim.gpu.facts.driver if self.aim.gpu else None,
             plan_sha256=hashlib.sha256(data).hexdigest(),
             plan_bytes=len(data),
             device_memory_bytes=0,

@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from trtswap.backends.device import GpuFacts
 from trtswap.backends.engine import TensorSpec
 from trtswap.backends.sizing import BUCKETS
+from trtswap.engines.request import Request, Shapes
 from trtswap.errors import EngineBuildError, InputError
 from trtswap.files.tables import TableError, read_toml
 from trtswap.model.pack import StageSpec
@@ -90,6 +90,25 @@ class BuildConfig:
         if self.workspace_bytes is not None and self.workspace_bytes <= 0:
             raise InputError(f"workspace_bytes is {self.workspace_bytes}, expected a positive number.")
 
+    @property
+    def most_rows(self) -> int:
+        """Frames or faces that fit at once."""
+        return max(profile[dim].most for profile in self.profiles for dim in ("B", "N") if dim in profile)
+
+    def halved(self) -> "BuildConfig":
+        """For half as many rows at once."""
+        most = max(1, self.most_rows // 2)
+        return replace(
+            self,
+            profiles=tuple(
+                {
+                    dim: Range(min(r.least, most), min(r.best, most), min(r.most, most)) if dim in ("B", "N") else r
+                    for dim, r in profile.items()
+                }
+                for profile in self.profiles
+            ),
+        )
+
     def as_table(self) -> dict[str, Any]:
         """For a plan's record: plain numbers and lists."""
         table = asdict(self)
@@ -102,7 +121,25 @@ class BuildConfig:
         profiles = tuple({dim: Range(*numbers) for dim, numbers in p.items()} for p in table["profiles"])
         return BuildConfig(**{**table, "profiles": profiles})
 
-    def shapes(self, profile: Profile, spec: TensorSpec) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    def request(self, graph: Path, inputs: Sequence[TensorSpec], targets: Sequence[str] = ()) -> Request:
+        """What a library is asked for.
+
+        Args:
+            graph: ONNX file.
+            inputs: its inputs with the names of their dynamic dimensions.
+            targets: compute capabilities, for a library that compiles ahead of time.
+
+        Raises:
+            EngineBuildError: a dynamic dimension has no range.
+        """
+        return Request(
+            graph=str(graph),
+            profiles=[{spec.name: self.shapes(profile, spec) for spec in inputs} for profile in self.profiles],
+            targets=list(targets),
+            **{name: getattr(self, name) for name in SETTINGS},
+        )
+
+    def shapes(self, profile: Profile, spec: TensorSpec) -> Shapes:
         """Smallest, best and largest shape of an input.
 
         Raises:
@@ -118,14 +155,17 @@ class BuildConfig:
         return tuple(r.least for r in ranges), tuple(r.best for r in ranges), tuple(r.most for r in ranges)
 
 
-def default_config(stage: StageSpec, gpu: GpuFacts) -> BuildConfig:
+SETTINGS = tuple(f.name for f in fields(BuildConfig) if f.name != "profiles")
+
+
+def default_config(stage: StageSpec, memory_bytes: int) -> BuildConfig:
     """What suits most: room for every batch that a swap chooses by itself, tuned for a middle one.
 
     Args:
         stage: of the pack.
-        gpu: its memory decides how many faces there is room for: 8 below 12 GiB, 16 below 24 GiB, else 32.
+        memory_bytes: of the GPU; it decides how many faces there is room for: 8 below 12 GiB, 16 below 24 GiB, else 32.
     """
-    room = 8 if gpu.memory_bytes < 12 * _GIB else 16 if gpu.memory_bytes < 24 * _GIB else 32
+    room = 8 if memory_bytes < 12 * _GIB else 16 if memory_bytes < 24 * _GIB else 32
     if not stage.kind.searches:
         return BuildConfig(profiles=({"N": Range(1, TUNED_FACES, room)},))
     # Videos of 16:9 are searched at their own shape, upright ones at the same turned; each is tuned for.

@@ -12,6 +12,7 @@ import torch
 from trtswap.backends.device import Gpu
 from trtswap.backends.onnxruntime import OnnxRuntimeEngine
 from trtswap.backends.trt.engine import TensorRtEngine
+from trtswap.engines.aim import aim
 from trtswap.engines.build import Built, Listener, Options, build_engines
 from trtswap.engines.config import BuildConfig
 from trtswap.engines.verify import check, compare, example_inputs
@@ -70,7 +71,7 @@ def examine(
         pack, gpu, options, listener, folder: as :func:`~trtswap.engines.build.build_engines` takes them.
     """
     refused: dict[str, TrtswapError] = {}
-    built = build_engines(pack, gpu, options, listener=listener, folder=folder, refused=refused)
+    built = build_engines(pack, aim(gpu), options, listener=listener, folder=folder, refused=refused)
     found = {b.stage: _examine(pack, b, gpu) for b in built}
     found |= {stage: Examined(stage, problem=str(error)) for stage, error in refused.items()}
     return [found[name] for name in options.stages or pack.stages]

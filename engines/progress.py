@@ -1,10 +1,13 @@
-"""Progress of a build, as TensorRT tells it: phases inside phases, each with steps."""
+"""Progress of a build, as the library tells it: phases inside phases, each with steps."""
 
 import threading
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import tensorrt as trt
+from trtswap.backends.trt.library import Library
+
+if TYPE_CHECKING:
+    import tensorrt as trt
 
 
 class BuildListener(Protocol):
@@ -39,15 +42,14 @@ class Silent:
         return False
 
 
-class Monitor(trt.IProgressMonitor):
-    """Passes TensorRT's progress on to a listener, and its wish to stop back.
+class Monitor:
+    """Passes a build's progress on to a listener, and its wish to stop back.
 
-    TensorRT calls it from several threads and lets no exception through, so one that the listener raises is kept, ends
-    the build, and is raised by whoever started it.
+    The library calls it from several threads and lets no exception through, so one that the listener raises is kept,
+    ends the build, and is raised by whoever started it.
     """
 
     def __init__(self, listener: BuildListener) -> None:
-        trt.IProgressMonitor.__init__(self)
         self._listener = listener
         self._lock = threading.Lock()
         self.error: Exception | None = None
@@ -58,7 +60,7 @@ class Monitor(trt.IProgressMonitor):
             self._guarded(lambda: self._listener.phase(phase_name, parent_phase or None, num_steps))
 
     def step_complete(self, phase_name: str, step: int) -> bool:
-        """False tells TensorRT to stop."""
+        """False tells the library to stop."""
         with self._lock:
             self._guarded(lambda: self._listener.step(phase_name, step))
             self._guarded(self._ask)
@@ -76,3 +78,25 @@ class Monitor(trt.IProgressMonitor):
             tell()
         except Exception as e:  # noqa: BLE001 - kept for the thread that started the build
             self.error = self.error or e
+
+
+def progress_of(library: Library, monitor: Monitor) -> "trt.IProgressMonitor":
+    """The monitor as the library wants to be given one."""
+    trt = library.trt
+
+    base: Any = trt.IProgressMonitor
+
+    class Hook(base):
+        def __init__(self) -> None:
+            base.__init__(self)
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            monitor.phase_start(phase_name, parent_phase, num_steps)
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            return monitor.step_complete(phase_name, step)
+
+        def phase_finish(self, phase_name: str) -> None:
+            monitor.phase_finish(phase_name)
+
+    return Hook()

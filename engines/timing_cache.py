@@ -7,12 +7,15 @@ another process has added in the meantime is kept.
 import logging
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import tensorrt as trt
 from filelock import FileLock
 
 from trtswap.backends.trt.plans import Place
 from trtswap.files import write_whole
+
+if TYPE_CHECKING:
+    import tensorrt as trt
 
 LOG = logging.getLogger("trtswap.tensorrt")
 
@@ -26,15 +29,15 @@ class TimingCache:
     """
 
     def __init__(self, folder: Path, place: Place) -> None:
-        name = f"{place.gpu}-{place.compute_capability}-{place.tensorrt}"
+        name = f"{place.gpu}-{place.targets[0]}-{place.version}"
         self.path = folder / "timing" / f"{re.sub(r'[^A-Za-z0-9.]+', '-', name)}.cache"
 
-    def attach(self, config: trt.IBuilderConfig) -> None:
+    def attach(self, config: "trt.IBuilderConfig") -> None:
         """Give what is known to a build; of a file that TensorRT does not take, nothing is, and the build is slower."""
         cache = self._from_disk(config)
         config.set_timing_cache(cache, ignore_mismatch=False)
 
-    def keep(self, config: trt.IBuilderConfig) -> None:
+    def keep(self, config: "trt.IBuilderConfig") -> None:
         """Put what a build has measured on disk, beside what others have put there."""
         measured = config.get_timing_cache()
         if measured is None:
@@ -47,7 +50,7 @@ class TimingCache:
             else:
                 LOG.warning("the times measured by this build do not fit %s and are not kept", self.path)
 
-    def _from_disk(self, config: trt.IBuilderConfig) -> trt.ITimingCache:
+    def _from_disk(self, config: "trt.IBuilderConfig") -> "trt.ITimingCache":
         empty = config.create_timing_cache(b"")
         data = self.path.read_bytes() if self.path.is_file() else b""
         if not data:

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from trtswap.backends.torch.engine import TorchEngine
+from trtswap.backends.trt.library import find_library
+from trtswap.backends.trt.loaded import LoadedPlan, tensor_names
 from trtswap.backends.trt.plans import PlanTensor
 from trtswap.engines.config import BuildConfig
 from trtswap.errors import BackendError, EngineBuildError
@@ -142,10 +144,8 @@ def renamed(data: bytes, name: str, inputs: Tensors, outputs: Tensors) -> tuple[
     Raises:
         EngineBuildError: the plan has another number of tensors.
     """
-    from trtswap.backends.trt.library import LoadedPlan, tensor_names  # noqa: PLC0415 - imports tensorrt
-
-    plan = LoadedPlan(data, name=name, host_code=True)
-    found = tensor_names(plan.engine)
+    plan = LoadedPlan(find_library("tensorrt"), data, name=name, host_code=True)
+    found = tensor_names(plan)
     plan.close()
     if [len(names) for names in found] != [len(inputs), len(outputs)]:
         raise EngineBuildError(f"{name}: torch-tensorrt's engine has inputs {found[0]} and outputs {found[1]}.")
@@ -165,9 +165,7 @@ def check_pair() -> None:
         release = ".".join(version("torch-tensorrt").split(".")[:2])
     except PackageNotFoundError as e:
         raise BackendError('torch-tensorrt is not installed: pip install "trtswap[torch-tensorrt]".') from e
-    from trtswap.backends.trt.library import check_version  # noqa: PLC0415 - imports tensorrt
-
-    here = tuple(".".join(v.split(".")[:2]) for v in (torch.__version__, check_version()))
+    here = tuple(".".join(v.split(".")[:2]) for v in (torch.__version__, find_library("tensorrt").version))
     if PAIRS.get(release) != here:
         known = "; ".join(f"{r} with torch {t} and TensorRT {trt}" for r, (t, trt) in PAIRS.items())
         raise BackendError(

@@ -189,7 +189,8 @@ def load_state_dict(checkpoint: str | Checkpoint, path: Path) -> dict[str, Tenso
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
-        reason = "it holds more than tensors" if isinstance(error, pickle.UnpicklingError) else str(error)
+        more = isinstance(error, pickle.UnpicklingError)
+        reason = "it holds more than tensors" if more else f"PyTorch does not know it ({type(error).__name__}: {error})"
         raise CheckpointError(f"{path}: cannot be read as tensors by name: {reason}.") from error
     return tensors_by_name(content, entry, path)
 

@@ -143,6 +143,8 @@ class Recipe:
             raise ExportError(
                 f"size is {size}, expected a multiple of {BLOCK} from {4 * BLOCK} to {64 * BLOCK} pixels."
             )
+        if all(s.spec.name != "swap" or s.checkpoint is None for s in self.stages):
+            raise ExportError(f"size is {size}, but pack {self.name} has no swap network with weights. Leave it out.")
         swap = self._learned("swap")
         return self._with(replace(swap, spec=replace(swap.spec, size=size)))
 

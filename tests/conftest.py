@@ -63,6 +63,7 @@ def emulator(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
     gpu = HostGpu(machine)
     monkeypatch.setattr(api, "machine", machine)
     monkeypatch.setitem(sys.modules, "tensorrt", api)
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)  # the real one, which needs no GPU, is not what is tried
     monkeypatch.setattr("trtswap.backends.device.find_gpu", lambda device=None: gpu)
     monkeypatch.setattr("trtswap.backends.device._DEVICES", {None: gpu})
     monkeypatch.setenv("TRTSWAP_ENGINES", str(tmp_path / "engines"))

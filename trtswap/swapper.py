@@ -222,6 +222,7 @@ class Swapper:
         Returns:
             Swapped pictures: a NumPy array for a NumPy array, else a torch tensor on the engine's device.
         """
+        _expect_somebody(who)
         batch = frames_from_rgb(frames, copy=True).to(self.choice.device)
         if len(batch):
             with Session(self.runtime, who, self._of(options), observers=observers, related=False) as session:
@@ -303,6 +304,7 @@ class Swapper:
         expect("profile", profile, bool, "True or False")
         expect("pipelined", pipelined, bool, "True or False")
         expect_all("observers", observers, Observer, "an Observer")
+        _expect_somebody(who)
         device = self.choice.device
         watch = Stopwatch(synchronise=device if profile else None, listeners=[observer.stage for observer in observers])
         counts = _Counts()
@@ -366,6 +368,7 @@ class Swapper:
         expect("target", target, Path | str | Target, "the path of the file to write")
         expect("overwrite", overwrite, bool, "True or False")
         expect_all("observers", observers, Observer, "an Observer")
+        _expect_somebody(who)
         path = target.path if isinstance(target, Target) else Path(target)
         check_suffix(path)
         place = target if isinstance(target, Target) else Target(path, source=Path(source), overwrite=overwrite)
@@ -428,6 +431,15 @@ def expected_frames(info: VideoInfo, start: float | None, end: float | None) -> 
     if until is None or info.average_rate is None:
         return None
     return max(0, round((until - (start or 0)) * info.average_rate))
+
+
+def _expect_somebody(who: Who | None) -> None:
+    """Nobody, as a lookup that found nothing gives it, would leave every face as it is, without a word."""
+    if who is None:
+        raise InputError(
+            "who is None; expected an Identity or pairs of (reference, source). Sessions alone take nobody: they "
+            "follow faces and change none."
+        )
 
 
 def untrained(pack: Pack) -> tuple[str, ...]:

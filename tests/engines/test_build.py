@@ -24,10 +24,11 @@ pytestmark = pytest.mark.usefixtures("emulator")
 
 def build(pack: Pack, *, stages: tuple[str, ...] = (), **options: object) -> dict[str, str | None]:
     """Build in FP32; gives the reason of each stage."""
+    from trtswap.engines.aim import aim
     from trtswap.engines.build import Options, build_engines
 
     chosen = Options(**({"precision": "fp32"} | options), stages=stages)  # type: ignore[arg-type]
-    return {built.stage: built.reason for built in build_engines(pack, gpus.find_gpu(), chosen)}
+    return {built.stage: built.reason for built in build_engines(pack, aim(gpus.find_gpu()), chosen)}
 
 
 def overrides(**values: object) -> object:
@@ -53,7 +54,9 @@ def test_record_says_what_the_plan_is(hand: Pack, emulator: Machine) -> None:
     assert text["plan_sha256"] == hashlib.sha256(data).hexdigest()
     assert text["plan_bytes"] == len(data)
     assert text["source_sha256"] == text["graph_sha256"] == hand.stages["swap"].sha256
-    assert text["place"] == {"tensorrt": "11.4.0.106", "gpu": "Emulated GPU", "compute_capability": "8.9"}
+    assert text["place"] == {
+        "library": "tensorrt", "version": "11.4.0.106", "gpu": "Emulated GPU", "targets": ["8.9"]
+    }  # fmt: skip
     assert (text["cuda"], text["driver"]) == ("13.0", "580.95.05")
     assert text["config"]["profiles"] == [{"N": [1, 4, 32]}]
     assert text["precision"] == "fp32"
@@ -208,6 +211,7 @@ def test_two_processes_build_one_engine(hand: Pack) -> None:
 
 
 def test_progress_is_told_and_a_build_can_be_stopped(hand: Pack) -> None:
+    from trtswap.engines.aim import aim
     from trtswap.engines.build import Options, SilentListener, build_engines
     from trtswap.engines.compiler import BuildCancelled
 
@@ -233,7 +237,7 @@ def test_progress_is_told_and_a_build_can_be_stopped(hand: Pack) -> None:
 
     ear = Ear()
     chosen = Options(precision="fp32", stages=("parse",))
-    build_engines(hand, gpus.find_gpu(), chosen, listener=ear)
+    build_engines(hand, aim(gpus.find_gpu()), chosen, listener=ear)
     assert heard[:4] == [
         "engine parse: not built yet; compiler: onnx-parser",
         "None > Building engine: 2",
@@ -244,12 +248,13 @@ def test_progress_is_told_and_a_build_can_be_stopped(hand: Pack) -> None:
     heard.clear()
     ear.stop_at = 5
     with pytest.raises(BuildCancelled, match=r"parse\.onnx: the build was stopped"):
-        build_engines(hand, gpus.find_gpu(), replace(chosen, rebuild=True), listener=ear)
+        build_engines(hand, aim(gpus.find_gpu()), replace(chosen, rebuild=True), listener=ear)
     assert "Timing tactics 1" not in heard
     assert heard[-1] == "Building engine done"
 
 
 def test_an_exception_of_the_listener_comes_out(hand: Pack) -> None:
+    from trtswap.engines.aim import aim
     from trtswap.engines.build import Options, SilentListener, build_engines
 
     class Broken(SilentListener):
@@ -257,7 +262,7 @@ def test_an_exception_of_the_listener_comes_out(hand: Pack) -> None:
             raise RuntimeError("no more paper")
 
     with pytest.raises(RuntimeError, match="no more paper"):
-        build_engines(hand, gpus.find_gpu(), Options(precision="fp32", stages=("parse",)), listener=Broken())
+        build_engines(hand, aim(gpus.find_gpu()), Options(precision="fp32", stages=("parse",)), listener=Broken())
     assert stored_plans() == []
 
 

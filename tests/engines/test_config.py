@@ -21,8 +21,8 @@ def test_defaults_follow_pack_and_gpu(hand: Pack) -> None:
 
     for memory, most in ((8, 8), (16, 16), (80, 32)):
         gpu = replace(GPU, memory_bytes=memory * GIB)
-        assert default_config(hand.stages["swap"], gpu).profiles == ({"N": Range(1, 4, most)},)
-        wide, tall = default_config(replace(hand.stages["detect"], size=640), gpu).profiles
+        assert default_config(hand.stages["swap"], gpu.memory_bytes).profiles == ({"N": Range(1, 4, most)},)
+        wide, tall = default_config(replace(hand.stages["detect"], size=640), gpu.memory_bytes).profiles
         assert wide == {"B": Range(1, 8, 32), "H": Range(32, 384, 640), "W": Range(32, 640, 640)}
         assert tall == {"B": Range(1, 8, 32), "H": Range(32, 640, 640), "W": Range(32, 384, 640)}
 
@@ -47,16 +47,16 @@ def test_flags_win_over_the_file_and_tables_over_its_top(tmp_path: Path, hand: P
         '[detect]\nprofiles = [{ B = 1, H = [32, 64, 96], W = "32,64,96" }]\nbatch = "1,2,2"\n'
     )
     given = Overrides.load(file)
-    swap = given.apply(default_config(hand.stages["swap"], GPU), "swap")
+    swap = given.apply(default_config(hand.stages["swap"], GPU.memory_bytes), "swap")
     assert (swap.optimisation_level, swap.workspace_bytes) == (5, 512 * 2**20)
     assert swap.profiles == ({"N": Range(1, 2, 4)},)
     assert swap.tf32
     assert swap.version_compatible
-    detect = given.apply(default_config(hand.stages["detect"], GPU), "detect")
+    detect = given.apply(default_config(hand.stages["detect"], GPU.memory_bytes), "detect")
     assert detect.optimisation_level == 1
     assert detect.profiles == ({"B": Range(1, 2, 2), "H": Range(32, 64, 96), "W": Range(32, 64, 96)},)
     flags = given.also(optimisation_level=2, faces="3", batch=None)
-    swap = flags.apply(default_config(hand.stages["swap"], GPU), "swap")
+    swap = flags.apply(default_config(hand.stages["swap"], GPU.memory_bytes), "swap")
     assert swap.optimisation_level == 2
     assert swap.profiles == ({"N": Range(3, 3, 3)},)
 
@@ -87,6 +87,6 @@ def test_wrong_values_are_named(tmp_path: Path, hand: Pack, text: str, message: 
     file = tmp_path / "config.toml"
     file.write_text(text)
     with pytest.raises(InputError, match=message):
-        Overrides.load(file).apply(default_config(hand.stages["swap"], GPU), "swap")
+        Overrides.load(file).apply(default_config(hand.stages["swap"], GPU.memory_bytes), "swap")
     with pytest.raises(InputError, match=r"none\.toml cannot be read as TOML"):
         Overrides.load(tmp_path / "none.toml")

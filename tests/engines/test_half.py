@@ -35,9 +35,10 @@ def table(hand: Pack, frames: Any) -> Path:
 
 
 def build(pack: Pack, **options: Any) -> dict[str, str | None]:
+    from trtswap.engines.aim import aim
     from trtswap.engines.build import Options, build_engines
 
-    return {b.stage: b.reason for b in build_engines(pack, gpus.find_gpu(), Options(**options))}
+    return {b.stage: b.reason for b in build_engines(pack, aim(gpus.find_gpu()), Options(**options))}
 
 
 @pytest.fixture

@@ -13,17 +13,17 @@ from trtswap.backends.trt.plans import Place
 from ..trt_emulator.machine import Machine
 
 pytestmark = pytest.mark.usefixtures("emulator")
-PLACE = Place("11.4.0.106", "Emulated GPU", "8.9")
+PLACE = Place("tensorrt", "11.4.0.106", "Emulated GPU", ("8.9",))
 
 
 def config(*entries: str, version: str | None = None) -> object:
     """A builder's configuration that has measured some kernels."""
     import tensorrt as trt
 
-    from trtswap.backends.trt.library import LibraryLogger
+    from trtswap.backends.trt.library import find_library, make_logger
 
     with gpus.find_gpu().current():
-        made = trt.Builder(LibraryLogger()).create_builder_config()
+        made = trt.Builder(make_logger(find_library("tensorrt"))).create_builder_config()
     cache = made.create_timing_cache(b"")
     cache._entries |= dict.fromkeys(entries, 1.0)
     made.set_timing_cache(cache, ignore_mismatch=False)
@@ -80,10 +80,10 @@ def test_times_of_another_place_are_not_mixed_in(
 def test_a_build_without_a_cache_keeps_nothing(tmp_path: Path) -> None:
     import tensorrt as trt
 
-    from trtswap.backends.trt.library import LibraryLogger
+    from trtswap.backends.trt.library import find_library, make_logger
 
     with gpus.find_gpu().current():
-        cache(tmp_path).keep(trt.Builder(LibraryLogger()).create_builder_config())  # type: ignore[attr-defined]
+        cache(tmp_path).keep(trt.Builder(make_logger(find_library("tensorrt"))).create_builder_config())  # type: ignore[attr-defined]
     assert not cache(tmp_path).path.is_file()  # type: ignore[attr-defined]
 
 

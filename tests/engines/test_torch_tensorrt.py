@@ -63,7 +63,7 @@ def plan_with_other_names(pack: Pack, inputs: list[SimpleNamespace]) -> bytes:
     """The swap graph compiled with the names that torch-tensorrt would give its tensors."""
     import tensorrt as trt
 
-    from trtswap.backends.trt.library import LibraryLogger
+    from trtswap.backends.trt.library import find_library, make_logger
 
     model = onnx.load(pack.stages["swap"].path)
     names = {"faces": "tensors_0", "latents": "tensors_1", "swapped": "output0"}
@@ -74,7 +74,7 @@ def plan_with_other_names(pack: Pack, inputs: list[SimpleNamespace]) -> bytes:
         value.name = names[value.name]
     path = pack.path / "renamed.onnx"
     onnx.save(model, path)
-    logger = LibraryLogger()
+    logger = make_logger(find_library("tensorrt"))
     builder = trt.Builder(logger)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     assert trt.OnnxParser(network, logger).parse_from_file(str(path))
@@ -88,9 +88,10 @@ def plan_with_other_names(pack: Pack, inputs: list[SimpleNamespace]) -> bytes:
 
 
 def test_compiled_compared_and_run_under_the_graphs_own_names(hand: Pack, installed: dict[str, Any]) -> None:
+    from trtswap.engines.aim import aim
     from trtswap.engines.build import build_engines
 
-    (built,) = build_engines(hand, gpus.find_gpu(), options(stages=("swap",)))
+    (built,) = build_engines(hand, aim(gpus.find_gpu()), options(stages=("swap",)))
     record = built.plan.record
     assert record.compiler == "torch-tensorrt"
     assert [t.binding for t in (*record.inputs, *record.outputs)] == ["tensors_0", "tensors_1", "output0"]
@@ -110,9 +111,10 @@ def test_compiled_compared_and_run_under_the_graphs_own_names(hand: Pack, instal
 
 
 def test_the_detect_graph_is_left_to_the_parser(hand: Pack, installed: dict[str, Any]) -> None:
+    from trtswap.engines.aim import aim
     from trtswap.engines.build import build_engines
 
-    (built,) = build_engines(hand, gpus.find_gpu(), options(stages=("detect",)))
+    (built,) = build_engines(hand, aim(gpus.find_gpu()), options(stages=("detect",)))
     assert built.plan.record.compiler == "onnx-parser"
     assert not installed
 
@@ -159,6 +161,7 @@ def overrides(**values: Any) -> Any:
 
 
 def test_what_goes_wrong_is_typed(hand: Pack, installed: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    from trtswap.engines.aim import aim
     from trtswap.engines.build import build_engines
 
     gpu, module = gpus.find_gpu(), sys.modules["torch_tensorrt"]
@@ -166,7 +169,7 @@ def test_what_goes_wrong_is_typed(hand: Pack, installed: dict[str, Any], monkeyp
     with pytest.raises(
         EngineBuildError, match=r"torch-tensorrt knows one profile, .* the config has 1 profiles and same"
     ):
-        build_engines(hand, gpu, chosen)
+        build_engines(hand, aim(gpu), chosen)
 
     def fails(program: Any, **settings: Any) -> bytes:
         raise RuntimeError("conversion of aten.foo is not supported")
@@ -175,7 +178,7 @@ def test_what_goes_wrong_is_typed(hand: Pack, installed: dict[str, Any], monkeyp
     with pytest.raises(
         EngineBuildError, match=r"swap\.onnx: torch-tensorrt built no engine: RuntimeError: conversion of"
     ):
-        build_engines(hand, gpu, options(stages=("swap",)))
+        build_engines(hand, aim(gpu), options(stages=("swap",)))
     with pytest.raises(
         EngineBuildError, match=r"parse\.onnx: torch-tensorrt's engine has inputs \['tensors_0', 'tensors_1'"
     ):

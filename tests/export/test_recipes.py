@@ -255,7 +255,7 @@ def test_a_generator_can_take_another_size() -> None:
     assert swap.spec.size == 224
     with pytest.raises(ExportError, match="size is 225, expected a multiple of 16 from 64 to 1024 pixels"):
         find_recipe("simswap-256").with_swap_size(225)
-    with pytest.raises(ExportError, match="no stage 'swap' with weights"):
+    with pytest.raises(ExportError, match="pack paste has no swap network with weights"):
         find_recipe("paste").with_swap_size(224)
 
 

@@ -44,7 +44,7 @@ from . import mutate
 
 GPU = GpuFacts("A GPU", "8.9", 2**34, "13.0", None)
 MOST_NUMBERS = 1 << 22
-PLACE = Place("11.4.0.106", "A GPU", "8.9")
+PLACE = Place("tensorrt", "11.4.0.106", "A GPU", ("8.9",))
 
 
 MILLISECONDS: dict[str, Any] = {"time_base": Fraction(1, 1000), "pts": range(0, 480, 40), "last_duration": 40}

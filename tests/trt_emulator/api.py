@@ -221,6 +221,9 @@ class ParserError:
     def node_operator(self) -> str:
         return self._values[4]
 
+    def func(self) -> str:
+        return "parse"
+
 
 class OnnxParser(_Made):
     def __init__(self, network: INetworkDefinition, logger: ILogger) -> None:

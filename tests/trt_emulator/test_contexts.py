@@ -21,7 +21,8 @@ def made(emulator: Machine, tmp_path: Path) -> Iterator[Any]:
     import tensorrt as trt
 
     from trtswap.backends import device as gpus
-    from trtswap.backends.trt.library import LoadedPlan
+    from trtswap.backends.trt.library import find_library
+    from trtswap.backends.trt.loaded import LoadedPlan
 
     from ..engines.plans import build
 
@@ -31,7 +32,7 @@ def made(emulator: Machine, tmp_path: Path) -> Iterator[Any]:
     gpu = gpus.find_gpu()
     assert isinstance(gpu, HostGpu)
     with gpu.current():
-        plan = LoadedPlan(stored.read(), name="neg", host_code=False)
+        plan = LoadedPlan(find_library("tensorrt"), stored.read(), name="neg", host_code=False)
     made = SimpleNamespace(gpu=gpu, lane=gpu.lane("test"), stream=gpu.lane("test").stream.cuda_stream)
     with gpu.current():
         made.context = plan.engine.create_execution_context(trt.ExecutionContextAllocationStrategy.USER_MANAGED)

@@ -205,6 +205,18 @@ def test_an_identity_of_another_pack_is_refused(swapper: Swapper, presenter: tor
             swapper.swap(presenter[None], who)
 
 
+def test_nobody_is_no_identity(swapper: Swapper, presenter: torch.Tensor, data: Path, tmp_path: Path) -> None:
+    """A lookup that found nothing would otherwise publish the face that was to be hidden."""
+    for call in (
+        lambda: swapper.swap(presenter, None),  # type: ignore[arg-type]
+        lambda: swapper.swap_picture(data / "astronaut.png", tmp_path / "a.png", None),  # type: ignore[arg-type]
+        lambda: swapper.swap_video(data / "presenter.mp4", tmp_path / "a.mp4", None),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(InputError, match=r"who is None; expected an Identity or pairs of \(reference, source\)"):
+            call()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_options_are_checked() -> None:
     for bad in ({"faces": "some"}, {"restore_weight": 1.5}, {"smooth": -1}, {"similarity": 2}):
         with pytest.raises(InputError, match=next(iter(bad))):

@@ -4,9 +4,13 @@
 its own when an engine is opened.
 """
 
-from trtswap.backends.engine import Engine, TensorSpec
-from trtswap.backends.opening import BACKENDS, Choice, choose, open_engine
-from trtswap.backends.options import BackendOptions, OnnxRuntimeOptions, OpenVinoOptions, TorchOptions
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trtswap.backends.engine import Engine, TensorSpec
+    from trtswap.backends.opening import BACKENDS, Choice, choose, open_engine
+    from trtswap.backends.options import BackendOptions, OnnxRuntimeOptions, OpenVinoOptions, TorchOptions
 
 __all__ = [
     "BACKENDS",
@@ -20,3 +24,17 @@ __all__ = [
     "choose",
     "open_engine",
 ]
+
+# These need PyTorch; a process that only compiles does without it (PEP 562).
+_LAZY = {
+    "engine": ("Engine", "TensorSpec"),
+    "opening": ("BACKENDS", "Choice", "choose", "open_engine"),
+    "options": ("BackendOptions", "OnnxRuntimeOptions", "OpenVinoOptions", "TorchOptions"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _LAZY.items():
+        if name in names:
+            return getattr(import_module(f"trtswap.backends.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

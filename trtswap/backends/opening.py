@@ -12,7 +12,8 @@ from trtswap.arguments import expect
 from trtswap.backends import device as gpus
 from trtswap.backends.engine import Engine
 from trtswap.backends.options import BackendOptions, OnnxRuntimeOptions, OpenVinoOptions, TensorRtOptions, TorchOptions
-from trtswap.backends.trt.plans import missing_plans
+from trtswap.backends.trt.library import installed_libraries
+from trtswap.backends.trt.plans import missing_plans, places_here
 from trtswap.errors import BackendError, InputError, PackError
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def choose(
         return _automatic(place, graphs, frames)
     if backend == "tensorrt":
         gpu = gpus.find_gpu(place)
-        require_tensorrt()
+        installed_libraries()
         return Choice("tensorrt", gpu.device, f"tensorrt on {gpu.facts.name}, as asked for.")
     if backend == "torch":
         _require("onnx", "The torch backend reads graphs with onnx", 'pip install "trtswap[export]"')
@@ -152,7 +153,7 @@ def _check_options(options: BackendOptions | None, kind: type[T], choice: Choice
 def _open_tensorrt(
     file: Path, graph: "Path | str | StageSpec", device: torch.device, role: str, *, host_code: bool
 ) -> Engine:
-    from trtswap.backends.trt.engine import TensorRtEngine  # noqa: PLC0415 - imports tensorrt
+    from trtswap.backends.trt.engine import TensorRtEngine  # noqa: PLC0415 - heavy, imported on use
     from trtswap.model.pack import sha256_of  # noqa: PLC0415 - imports this package
     from trtswap.model.self_contained import check_self_contained  # noqa: PLC0415 - as the line before
 
@@ -214,31 +215,14 @@ def _why_not_tensorrt(gpu: gpus.Gpu, graphs: "Sequence[StageSpec]") -> str | Non
     if not graphs:
         return "taken for a pack whose engines are built: `trtswap build-engines`"
     try:
-        require_tensorrt()
-        from trtswap.backends.trt.library import place_of  # noqa: PLC0415 - imports tensorrt
-
-        here = place_of(gpu)
+        here = places_here(gpu)
     except BackendError as e:
         return str(e).rstrip(".")
     missing = missing_plans([(g.name, g.sha256) for g in graphs], here)
     if missing:
-        return f"no engine of {', '.join(missing)} for this GPU and TensorRT {here.tensorrt}; `trtswap build-engines`"
+        libraries = " or ".join(place.title for place in here)
+        return f"no engine of {', '.join(missing)} for this GPU and {libraries}; `trtswap build-engines`"
     return None
-
-
-def require_tensorrt() -> None:
-    """Import TensorRT.
-
-    Raises:
-        BackendError: it is not installed, or its libraries cannot be loaded.
-    """
-    _require("tensorrt", "The tensorrt backend needs TensorRT", 'pip install "trtswap[tensorrt]"')
-    try:
-        import tensorrt  # noqa: F401, PLC0415 - a heavy library, imported on use
-    except (ImportError, OSError) as e:
-        raise BackendError(
-            f'TensorRT is installed but cannot be loaded: {e}. Install it again: pip install "trtswap[tensorrt]".'
-        ) from e
 
 
 def _explicit_device(device: str | torch.device) -> torch.device:

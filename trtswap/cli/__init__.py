@@ -71,6 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     sys.stderr = process.Unheard(sys.stderr)
     process.set_outputs()
     try:
+        _hint_at_dashes(given)
         app([argument for argument in given if argument != DEBUG], prog_name="trtswap", obj=given)
     except Interrupted as stop:
         say(stderr(), f"Stopped by {stop.signal.name}; no unfinished file was left.", style="red")
@@ -85,6 +86,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         kind = type(error).__name__
         _fail(f"Internal error, a bug in trtswap: {kind}: {error}. Run it again with {DEBUG} for the details.", debug)
     sys.exit(0)
+
+
+def _hint_at_dashes(given: Sequence[str]) -> None:
+    """A file whose name begins with a dash is taken for options."""
+    for argument in given[: given.index("--") if "--" in given else len(given)]:
+        if argument.startswith("-") and "." in argument and os.path.isfile(argument):
+            say(stderr(), f"{argument} is a file here: to name it, write ./{argument}.")
 
 
 def _fail(message: str, debug: bool) -> NoReturn:

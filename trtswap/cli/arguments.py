@@ -13,7 +13,7 @@ from trtswap.video.containers import CONTAINERS
 
 PICTURES = frozenset((
     ".png", ".apng", ".jpg", ".jpeg", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".avif", ".heic", ".heif", ".jp2",
-    ".ppm", ".tga",
+    ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".mpo",
 ))  # fmt: skip
 WRITTEN = frozenset((".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif"))
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
@@ -22,7 +22,7 @@ _CLOCK = re.compile(r"(?:(?:(\d+):)?([0-5]?\d):)?(\d+(?:\.\d*)?|\.\d+)")
 
 
 def is_picture(path: Path) -> bool:
-    """A picture, by its name."""
+    """A picture, by its name: any file may be opened as a video, and a few formats are both."""
     return path.suffix.lower() in PICTURES
 
 

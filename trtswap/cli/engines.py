@@ -1,5 +1,6 @@
 """``trtswap engines``: what compiled engines are there; look into them, remove them."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +15,7 @@ from trtswap.files import write_whole
 if TYPE_CHECKING:
     from trtswap.backends.trt.plans import Place, StoredPlan
 
-app = typer.Typer(help="Compiled TensorRT engines: list, inspect, remove.", no_args_is_help=True)
+app = typer.Typer(help="Compiled engines: list, inspect, remove.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else, on stdout.")]
 Key = Annotated[str, typer.Argument(metavar="KEY", help="Beginning of an engine's key, as `list` shows it.")]
@@ -34,11 +35,14 @@ def list_(*, as_json: AsJson = False) -> None:
         say(stdout(), f"No engines in {plans_folder()}; `trtswap build-engines` makes them.")
         return
     table = Table(
-        "key", "pack", "graph", "precision", "GPU", "TensorRT", "MiB", "state", title=cells(plans_folder())[0]
-    )
+        "key", "pack", "graph", "for", "library", "MiB on disk, GPU", "state",
+        title=cells(plans_folder())[0],
+    )  # fmt: skip
     for row in rows:
-        shown = (row["key"], row["pack"], row["stage"], row["precision"], row["gpu"], row["tensorrt"])
-        table.add_row(*cells(*shown, f"{row['plan_bytes'] / 2**20:.1f}", row["state"]))
+        graph = f"{row['stage']} {row['precision']}"
+        sizes = f"{row['plan_bytes'] / 2**20:.1f}, {row['device_memory_bytes'] / 2**20:.0f}"
+        shown = (row["key"][:8], row["pack"], graph, row["for"], row["made_with"], sizes, row["state"])
+        table.add_row(*cells(*shown))
     stdout().print(table)
 
 
@@ -47,7 +51,9 @@ def remove(
     keys: Annotated[list[str] | None, typer.Argument(metavar="KEY...", help="Beginnings of keys.")] = None,
     *,
     pack: Annotated[str | None, typer.Option(help="All engines of this pack.")] = None,
-    stale: Annotated[bool, typer.Option("--stale", help="All that do not fit this GPU and TensorRT.")] = False,
+    stale: Annotated[
+        bool, typer.Option("--stale", help="All that do not fit this GPU and the libraries here.")
+    ] = False,
     everything: Annotated[bool, typer.Option("--all", help="All engines, and the measured times of kernels.")] = False,
 ) -> None:
     """Delete engines from the cache; `trtswap build-engines` makes them again."""
@@ -55,13 +61,13 @@ def remove(
 
     if not (keys or pack or stale or everything):
         raise typer.BadParameter("say which: KEY, --pack NAME, --stale or --all.")
-    here = here_for_plans() if stale else None
-    if stale and here is None:
+    here = here_for_plans() if stale else []
+    if stale and not here:
         raise InputError("--stale: there is no TensorRT or no GPU here to hold engines against. Give keys, or --all.")
     plans = stored_plans()
     doomed = {one(key).path for key in keys or ()}
     doomed |= {p.path for p in plans if everything or p.record.pack == pack}
-    doomed |= {p.path for p in plans if here is not None and p.record.misfit(here)}
+    doomed |= {p.path for p in plans if here and _misfit(p, here)}
     for plan in plans:
         if plan.path in doomed:
             plan.remove()
@@ -112,35 +118,46 @@ def one(key: str) -> "StoredPlan":
     return found[0]
 
 
-def here_for_plans() -> "Place | None":
-    """What engines have to fit; None where there is no TensorRT or no GPU."""
+def here_for_plans() -> "list[Place]":
+    """What engines have to fit, one of them; empty where there is no TensorRT or no GPU."""
     from trtswap.backends import choose  # noqa: PLC0415 - heavy, imported on use
     from trtswap.backends import device as gpus  # noqa: PLC0415 - heavy, imported on use
+    from trtswap.backends.trt.plans import places_here  # noqa: PLC0415 - as the line before
 
     try:
-        choice = choose("tensorrt")
+        return places_here(gpus.find_gpu(choose("tensorrt").device))
     except BackendError:
+        return []
+
+
+def _misfit(plan: "StoredPlan", here: "Sequence[Place]") -> str | None:
+    """Why an engine runs in none of the places; what is said of its own library says most."""
+    reasons = {place.library: plan.record.misfit(place) for place in here}
+    if None in reasons.values():
         return None
-    from trtswap.backends.trt.library import place_of  # noqa: PLC0415 - imports tensorrt
-
-    return place_of(gpus.find_gpu(choice.device))
+    return reasons.get(plan.record.place.library) or next(iter(reasons.values()))
 
 
-def plan_row(plan: "StoredPlan", here: "Place | None") -> dict[str, Any]:
-    """An engine for a list: what it is, and whether it can run in a place."""
+def plan_row(plan: "StoredPlan", here: "Sequence[Place]") -> dict[str, Any]:
+    """An engine for a list: what it is, and whether it can run in one of the places."""
     record = plan.record
-    misfit = record.misfit(here) if here is not None else "no TensorRT or no GPU here to run it"
+    misfit = _misfit(plan, here) if here else "no TensorRT or no GPU here to run it"
     size = plan.path.stat().st_size if plan.path.is_file() else None
     broken = None if size == record.plan_bytes else "damaged: its file is missing or has another size"
-    state = broken or (misfit if here is None else f"stale: {misfit}" if misfit else "fits")
+    state = broken or (misfit if not here else f"stale: {misfit}" if misfit else "fits")
     return {
         "key": record.key,
         "pack": record.pack,
         "stage": record.stage,
         "precision": record.precision,
+        "library": record.place.library,
+        "version": record.place.version,
+        "made_with": record.place.title,
         "gpu": record.place.gpu,
-        "tensorrt": record.place.tensorrt,
+        "targets": list(record.place.targets),
+        "for": record.place.gpu or ", ".join(record.place.targets),
         "plan_bytes": record.plan_bytes,
+        "device_memory_bytes": record.device_memory_bytes,
         "state": state,
         "path": str(plan.path),
     }

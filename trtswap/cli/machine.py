@@ -15,8 +15,8 @@ from av.container import InputContainer
 from av.video.codeccontext import VideoCodecContext
 
 from trtswap.backends import choose, cuda
-from trtswap.backends import device as gpu_module
 from trtswap.backends.sizing import cores
+from trtswap.backends.trt.library import KINDS, find_library
 from trtswap.backends.trt.plans import stored_plans
 from trtswap.cli.engines import here_for_plans, plan_row
 from trtswap.cli.pack_check import references
@@ -27,8 +27,8 @@ from trtswap.report.measuring import cpu_name
 from trtswap.video.scheduling import ordinary_threads
 
 PACKAGES = (
-    "trtswap", "torch", "onnxruntime", "onnxruntime-gpu", "openvino", "onnx", "tensorrt-cu13", "torch-tensorrt",
-    "cuda-bindings", "av", "numpy",
+    "trtswap", "torch", "onnxruntime", "onnxruntime-gpu", "openvino", "onnx", "tensorrt-cu13",
+    "tensorrt-rtx-cu13", "torch-tensorrt", "cuda-bindings", "av", "numpy",
 )  # fmt: skip
 ENCODERS = (
     "libx264", "libx265", "libsvtav1", "libvpx-vp9", "ffv1", "prores_ks", "h264_nvenc", "hevc_nvenc", "av1_nvenc"
@@ -47,6 +47,7 @@ def facts() -> dict[str, Any]:
         "gpus": gpus(),
         "driver": cuda.driver_version(),
         "cuda": {"torch": torch.version.cuda, "driver": cuda.driver_cuda_version()},
+        "libraries": libraries(),
         "tensorrt": tensorrt(),
         "auto": automatic_choice(),
         "packs": packs(),
@@ -87,15 +88,21 @@ def gpus() -> list[dict[str, Any]]:
 def tensorrt() -> dict[str, str | None]:
     """Whether the ``tensorrt`` backend can run here, and why not."""
     try:
-        choice = choose("tensorrt")
+        choose("tensorrt")
     except BackendError as error:
-        return {"version": None, "problem": str(error)}
-    from trtswap.backends.trt.library import place_of  # noqa: PLC0415 - imports tensorrt
+        return {"problem": str(error)}
+    return {"problem": None}
 
-    try:
-        return {"version": place_of(gpu_module.find_gpu(choice.device)).tensorrt, "problem": None}
-    except BackendError as error:
-        return {"version": None, "problem": str(error)}
+
+def libraries() -> dict[str, dict[str, str | None]]:
+    """The libraries of that backend: version, or why there is none."""
+    found: dict[str, dict[str, str | None]] = {}
+    for name, kind in KINDS.items():
+        try:
+            found[kind.title] = {"version": find_library(name).version, "problem": None}
+        except BackendError as error:
+            found[kind.title] = {"version": None, "problem": str(error)}
+    return found
 
 
 def automatic_choice(graphs: Sequence[StageSpec] = ()) -> dict[str, str | None]:
@@ -189,12 +196,15 @@ def in_words(facts: dict[str, Any]) -> dict[str, list[str]]:
         or ["none that PyTorch sees"],
         "Driver": [f"{facts['driver'] or 'unknown'}, for CUDA up to {facts['cuda']['driver'] or 'unknown'}"],
         "CUDA": [f"PyTorch is built for {facts['cuda']['torch'] or 'none'}"],
-        "TensorRT": [facts["tensorrt"]["problem"] or f"{facts['tensorrt']['version']}, can run"],
+        "TensorRT": [
+            *(f"{title}: {here['version'] or here['problem']}" for title, here in facts["libraries"].items()),
+            facts["tensorrt"]["problem"] or "can run",
+        ],
         "Backend": [auto["reason"]],
         "Packs": [line for pack in facts["packs"] for line in _pack_in_words(pack)]
         or [f"none; `trtswap export` makes them in {user_folder()}"],
         "Engines": [
-            f"{e['key']} {e['pack']} {e['stage']} {e['precision']}, TensorRT {e['tensorrt']}, {e['gpu']}: {e['state']}"
+            f"{e['key']} {e['pack']} {e['stage']} {e['precision']}, {e['made_with']}, {e['for']}: {e['state']}"
             for e in facts["engines"]
         ]
         or ["none; `trtswap build-engines` makes them"],

@@ -1,7 +1,8 @@
 """Swap a video, with a report if one is asked for."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from trtswap.cli.console import count
 from trtswap.cli.job import Job, Outcome
 from trtswap.cli.progress import duration
 from trtswap.cli.runtime import precisions
-from trtswap.errors import InputError
+from trtswap.errors import InputError, WriteError
 from trtswap.faces.cast import Who
 from trtswap.files import Target, write_whole
 from trtswap.report import Recorder, Report, write_report
@@ -63,15 +64,29 @@ class VideoJob(Job):
         )  # fmt: skip
         seconds = time.perf_counter() - started
         if self.report is not None:
-            self._write_report(places[self.report], swapper, recorder, result, seconds)
+            with self._done():
+                self._write_report(places[self.report], swapper, recorder, result, seconds)
         if self.trace is not None:
-            write_whole(places[self.trace], chrome_trace(result.spans))
+            with self._done():
+                write_whole(places[self.trace], chrome_trace(result.spans))
         return Outcome(
             facts=self._facts(swapper, result, seconds),
             line=self._line(result, seconds),
             warnings=result.warnings,
             loss=None if result.loss is None else str(result.loss),
         )
+
+    @contextmanager
+    def _done(self) -> Iterator[None]:
+        """The video has its name by now, whatever becomes of what is told about it.
+
+        Raises:
+            WriteError: as inside, with that said.
+        """
+        try:
+            yield
+        except WriteError as error:
+            raise WriteError(f"{self.target} is done, but not what was to be told of it: {error}") from error
 
     def _write_report(
         self, place: Target, swapper: Swapper, recorder: Recorder, result: SwapResult, seconds: float

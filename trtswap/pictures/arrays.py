@@ -61,7 +61,8 @@ def frames_from_rgb(images: Any, *, copy: bool = False) -> Frames:
     """
     tensor = _stacked(images) if isinstance(images, list | tuple) else _as_tensor(images, "images are")
     if tensor.dtype != torch.uint8 or tensor.ndim != 4 or tensor.shape[-1] != 3 or 0 in tensor.shape:
-        raise InputError(f"images are {tensor.dtype} {tuple(tensor.shape)}, expected uint8 RGB [B, H, W, 3]")
+        empty = ", none of them 0" if 0 in tensor.shape else ""
+        raise InputError(f"images are {_described(tensor)}, expected uint8 RGB [B, H, W, 3]{empty}")
     if copy or _shares_pixels(tensor):
         tensor = tensor.clone(memory_format=torch.contiguous_format)
     _, height, width, _ = tensor.shape
@@ -79,14 +80,17 @@ def _stacked(pictures: Sequence[Any]) -> Tensor:
         what = f"images[{number}] is"
         tensor = _from_pil(picture, what) if isinstance(picture, Image.Image) else _as_tensor(picture, what)
         if tensor.dtype != torch.uint8 or tensor.ndim != 3 or tensor.shape[-1] != 3:
-            raise InputError(
-                f"{what} {tensor.dtype} {tuple(tensor.shape)}, expected uint8 RGB [H, W, 3] in a list of pictures"
-            )
+            raise InputError(f"{what} {_described(tensor)}, expected uint8 RGB [H, W, 3] in a list of pictures")
         tensors.append(tensor)
     kinds = sorted({f"{tuple(tensor.shape)} on {tensor.device}" for tensor in tensors})
     if len(kinds) > 1:
         raise InputError(f"images are a list of {', '.join(kinds)}, expected one size and device")
     return torch.stack(tensors)
+
+
+def _described(tensor: Tensor) -> str:
+    """Type and shape; whose array it was, the caller knows."""
+    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
 
 
 def _from_pil(image: Image.Image, what: str) -> Tensor:

@@ -19,6 +19,7 @@ from trtswap.limits import Limits
 from trtswap.pictures.colour import as_srgb, srgb_profile
 from trtswap.pictures.opening import open_picture, refused
 from trtswap.pictures.png import kept_chunks
+from trtswap.pictures.webp import is_lossless
 from trtswap.pixels.color import RGB24, PixelFormat
 from trtswap.pixels.frames import Frames
 from trtswap.video.display import DisplayMatrix, display_of
@@ -29,6 +30,8 @@ Samples: TypeAlias = npt.NDArray[Any]
 _DEEP = PixelFormat("gbrp15", bits=15)
 _GRAY_MODES = ("1", "L", "LA", "La", "I")
 _DIRECT = ("RGB", "RGBA", "L", "LA", "P", "PA", "1")
+# What becomes of pixels that are neither gray nor RGB.
+_MODES = {"F": "32-bit floating point: it became 8 bits", "I": "of 32 bits: it became 8"}
 _ORIENTATION = 0x0112
 _LUMA = np.array([19_595, 38_470, 7_471])  # 0.299, 0.587, 0.114 of 2^16
 _LINES = 512
@@ -53,6 +56,8 @@ class About:
         chunks: of a PNG, which stand beside its pixels: (name, contents).
         durations: how long each picture of an animation is shown, milliseconds.
         loop: how often an animation is played, 0 for ever; None: once, without being said.
+        apart: the first picture is no part of the animation: an APNG's, for viewers that know no animations.
+        lossless: a WebP whose pixels are kept to the bit.
     """
 
     exif: bytes = b""
@@ -63,6 +68,8 @@ class About:
     chunks: tuple[tuple[bytes, bytes], ...] = ()
     durations: tuple[float, ...] = ()
     loop: int | None = None
+    apart: bool = False
+    lossless: bool = False
 
 
 @dataclass(frozen=True)
@@ -151,6 +158,8 @@ def read_picture(path: str | PathLike[str], limits: Limits | None = None) -> Pic
         count = getattr(image, "n_frames", 1) if image.format not in ("MPO", "TIFF") else 1
         limits.check("pixels", image.width * image.height * count, path)
         about, warnings = _about(image), list[str]()
+        if image.format == "WEBP":
+            about = replace(about, lossless=is_lossless(Path(path)))
         if image.format == "PNG":
             about = replace(about, chunks=kept_chunks(Path(path).read_bytes()))
         if image.format in ("MPO", "TIFF") and getattr(image, "n_frames", 1) > 1:
@@ -161,9 +170,11 @@ def read_picture(path: str | PathLike[str], limits: Limits | None = None) -> Pic
             return Picture(samples, alpha, _matrix(orientation), about, tuple(warnings))
         if image.mode not in _DIRECT:
             about = replace(about, profile=srgb_profile())
-            warnings.append(f"{path} is {image.mode}: its colours became sRGB")
+            warnings.append(f"{path} is {_MODES.get(image.mode, f'{image.mode}: its colours became sRGB')}")
         samples, alpha, durations = _all_pictures(image, count, path)
-        about = replace(about, durations=durations, loop=_loop(image) if count > 1 else None)
+        if count > 1:
+            apart = image.format == "PNG" and bool(image.info.get("default_image"))
+            about = replace(about, durations=durations, loop=_loop(image), apart=apart)
         return Picture(samples, alpha, _matrix(orientation), about, tuple(warnings))
 
 

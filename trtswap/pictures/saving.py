@@ -53,7 +53,7 @@ def check_suffix(target: Path) -> None:
     if target.suffix.lower() not in _SAVING:
         raise InputError(
             f"{target}: cannot write a picture as {target.suffix or 'a file without suffix'}; expected one of "
-            f"{', '.join(SUFFIXES)}."
+            f"{', '.join(SUFFIXES)}. Of animations a GIF alone becomes a video."
         )
 
 
@@ -70,6 +70,11 @@ def fitted(picture: Picture, target: Path) -> Picture:
             f"{target}: {kind} holds one picture, the source has {len(picture.samples)}; expected .gif, .webp, .png or "
             ".avif."
         )
+    if picture.about.apart and kind != "PNG":
+        warnings.append(f"the picture that the animation does not show is left out: {kind} has none")
+        about = replace(picture.about, apart=False, durations=picture.about.durations[1:])
+        alpha = None if picture.alpha is None else picture.alpha[1:]
+        picture = replace(picture, samples=picture.samples[1:], alpha=alpha, about=about)
     if picture.deep and not (kind in ("PNG", "TIFF") and len(picture.samples) == 1):
         warnings.append(f"16 bits became 8: {kind} holds no more")
         alpha = None if picture.alpha is None else _to_8(picture.alpha)
@@ -110,8 +115,12 @@ def _shallow(picture: Picture, suffix: str) -> bytes:
             "comment": about.comment}  # fmt: skip
     names = ("exif",) if kind == "PNG" and about.chunks else _SAYS[kind]  # the others are among the chunks
     options |= {name: said[name] for name in names if said[name]}
+    if kind == "WEBP" and about.lossless:
+        options |= {"lossless": True}
     if len(images) > 1:
-        options |= {"save_all": True, "append_images": images[1:], "duration": [round(one) for one in about.durations]}
+        durations = [round(one) for one in about.durations[about.apart :]]
+        options |= {"save_all": True, "append_images": images[1:], "duration": durations}
+        options |= {"default_image": True} if about.apart else {}
         options |= {} if about.loop is None else {"loop": about.loop}
         options |= {"disposal": 2} if kind == "GIF" and picture.alpha is not None else {}
     data = BytesIO()

@@ -47,8 +47,8 @@ def refusal(stream: Stream, muxer: str, packet: "Packet[Stream] | None") -> str 
         muxer: FFmpeg's name of the format.
         packet: the stream's first, if it was found.
     """
-    if muxer == "webm" and stream.type == "attachment":
-        return "WebM has no attachments"  # the muxer takes them and writes nothing
+    if stream.type == "attachment" and muxer != "matroska":
+        return f"{muxer} has no attachments"
     if muxer == "mov" and stream.disposition & Disposition.attached_pic:
         return "QuickTime has no covers"  # likewise
     if muxer == "mpegts" and codec_of(stream) not in _IN_MPEGTS:

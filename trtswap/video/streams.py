@@ -274,8 +274,8 @@ def _dated(packets: "Iterable[Packet[Stream]]") -> "Iterator[Packet[Stream]]":
 
 
 def _label(stream: Stream) -> str:
-    language = stream.metadata.get("language")
-    return f"{stream.type} stream #{stream.index} ({codec_of(stream)}{', ' + language if language else ''})"
+    told = [stream.metadata.get("filename") or codec_of(stream), stream.metadata.get("language")]
+    return f"{stream.type} stream #{stream.index} ({', '.join(one for one in told if one)})"
 
 
 def _kept(tags: dict[str, str], dropped: re.Pattern[str]) -> dict[str, str]:

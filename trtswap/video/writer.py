@@ -18,6 +18,7 @@ from trtswap.pixels.frames import Frames
 from trtswap.video.alpha import Alpha, carries_alpha
 from trtswap.video.containers import container_for
 from trtswap.video.encoder import Encoder, EncoderChoice, choose_encoder
+from trtswap.video.formats import chroma_shift
 from trtswap.video.hdr import encoder_params
 from trtswap.video.info import TRANSPARENCY, VideoInfo
 from trtswap.video.planes import frame_from_planes
@@ -111,6 +112,7 @@ class VideoWriter:
         self.path = path.path if isinstance(path, Target) else Path(path)
         self.warnings: list[str] = []
         self._info = info
+        self._unasked = options.codec == "auto" and options.pixel_format == "auto"
         self._range = (start, end)
         self._container = container_for(self.path)
         choice = choose_encoder(
@@ -290,6 +292,11 @@ class VideoWriter:
     def _failure(self, error: Exception) -> WriteError:
         return WriteError(f"{self.path}: writing failed: {getattr(error, 'strerror', None) or error}")
 
+    def _few_show(self, name: str) -> bool:
+        """H.264 and HEVC of 4:2:2 and 4:4:4: browsers, phones and televisions decode 4:2:0 alone."""
+        fmt = av.VideoFormat(name, 16, 16)
+        return self.codec in ("libx264", "libx265") and len(fmt.components) > 1 and chroma_shift(fmt) != (1, 1)
+
     def _warn_about_pictures(self, choice: EncoderChoice) -> None:
         fmt = self._info.pixel_format
         size, coded = (f"{width}x{height}" for width, height in ((self._info.width, self._info.height), choice.size))
@@ -300,6 +307,11 @@ class VideoWriter:
             )
         elif choice.format != fmt.name:
             self.warnings.append(f"{self.codec} does not take {fmt.name} at {size}: encoded as {choice.format}")
+        if self._few_show(choice.format) and self._unasked and fmt.matrix != "rgb":
+            self.warnings.append(
+                f"encoded as {choice.format} with {self.codec}, as the source's pixels are, which few players show "
+                "(pixel_format='yuv420p', --pix-fmt yuv420p make what all do; codec=, --codec choose another)"
+            )
         if coded != size:
             self.warnings.append(
                 f"encoded at {coded} instead of {size}, its edge repeated: {self.codec} takes even sizes alone for "

@@ -34,11 +34,13 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def without(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Makes a package look as if it were not installed."""
-    real = importlib.util.find_spec
+    real, hidden = importlib.util.find_spec, set[str]()
 
     def hide(package: str) -> None:
-        found = lambda name: None if name == package else real(name)  # noqa: E731
-        monkeypatch.setattr("trtswap.backends.opening.find_spec", found)
+        hidden.add(package)
+        found = lambda name: None if name in hidden else real(name)  # noqa: E731
+        for module in ("opening", "trt.library"):
+            monkeypatch.setattr(f"trtswap.backends.{module}.find_spec", found)
 
     return hide
 
@@ -95,9 +97,10 @@ def test_auto_with_a_gpu_is_torch_and_says_why_not_tensorrt() -> None:
 @pytest.mark.usefixtures("gpu")
 def test_auto_says_that_tensorrt_is_not_installed(without: Callable[[str], None], graph: Callable[[str], Path]) -> None:
     without("tensorrt")
+    without("tensorrt_rtx")
     choice = choose(graphs=(StageSpec("swap", graph("adain"), "0"),))
     assert choice.backend == "torch"
-    assert 'needs TensorRT, which is not installed: pip install "trtswap[tensorrt]"' in choice.reason
+    assert 'needs TensorRT, which is not installed: pip install "trtswap[rtx]" for GeForce RTX' in choice.reason
 
 
 def test_auto_takes_tensorrt_where_every_graph_has_an_engine(emulator: Machine, graph: Callable[[str], Path]) -> None:
@@ -185,7 +188,11 @@ def test_tensorrt_without_a_gpu_is_refused() -> None:
 @pytest.mark.usefixtures("gpu")
 def test_tensorrt_that_is_not_installed_is_refused(without: Callable[[str], None]) -> None:
     without("tensorrt")
-    with pytest.raises(BackendError, match=r'TensorRT, which is not installed: pip install "trtswap\[tensorrt\]"'):
+    without("tensorrt_rtx")
+    with pytest.raises(
+        BackendError,
+        match=r'TensorRT, which is not installed: pip install "trtswap\[rtx\]" .* "trtswap\[tensorrt\]" for',
+    ):
         choose("tensorrt")
 
 

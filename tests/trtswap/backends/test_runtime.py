@@ -25,12 +25,13 @@ from ...trt_emulator.machine import Machine
 @pytest.fixture
 def built(tmp_path_factory: pytest.TempPathFactory, emulator: Machine) -> Pack:
     """A pack with engines for three faces at once."""
+    from trtswap.engines.aim import aim
     from trtswap.engines.build import Options, build_engines
     from trtswap.engines.config import Overrides
 
     pack = write_pack(tmp_path_factory.mktemp("packs") / "hand")
     overrides = Overrides.none().also(faces="1,2,3", batch="1,1,2")
-    build_engines(pack, gpus.find_gpu(), Options(precision="fp32", overrides=overrides))
+    build_engines(pack, aim(gpus.find_gpu()), Options(precision="fp32", overrides=overrides))
     return pack
 
 

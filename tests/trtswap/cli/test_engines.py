@@ -34,7 +34,8 @@ def test_build_says_what_it_built_and_why(build: Run) -> None:
     ran = build()
     assert ran.code == 0
     assert "swap: building, because: not built yet; compiler: onnx-parser." in ran.err
-    assert "swap: fp32, 0.0 MiB, built in 0 s; against FP32: picture_db 120; " in ran.out
+    assert "swap: fp32, 0.0 MiB, built in 0 s for Emulated GPU (compute capability 8.9), device memory " in ran.out
+    assert " MiB; against FP32: picture_db 120; " in ran.out
     again = build()
     assert again.err == ""
     assert again.out.count("was there already") == 4
@@ -84,7 +85,10 @@ def test_half_precision_without_a_table_says_what_to_do(run: Run, emulator: Mach
 
 
 def test_without_a_gpu_it_says_so(run: Run, hand: Pack) -> None:
-    for arguments in (("build-engines", hand.path), ("doctor", "--engines", "--pack", hand.path)):
+    for arguments in (
+        ("build-engines", hand.path, "--library", "tensorrt"),
+        ("doctor", "--engines", "--pack", hand.path),
+    ):
         ran = run(*arguments)
         assert ran.code == 1
         assert "Error: PyTorch sees no GPU: " in ran.err
@@ -176,7 +180,7 @@ def test_doctor_compares_and_times(run: Run, emulator: Machine, hand: Pack, tmp_
         assert engine["captured"] == len(engine["timings"]) == 2
     text = (tmp_path / "report.md").read_text()
     assert "- swap: good, fp32, built now, picture_db 120; 1 rows in " in text
-    assert "## TensorRT\n\n- 11.4.0.106, can run" in text
+    assert "## TensorRT\n\n- TensorRT: 11.4.0.106\n- TensorRT for RTX: " in text
     ran = run(*arguments)
     assert ran.code == 1
     assert "exists. Give another name with -o" in ran.said
@@ -200,7 +204,7 @@ def test_doctor_tells_of_engines_and_what_each_pack_would_run_on(
     monkeypatch.setenv("TRTSWAP_PACKS", str(hand.path.parent))
     build()
     facts = json.loads(run("doctor", "--json").out)
-    assert facts["tensorrt"] == {"version": "11.4.0.106", "problem": None}
+    assert facts["tensorrt"] == {"problem": None}
     assert [e["state"] for e in facts["engines"]] == ["fits"] * 4
     reasons = {pack["name"]: pack["auto"]["reason"] for pack in facts["packs"]}
     assert reasons["hand"] == "tensorrt on Emulated GPU: its engines are built."

@@ -278,6 +278,35 @@ class TestPictures:
         assert "cannot write a picture as .mp4" in ran.said
 
 
+def test_a_video_is_done_whatever_becomes_of_its_report(
+    swap: Run, clips: Path, face: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trtswap.errors import WriteError
+
+    def full(*_: object) -> None:
+        raise WriteError("r.html: No space left on device")
+
+    monkeypatch.setattr("trtswap.cli.video.write_report", full)
+    outputs = ("-o", tmp_path / "out.mp4", "--report", tmp_path / "r.html")
+    ran = swap(clips / "one.mp4", "-s", face, *outputs, "--end", "0.2")
+    assert ran.code == 1
+    assert f"{tmp_path / 'out.mp4'} is done, but not what was to be told of it: r.html: No space left" in " ".join(
+        ran.err.split()
+    )
+    assert (tmp_path / "out.mp4").is_file()
+    assert not (tmp_path / "r.html").exists()
+
+
+def test_a_file_that_looks_like_options_is_pointed_at(
+    swap: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "-dash.png").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    ran = swap("-dash.png")
+    assert ran.code == 2
+    assert "-dash.png is a file here: to name it, write ./-dash.png." in ran.err
+
+
 def test_report(swap: Run, clips: Path, face: Path, tmp_path: Path) -> None:
     report = tmp_path / "report.html"
     ran = swap(clips / "one.mp4", "-s", face, "-o", tmp_path / "out.mp4", "--report", report, "--end", "0.2", "--json",

@@ -182,7 +182,7 @@ def test_what_pycuda_has_queued_is_waited_for(monkeypatch: pytest.MonkeyPatch) -
         ({"strides": (18, 9, -3, 1)}, "strides are negative"),
         ({"mask": object()}, "masked pixels"),
         ({"data": (0, True)}, "read only"),
-        ({"typestr": "<f4", "strides": (72, 36, 12, 4)}, "images are torch.float32"),
+        ({"typestr": "<f4", "strides": (72, 36, 12, 4)}, "images are float32"),
     ],
 )
 def test_wrong_arrays_of_pycuda(interface: dict[str, object], words: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,12 +211,12 @@ class Refusing:
 
 
 WRONG = {
-    "one picture": (COLORS, "images are torch.uint8 .2, 3, 3., expected"),
-    "float": (COLORS[None].astype(np.float32), "images are torch.float32"),
+    "one picture": (COLORS, "images are uint8 .2, 3, 3., expected"),
+    "float": (COLORS[None].astype(np.float32), "images are float32"),
     "two channels": (COLORS[None, ..., :2], "expected uint8 RGB"),
     "four channels": (np.zeros((1, 2, 2, 4), np.uint8), "expected uint8 RGB"),
     "no pixels": (np.zeros((1, 0, 2, 3), np.uint8), "expected uint8 RGB"),
-    "no picture": (BATCH[:0], "images are torch.uint8 .0, 2, 3, 3., expected"),
+    "no picture": (BATCH[:0], "images are uint8 .0, 2, 3, 3., expected"),
     "big-endian": (COLORS[None].astype(">u2"), "PyTorch does not take: .*byte order"),
     "objects": (np.array([None]), "ndarray that PyTorch does not take"),
     "letters": (np.array(["a"]), "ndarray that PyTorch does not take"),
@@ -231,7 +231,7 @@ WRONG = {
     "empty list": ([], "images are an empty list"),
     "list of numbers": ([1, 2], r"images\[0\] is a int, expected"),
     "list of lists": ([COLORS.tolist()], r"images\[0\] is a list, expected"),
-    "list of batches": ([COLORS, COLORS[None]], r"images\[1\] is torch.uint8 .1, 2, 3, 3., expected"),
+    "list of batches": ([COLORS, COLORS[None]], r"images\[1\] is uint8 .1, 2, 3, 3., expected"),
     "list of sizes": ([COLORS, COLORS[:1]], "a list of .1, 3, 3. on cpu, .2, 3, 3. on cpu, expected one size"),
 }  # fmt: skip
 

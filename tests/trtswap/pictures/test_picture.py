@@ -191,6 +191,46 @@ def test_an_animation_stays_one(suffix: str, tmp_path: Path) -> None:
     assert np.abs(after.samples.astype(int) - picture.samples).max() <= (6 if suffix in ("webp", "avif") else 0)
 
 
+def test_a_picture_apart_from_its_animation_stays_apart(tmp_path: Path) -> None:
+    """An APNG's default image, for viewers that know no animations."""
+    apart, *shown = (Image.new("RGB", (32, 24), colour) for colour in ("white", "red", "lime", "blue"))
+    apart.save(
+        tmp_path / "a.png", save_all=True, append_images=shown, duration=[50, 120, 200], loop=2, default_image=True
+    )
+    picture = read_picture(tmp_path / "a.png")
+    assert picture.about.apart
+    after = again(picture, tmp_path / "b.png")
+    assert (after.about.apart, after.about.loop) == (True, 2)
+    assert after.about.durations == picture.about.durations
+    assert np.array_equal(after.samples, picture.samples)
+    with Image.open(tmp_path / "a.png") as one, Image.open(tmp_path / "b.png") as other:
+        assert one.n_frames == other.n_frames  # type: ignore[attr-defined]
+    fit = fitted(picture, tmp_path / "b.gif")
+    assert fit.warnings == ("the picture that the animation does not show is left out: GIF has none",)
+    after = again(picture, tmp_path / "b.gif")
+    assert after.about.durations == (50, 120, 200)
+    assert np.array_equal(after.samples, picture.samples[1:])
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_webp_without_loss_stays_so(count: int, tmp_path: Path) -> None:
+    noise = np.random.default_rng(3).integers(0, 256, (count, 24, 32, 3), dtype=np.uint8)
+    first, *others = map(Image.fromarray, noise)
+    moving = {"save_all": True, "append_images": others, "duration": 40} if others else {}
+    first.save(tmp_path / "a.webp", lossless=True, **moving)
+    after = again(read_picture(tmp_path / "a.webp"), tmp_path / "b.webp")
+    assert after.about.lossless
+    assert np.array_equal(after.samples, noise)
+    first.save(tmp_path / "lossy.webp", quality=80, **moving)
+    assert not read_picture(tmp_path / "lossy.webp").about.lossless
+
+
+def test_a_picture_of_floating_point_says_what_became_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "f.tif"
+    Image.fromarray(np.full((4, 4), 100.5, np.float32)).save(path)
+    assert read_picture(path).warnings == (f"{path} is 32-bit floating point: it became 8 bits",)
+
+
 def test_cmyk_goes_through_its_profile(cases: Path, tmp_path: Path) -> None:
     path = cases / "cmyk_icc.jpg"
     picture = read_picture(path)

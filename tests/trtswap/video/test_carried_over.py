@@ -130,7 +130,7 @@ def test_what_a_format_cannot_hold_is_reported(copy: Copy, tmp_path: Path) -> No
     assert packets(done.path, "audio", 1)[0][0] == packets(source, "audio", 1)[0][0]
     assert [line.split(":")[0] for line in done.writer.warnings] == [
         "audio stream #1 (aac, eng) was encoded with libopus",
-        "attachment stream #3 (unknown) was left out",
+        "attachment stream #3 (font.ttf) was left out",
     ]
 
 

@@ -5,17 +5,23 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import TYPE_CHECKING
 
-import tensorrt as trt
 import torch
 from torch import Tensor
 
 from trtswap.backends.batching import batch_size
 from trtswap.backends.device import Gpu, NotCapturableError, Stream
 from trtswap.backends.lane import Lane
-from trtswap.backends.trt.library import LoadedPlan
+from trtswap.backends.trt.loaded import LoadedPlan
 from trtswap.backends.trt.plans import PlanTensor
 from trtswap.errors import BackendError, DeviceMemoryError, InputError
+
+if TYPE_CHECKING:
+    pass
+
+if TYPE_CHECKING:
+    import tensorrt as trt
 
 LOG = logging.getLogger("trtswap.tensorrt")
 # Each has an execution context of its own; a long life may see many sizes of pictures.
@@ -51,16 +57,20 @@ class PlanContext:
     Graphs; NVIDIA/TensorRT#3798), so a context that was captured is given no other shapes.
     """
 
+    _context: "trt.IExecutionContext"
+
     def __init__(self, layout: Layout, profile: int) -> None:
         self._layout, self._plan, self._lane = layout, layout.plan, layout.lane
         self._given: Shapes | None = None
+        trt = self._plan.library.trt
+        self._library = self._plan.library.kind.title
         context = self._plan.engine.create_execution_context(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
         if context is None:
             raise DeviceMemoryError(
-                f"{layout.name}: TensorRT could not make an execution context: {self._plan.logger.take_errors()}. "
-                "Close other programs that use the GPU."
+                f"{layout.name}: {self._library} could not make an execution context: "
+                f"{self._plan.logger.take_errors()}. Close other programs that use the GPU."
             )
-        self._context: trt.IExecutionContext = context
+        self._context = context
         if not context.set_optimization_profile_async(profile, self._lane.stream.cuda_stream):
             raise BackendError(f"{layout.name}: profile {profile}: {self._plan.logger.take_errors()}.")
         self._lane.stream.synchronize()  # demanded before the profile is used; happens once in the context's life
@@ -79,7 +89,7 @@ class PlanContext:
         for tensor, shape in zip(self._layout.inputs, shapes, strict=True):
             if not self._context.set_input_shape(tensor.binding, shape):
                 raise InputError(
-                    f"{self._layout.name}: TensorRT refused shape {list(shape)} of input {tensor.name}: "
+                    f"{self._layout.name}: {self._library} refused shape {list(shape)} of input {tensor.name}: "
                     f"{self._plan.logger.take_errors()}."
                 )
         self._given = shapes
@@ -93,8 +103,8 @@ class PlanContext:
         size = self._context.get_max_output_size(output.binding)
         if size <= 0:
             raise BackendError(
-                f"{self._layout.name}: TensorRT knows no largest size of output {output.name}: its size depends on "
-                "data, which no graph of a pack may do."
+                f"{self._layout.name}: {self._library} knows no largest size of output {output.name}: its size depends "
+                "on data, which no graph of a pack may do."
             )
         return size
 
@@ -103,7 +113,7 @@ class PlanContext:
         for tensor in (*self._layout.inputs, *self._layout.outputs):
             if not self._context.set_tensor_address(tensor.binding, buffers[tensor.name].data_ptr()):
                 raise BackendError(
-                    f"{self._layout.name}: TensorRT refused the address of {tensor.name}: "
+                    f"{self._layout.name}: {self._library} refused the address of {tensor.name}: "
                     f"{self._plan.logger.take_errors()}."
                 )
 
@@ -121,7 +131,7 @@ class PlanContext:
             self.give_shapes(shapes)
             if missing := self._context.infer_shapes():
                 raise BackendError(
-                    f"{self._layout.name}: TensorRT still misses shapes or addresses of {', '.join(missing)}."
+                    f"{self._layout.name}: {self._library} still misses shapes or addresses of {', '.join(missing)}."
                 )
         if not self.launch(self._lane.stream):
             raise BackendError(

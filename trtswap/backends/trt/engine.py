@@ -5,14 +5,14 @@ from math import log2
 from pathlib import Path
 from typing import Self
 
-import tensorrt as trt
 from torch import Tensor
 
 from trtswap.backends.device import Gpu
 from trtswap.backends.graph_engine import GraphEngine
 from trtswap.backends.trt.context import Layout, PlanProfile
-from trtswap.backends.trt.library import DTYPES, LoadedPlan, place_of
-from trtswap.backends.trt.plans import PlanRecord, PlanTensor, find_plan
+from trtswap.backends.trt.library import find_library
+from trtswap.backends.trt.loaded import LoadedPlan, dtypes
+from trtswap.backends.trt.plans import PlanRecord, PlanTensor, find_plan, places_here
 from trtswap.errors import InputError, PlanError
 
 Profile = Mapping[str, tuple[int, int, int]]
@@ -53,7 +53,8 @@ class TensorRtEngine(GraphEngine):
         self._lane = gpu.lane(role)
         self._in_use: dict[int, PlanProfile] = {}
         with gpu.current():
-            self._plan = LoadedPlan(data, name=file.name, host_code=record.version_compatible)
+            library = find_library(record.place.library)
+            self._plan = LoadedPlan(library, data, name=file.name, host_code=record.version_compatible)
         self._bound = self._check_tensors()
         self.profiles = [self._profile(i) for i in range(self._plan.engine.num_optimization_profiles)]
         first = [t.shape[0] if t.shape else None for t in self._bound]
@@ -72,10 +73,10 @@ class TensorRtEngine(GraphEngine):
                 who can write there would otherwise decide what runs in this process.
 
         Raises:
-            PlanError: there is none for this TensorRT and GPU, it is damaged, or it carries code for the CPU.
-            BackendError: this version of TensorRT is not supported.
+            PlanError: there is none for the libraries and the GPU here, it is damaged, or it carries code for the CPU.
+            BackendError: no library is here, or none of a version that is supported.
         """
-        stored = find_plan(sha256, place_of(gpu), graph=file.name)
+        stored = find_plan(sha256, places_here(gpu), graph=file.name)
         if stored.record.version_compatible and not host_code:
             raise PlanError(
                 f"{file.name}: its engine {stored.path.name} is version-compatible: it carries code for the CPU. If "
@@ -88,6 +89,7 @@ class TensorRtEngine(GraphEngine):
 
         TensorRT may drop an input that nothing in the graph uses.
         """
+        trt, kinds = self._plan.library.trt, dtypes(self._plan.library)
         engine = self._plan.engine
         found = {engine.get_tensor_name(i): i for i in range(engine.num_io_tensors)}
         wanted = [*((t, trt.TensorIOMode.INPUT) for t in self.record.inputs)]
@@ -99,7 +101,7 @@ class TensorRtEngine(GraphEngine):
             fits = (
                 name in found
                 and engine.get_tensor_mode(name) == mode
-                and DTYPES.get(engine.get_tensor_dtype(name)) == tensor.spec.dtype
+                and kinds.get(engine.get_tensor_dtype(name)) == tensor.spec.dtype
                 and len(engine.get_tensor_shape(name)) == len(tensor.shape)
             )
             if not fits:

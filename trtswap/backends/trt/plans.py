@@ -1,7 +1,8 @@
 """Compiled engines on disk: a plan, and beside it a JSON record of what it is, what it was made of, and for which GPU.
 
 A plan is code that runs on the GPU and in this process. It is read only if its hash is the one in its record, and only
-where it was made for: another TensorRT or another GPU makes it stale. What is stale is never loaded.
+where it was made for: another library, version or GPU makes it stale. What is stale is never loaded. Plans of several
+libraries lie side by side.
 """
 
 import hashlib
@@ -15,12 +16,14 @@ from typing import Any, TypeVar, get_args, get_origin
 
 import torch
 
+from trtswap.backends.device import Gpu
 from trtswap.backends.engine import TensorSpec
+from trtswap.backends.trt.library import KINDS, RTX_ON, Library, installed_libraries
 from trtswap.errors import BusyError, PlanError, WriteError
 from trtswap.files import write_whole
 from trtswap.files.tables import read_json
 
-FORMAT = 2
+FORMAT = 3
 R = TypeVar("R", "Place", "PlanTensor", "PlanRecord")
 BUILD = "`trtswap build-engines`"
 AMPERE = (8, 0)
@@ -28,11 +31,43 @@ AMPERE = (8, 0)
 
 @dataclass(frozen=True)
 class Place:
-    """What a plan is tied to: TensorRT's version, the GPU's name and its compute capability."""
+    """What a plan is tied to, or what is here to run one.
 
-    tensorrt: str
+    Attributes:
+        library: a name in :data:`~trtswap.backends.trt.library.KINDS`; ``version`` is its version.
+        gpu: the GPU's name; empty for a plan that is for every GPU of its targets.
+        targets: compute capabilities; one, the GPU's own, where ``gpu`` is named. ``12.0+`` is all from 12.0 on.
+    """
+
+    library: str
+    version: str
     gpu: str
-    compute_capability: str
+    targets: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.library not in KINDS or not self.targets or not all(type(t) is str for t in self.targets):
+            raise TypeError(f"place is {self!r}")
+
+    @staticmethod
+    def of(library: Library, gpu: Gpu) -> "Place":
+        """Where plans of a library run here, and what one that is built here is tied to if it is timed on the GPU."""
+        return Place(library.kind.name, library.version, gpu.facts.name, (gpu.facts.compute_capability,))
+
+    @property
+    def title(self) -> str:
+        """Library and version, for people."""
+        return f"{KINDS[self.library].title} {self.version}"
+
+    @property
+    def hardware(self) -> str:
+        """What GPUs, for people."""
+        capabilities = ", ".join(self.targets)
+        return f"{self.gpu} (compute capability {capabilities})" if self.gpu else f"compute capability {capabilities}"
+
+    def covers(self, capability: str) -> bool:
+        """Whether a compute capability is among the targets."""
+        later = RTX_ON in self.targets and _version(capability) >= _version(RTX_ON)
+        return later or capability in self.targets
 
 
 @dataclass(frozen=True)
@@ -73,11 +108,12 @@ class PlanRecord:
         compiler: ``onnx-parser`` or ``torch-tensorrt``.
         config: profiles, limits and levels of the build, as it was given.
         inputs, outputs: of the graph.
-        place: what the plan is tied to, with ``cuda`` and ``driver`` of the machine for people.
+        place: what the plan is tied to, with ``cuda`` and ``driver`` of the machine for people, if it had a GPU.
         plan_sha256, plan_bytes: of the plan's file.
-        device_memory_bytes: scratch memory that it needs to run.
+        device_memory_bytes: scratch memory that it needs to run, as the library states.
         build_seconds: how long the compiler took.
-        difference: figures of the comparison with the FP32 reference.
+        difference: figures of the comparison with the FP32 reference; empty where it was made ahead of time and has
+            not been compared yet.
         trtswap: version that built it.
         chosen: how often plans of this graph had been built or asked for when this one was, it included: among several
             that fit, the runtime takes the one with the highest number.
@@ -112,24 +148,33 @@ class PlanRecord:
 
     def misfit(self, place: Place) -> str | None:
         """Why the plan cannot run in a place; None where it can."""
-        if (self.place.tensorrt != place.tensorrt) and not (
-            self.version_compatible and _version(self.place.tensorrt) <= _version(place.tensorrt)
+        if self.place.library != place.library:
+            return f"it was built with {self.place.title}, this is {place.title}"
+        if (self.place.version != place.version) and not (
+            self.version_compatible and _version(self.place.version) <= _version(place.version)
         ):
-            return f"it was built with TensorRT {self.place.tensorrt}, this is {place.tensorrt}"
+            return f"it was built with {self.place.title}, this is {place.version}"
+        (capability,) = place.targets
         level = self.config.get("hardware_compatibility", "none")
-        same = self.place.compute_capability == place.compute_capability
-        if level == "same-capability" and same:
+        if level == "ampere-plus" and _version(capability) >= AMPERE:
             return None
-        if level == "ampere-plus" and _version(place.compute_capability) >= AMPERE:
+        for_all = not self.place.gpu or level == "same-capability"
+        if self.place.covers(capability) and (for_all or self.place.gpu == place.gpu):
             return None
-        if (self.place.gpu, self.place.compute_capability) != (place.gpu, place.compute_capability):
-            made, here = (f"{p.gpu} (compute capability {p.compute_capability})" for p in (self.place, place))
-            return f"it was built for {made}, this is {here}"
-        return None
+        return f"it was built for {self.place.hardware}, this is {place.hardware}"
 
 
 def _version(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(".") if part.isdigit())
+    return tuple(int(part) for part in text.rstrip("+").split(".") if part.isdigit())
+
+
+def places_here(gpu: Gpu) -> list[Place]:
+    """Where plans can run: the GPU, with each library that is installed.
+
+    Raises:
+        BackendError: no library is here.
+    """
+    return [Place.of(library, gpu) for library in installed_libraries()]
 
 
 def plans_folder() -> Path:
@@ -214,7 +259,7 @@ def read_record(path: Path) -> PlanRecord | None:
             return None
         known = {f.name for f in fields(PlanRecord)}
         values = {key: value for key, value in data.items() if key in known}
-        values["place"] = _typed(Place(**data["place"]))
+        values["place"] = _typed(Place(**(data["place"] | {"targets": tuple(data["place"]["targets"])})))
         for kind in ("inputs", "outputs"):
             values[kind] = tuple(_typed(PlanTensor(**(t | {"shape": tuple(t["shape"])}))) for t in data[kind])
         return _typed(PlanRecord(**values))
@@ -238,12 +283,12 @@ def _typed(record: R) -> R:
     return record
 
 
-def find_plan(source_sha256: str, place: Place, *, graph: str, folder: Path | None = None) -> StoredPlan:
-    """The plan of a graph for this place.
+def find_plan(source_sha256: str, places: Sequence[Place], *, graph: str, folder: Path | None = None) -> StoredPlan:
+    """The plan of a graph for here.
 
     Args:
         source_sha256: hash of the pack's graph.
-        place: where it is to run.
+        places: where it may run: :func:`places_here`.
         graph: the graph's name, for messages.
         folder: where plans are; :func:`plans_folder` where None.
 
@@ -251,11 +296,14 @@ def find_plan(source_sha256: str, place: Place, *, graph: str, folder: Path | No
         PlanError: there is none; says why those that are there do not fit.
     """
     of_graph = [p for p in stored_plans(folder) if p.record.source_sha256 == source_sha256]
-    misfits = [p.record.misfit(place) for p in of_graph]
-    for plan, misfit in zip(of_graph, misfits, strict=True):
-        if misfit is None:
+    reasons: dict[str, None] = {}
+    for plan in of_graph:
+        misfits = [plan.record.misfit(place) for place in places]
+        if None in misfits:
             return plan
-    reasons = list(dict.fromkeys(m for m in misfits if m))
+        # What is said of the plan's own library says most.
+        own = [m for m, p in zip(misfits, places, strict=True) if p.library == plan.record.place.library]
+        reasons |= dict.fromkeys(m for m in own or misfits[:1] if m)
     why = f"the one that is there is stale: {'; '.join(reasons)}" if reasons else "none has been built"
     raise PlanError(f"{graph}: no TensorRT engine of this graph fits: {why}. Build it with {BUILD}.")
 
@@ -285,7 +333,9 @@ def _as_json(record: PlanRecord) -> bytes:
     return json.dumps(asdict(record), indent=2, allow_nan=False).encode()
 
 
-def missing_plans(graphs: Sequence[tuple[str, str]], place: Place, folder: Path | None = None) -> list[str]:
-    """Names of the graphs, given as (name, sha256), that have no plan for a place."""
-    fitting = {p.record.source_sha256 for p in stored_plans(folder) if p.record.misfit(place) is None}
+def missing_plans(graphs: Sequence[tuple[str, str]], places: Sequence[Place], folder: Path | None = None) -> list[str]:
+    """Names of the graphs, given as (name, sha256), that have no plan for any of the places."""
+    fitting = {
+        p.record.source_sha256 for p in stored_plans(folder) if any(p.record.misfit(place) is None for place in places)
+    }
     return [name for name, sha256 in graphs if sha256 not in fitting]

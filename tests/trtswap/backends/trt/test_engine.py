@@ -390,7 +390,7 @@ def test_compatible_plans_run_elsewhere(emulator: Machine, graph: Graph) -> None
         open_engine(path, backend="tensorrt")
 
 
-HERE = Place("11.4.0.106", "Emulated GPU", "8.9")
+HERE = Place("tensorrt", "11.4.0.106", "Emulated GPU", ("8.9",))
 
 
 @pytest.mark.parametrize(
@@ -398,11 +398,12 @@ HERE = Place("11.4.0.106", "Emulated GPU", "8.9")
     [
         ("none", HERE, True),
         ("none", replace(HERE, gpu="Other"), False),
-        ("none", replace(HERE, tensorrt="11.4.0.107"), False),
+        ("none", replace(HERE, version="11.4.0.107"), False),
+        ("none", Place("rtx", "11.4.0.106", "Emulated GPU", ("8.9",)), False),
         ("same-capability", replace(HERE, gpu="Other"), True),
-        ("same-capability", replace(HERE, gpu="Other", compute_capability="9.0"), False),
-        ("ampere-plus", replace(HERE, gpu="Other", compute_capability="9.0"), True),
-        ("ampere-plus", replace(HERE, gpu="Other", compute_capability="7.5"), False),
+        ("same-capability", replace(HERE, gpu="Other", targets=("9.0",)), False),
+        ("ampere-plus", replace(HERE, gpu="Other", targets=("9.0",)), True),
+        ("ampere-plus", replace(HERE, gpu="Other", targets=("7.5",)), False),
     ],
 )
 @pytest.mark.usefixtures("emulator")
@@ -411,6 +412,32 @@ def test_where_a_plan_fits(graph: Graph, level: str, place: Place, fits: bool) -
 
     record = build(graph("identity"), hardware_compatibility=level).record
     assert (record.misfit(place) is None) == fits
+
+
+@pytest.mark.parametrize(
+    ("targets", "fits", "does_not"),
+    [
+        (("8.9",), ("8.9",), ("8.6", "12.0")),
+        (("8.6", "12.0"), ("8.6", "12.0"), ("8.0", "8.9", "12.1")),
+        (("8.0", "8.6", "8.9", "12.0+"), ("8.0", "8.6", "8.9", "12.0", "12.1"), ("7.5", "9.0", "10.0")),
+    ],
+)
+def test_a_plan_made_ahead_fits_every_gpu_of_its_targets(
+    targets: tuple[str, ...], fits: tuple[str, ...], does_not: tuple[str, ...], opened: Callable[..., Any]
+) -> None:
+    opened().close()
+    (stored,) = stored_plans()
+    record = replace(stored.record, place=Place("rtx", "1.7.1.116", "", targets))
+    for capability in fits:
+        assert record.misfit(Place("rtx", "1.7.1.116", "Any GPU", (capability,))) is None
+    for capability in does_not:
+        made, here = f"compute capability {', '.join(targets)}", f"Any GPU (compute capability {capability})"
+        found = record.misfit(Place("rtx", "1.7.1.116", "Any GPU", (capability,)))
+        assert found == f"it was built for {made}, this is {here}"
+    other = record.misfit(Place("rtx", "1.6.1.120", "Any GPU", fits[:1]))
+    assert other == "it was built with TensorRT for RTX 1.7.1.116, this is 1.6.1.120"
+    other = record.misfit(Place("tensorrt", "1.7.1.116", "Any GPU", fits[:1]))
+    assert other == "it was built with TensorRT for RTX 1.7.1.116, this is TensorRT 1.7.1.116"
 
 
 def test_records_that_are_none_are_passed_over(opened: Callable[..., Any]) -> None:
@@ -487,7 +514,7 @@ def test_a_library_that_cannot_be_loaded_is_named(monkeypatch: pytest.MonkeyPatc
             return None
 
     monkeypatch.delitem(sys.modules, "tensorrt")
-    monkeypatch.setattr("trtswap.backends.opening.find_spec", lambda name: object())
+    monkeypatch.setattr("trtswap.backends.trt.library.find_spec", lambda name: object() if name == "tensorrt" else None)
     monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
     with pytest.raises(BackendError, match=r"TensorRT is installed but cannot be loaded: libnvinfer\.so\.11"):
         choose("tensorrt")
@@ -504,9 +531,9 @@ def test_a_graph_without_a_plan_says_what_to_do(graph: Graph, tmp_path: Path) ->
 def test_messages_of_the_library_go_to_the_log(emulator: Machine, caplog: pytest.LogCaptureFixture) -> None:
     import tensorrt as trt
 
-    from trtswap.backends.trt.library import LibraryLogger
+    from trtswap.backends.trt.library import find_library, make_logger
 
-    logger = LibraryLogger()
+    logger = make_logger(find_library("tensorrt"))
     with caplog.at_level(logging.DEBUG, logger="trtswap.tensorrt"):
         for severity in trt.ILogger.Severity:
             logger.log(severity, severity.name.lower())
