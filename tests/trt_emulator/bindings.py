@@ -1,9 +1,11 @@
 """What the real bindings of TensorRT have: classes, signatures, enums; and type stubs made of that.
 
-Either from the JSON files beside the test data, or from the bindings' own wheels: they are on the package index without
-the library under them, and import on any machine once three small libraries stand in for it.
+Either from the JSON files beside the test data, or from the bindings' own wheels. Those of TensorRT for RTX are
+installed with their library; TensorRT's are on the package index without the library under them, and import on any
+machine once three small libraries stand in for it.
 """
 
+import importlib.util
 import json
 import keyword
 import os
@@ -32,12 +34,15 @@ _SYMBOLS = [
 
 # Runs beside the bindings and prints their surface.
 _DUMP = r"""
-import json, re, tensorrt_bindings as trt
+import importlib, json, re, sys
+
+name = sys.argv[1]
+trt = importlib.import_module(name)
 
 def signatures(member):
     lines = (member.__doc__ or "").splitlines()
     found = [re.sub(r"^\d+\. ", "", line.strip()) for line in lines]
-    found = [re.sub(r"tensorrt_bindings\.(tensorrt\.)?", "", line) for line in found]
+    found = [re.sub(rf"{name}\.(\w+\.)?(?=[A-Z])", "", line) for line in found]
     return [line for line in found if re.match(r"\w+\(.* -> ", line) and "*args, **kwargs" not in line] or ["?"]
 
 classes, enums, functions = {}, {}, {}
@@ -93,7 +98,22 @@ def from_wheel(version: str, folder: Path) -> Surface:
         built = [compiler, "-shared", "-fPIC", f"-Wl,-soname,{name}", "-o", str(target / name), str(source)]
         subprocess.run(built, check=True)
     environment = {**os.environ, "LD_LIBRARY_PATH": str(target), "PYTHONPATH": str(target)}
-    text = subprocess.check_output([sys.executable, "-P", "-c", _DUMP], env=environment, text=True)
+    return _dumped("tensorrt_bindings", environment)
+
+
+def of_installed(module: str) -> Surface:
+    """The surface of bindings that are installed with their library.
+
+    Raises:
+        OSError: they are not.
+    """
+    if importlib.util.find_spec(module) is None:
+        raise OSError(f"{module} is not installed")
+    return _dumped(module, dict(os.environ))
+
+
+def _dumped(module: str, environment: dict[str, str]) -> Surface:
+    text = subprocess.check_output([sys.executable, "-P", "-c", _DUMP, module], env=environment, text=True)
     surface: Surface = json.loads(text)
     return surface
 

@@ -4,6 +4,7 @@ import ast
 import enum
 import importlib.util
 import inspect
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,10 +23,10 @@ ROOT = Path(trtswap.__file__).parent
 ENGINES = Path(str(importlib.util.find_spec("trtswap.engines").submodule_search_locations[0]))  # type: ignore[union-attr,index]
 EXPORT = Path(str(importlib.util.find_spec("trtswap.export").submodule_search_locations[0]))  # type: ignore[union-attr,index]
 OURS = [*sorted((ROOT / "backends" / "trt").glob("*.py")), *sorted(ENGINES.glob("*.py"))]
-SOURCES = ("json", "wheel")
+SOURCES = [f"{version}-{source}" for version in (*bindings.WHEELS, "rtx_1.7") for source in ("json", "wheel")]
 
 
-@pytest.fixture(scope="session", params=[f"{version}-{source}" for version in bindings.WHEELS for source in SOURCES])
+@pytest.fixture(scope="session", params=SOURCES)
 def surface(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Surface:
     version, source = request.param.split("-")
     if source == "json":
@@ -35,6 +36,8 @@ def surface(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         return bindings.from_json(version, folder)
     folder = tmp_path_factory.getbasetemp()
     try:
+        if version not in bindings.WHEELS:
+            return bindings.of_installed("tensorrt_rtx_bindings")
         with FileLock(folder / "bindings.lock"):
             return bindings.from_wheel(version, folder)
     except OSError as e:
@@ -125,7 +128,11 @@ def typed(surface: Surface, tmp_path_factory: pytest.TempPathFactory) -> Path:
         for path in source.rglob("*.py"):
             copy = folder / target / path.relative_to(source)
             copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_text(path.read_text("utf-8"), "utf-8")
+            # Which library is meant is known when the code runs; here it is the one whose stubs these are.
+            text = re.sub(
+                r"^( +)trt = [\w.]*library\.trt$", r"\1import tensorrt as trt", path.read_text("utf-8"), flags=re.M
+            )
+            copy.write_text(text, "utf-8")
     # Other libraries are checked by the project's own run of mypy; here they would only cost time.
     others = "torch numpy onnx onnxruntime av rich typer torch_tensorrt filelock PIL cuda decord nvidia openvino"
     skipped = "".join(

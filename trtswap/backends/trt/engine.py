@@ -89,7 +89,8 @@ class TensorRtEngine(GraphEngine):
 
         TensorRT may drop an input that nothing in the graph uses.
         """
-        trt, kinds = self._plan.library.trt, dtypes(self._plan.library)
+        trt = self._plan.library.trt
+        kinds = dtypes(self._plan.library)
         engine = self._plan.engine
         found = {engine.get_tensor_name(i): i for i in range(engine.num_io_tensors)}
         wanted = [*((t, trt.TensorIOMode.INPUT) for t in self.record.inputs)]
