@@ -43,6 +43,8 @@ class _Conversion:
         self.model, self.islands = model, islands
         self.types = element_types(model)
         self.arrays = {t.name: t for t in model.graph.initializer}
+        values = (*model.graph.input, *model.graph.value_info, *model.graph.output)
+        self.ranks = {v.name: len(v.type.tensor_type.shape.dim) for v in values}
         self.outputs = {v.name for v in model.graph.output}
         self.nodes: list[NodeProto] = []
         self.constants: dict[str, TensorProto] = {}
@@ -64,6 +66,9 @@ class _Conversion:
 
     def _plain(self, node: NodeProto) -> None:
         kind = FULL if node.output[0] in self.islands.full else HALF
+        if kind == FULL and node.op_type == "MatMul" and self._is_flat(node):
+            self._multiplied_and_summed(node)
+            return
         made = NodeProto()
         made.CopyFrom(node)
         for i, tensor in enumerate(node.input):
@@ -76,6 +81,31 @@ class _Conversion:
             if node.op_type == "Cast" and attribute.name == "to" and attribute.i == FULL:
                 attribute.i = kind
         self.nodes.append(made)
+
+    def _is_flat(self, node: NodeProto) -> bool:
+        """Rows [N, K] times constant weights [K, M]."""
+        weights = self.arrays.get(node.input[1])
+        return weights is not None and len(weights.dims) == 2 and self.ranks.get(node.input[0]) == 2
+
+    def _multiplied_and_summed(self, node: NodeProto) -> None:
+        """An FP32 product without a matrix product, which TensorRT for RTX has not in FP32 for GPUs of Turing.
+
+        It is a small one, of GFPGAN's demodulation: all others are in FP16.
+        """
+        name, (x, weights) = node.output[0], node.input
+        column, axis = f"{name}/column", self._whole(2)
+        self.nodes += [
+            helper.make_node("Unsqueeze", [self._get(x, FULL), axis], [column], column),
+            helper.make_node("Mul", [column, self._get(weights, FULL)], [f"{name}/products"], f"{name}/products"),
+            helper.make_node(
+                "ReduceSum", [f"{name}/products", self._whole(1)], [self._give(name, FULL)], node.name, keepdims=0
+            ),
+        ]
+
+    def _whole(self, value: int) -> str:
+        name = f"whole/{value}"
+        self.constants[name] = numpy_helper.from_array(np.array([value], np.int64), name)
+        return name
 
     def _scaled(self, node: NodeProto, scale: Scale) -> None:
         """A convolution or product of scaled operands in FP16, and its result scaled back in FP32."""

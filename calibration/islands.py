@@ -2,7 +2,8 @@
 
 Two kinds of reasons keep a node in FP32. *Structural* ones hold whatever the numbers: sums over many elements, roots,
 reciprocals and the squares that go into them (instance-norm statistics, demodulation, L2 norm), exponentials, and all
-of a detector behind its convolutions (decoding, scores, top-K, suppression). *Measured* ones come from the calibration
+of a detector behind its convolutions (decoding, scores, top-K), but for small whole numbers, which FP16 holds exactly
+(suppression: :mod:`trtswap.calibration.whole_numbers`). *Measured* ones come from the calibration
 table: a tensor that is, with headroom, too large for FP16, or so small that FP16 has few bits left for it.
 
 Convolutions and matrix products with constant weights and biases never stay in FP32 for their range: they are most of
@@ -18,6 +19,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 from trtswap.calibration.table import TensorRange
+from trtswap.calibration.whole_numbers import small_whole_numbers
 from trtswap.errors import CalibrationError
 from trtswap.export.arithmetic import element_types
 from trtswap.model.stages import STAGES
@@ -117,6 +119,7 @@ class FloatGraph:
         self.types = element_types(model)
         self.ranges = ranges
         self.constants = {t.name: t for t in model.graph.initializer}
+        self.exact = small_whole_numbers(model)
         self.nodes = [n for n in model.graph.node if any(self.is_float(t) for t in (*n.input, *n.output))]
         self.producers = {t: n for n in model.graph.node for t in n.output}
         self.readers: dict[str, list[NodeProto]] = {}
@@ -156,7 +159,7 @@ def ruled(graph: FloatGraph, stage: str) -> dict[str, str]:
         graph: to look at; its ranges are not asked for.
         stage: what the graph is for.
     """
-    return dict(_structural(graph, stage))
+    return {name: why for name, why in _structural(graph, stage) if name not in graph.exact}
 
 
 def _structural(graph: FloatGraph, stage: str) -> Iterator[tuple[str, str]]:

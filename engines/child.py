@@ -46,7 +46,8 @@ def compile_apart(library: Library, request: Request, listener: BuildListener) -
             end = _listen(child, request, listener)
         if end is None:
             raise _crash(child, library, request)
-        return Compiled(plan.read_bytes(), int(end))
+        memory, warnings = end
+        return Compiled(plan.read_bytes(), memory, warnings)
 
 
 @contextmanager
@@ -71,11 +72,13 @@ def _send(child: "subprocess.Popen[str]", order: dict[str, Any]) -> None:
         child.kill()  # it has ended already; who listens will see that
 
 
-def _listen(child: "subprocess.Popen[str]", request: Request, listener: BuildListener) -> int | None:
+def _listen(
+    child: "subprocess.Popen[str]", request: Request, listener: BuildListener
+) -> tuple[int, tuple[str, ...]] | None:
     """Pass on what the child tells until it ends.
 
     Returns:
-        Scratch memory of the finished plan, bytes; None where the child ended without a word.
+        Scratch memory of the finished plan, bytes, and warnings; None where the child ended without a word.
     """
     lines: queue.Queue[str | None] = queue.Queue()
     threading.Thread(target=_read, args=(cast(IO[str], child.stdout), lines), daemon=True).start()
@@ -91,7 +94,7 @@ def _listen(child: "subprocess.Popen[str]", request: Request, listener: BuildLis
             return None
         kind, *values = json.loads(line)
         if kind == "made":
-            return int(values[0])
+            return int(values[0]), tuple(values[1])
         if kind == "error":
             raise ERRORS[values[0]](values[1])
         if kind == "log":
@@ -172,7 +175,7 @@ def main() -> None:
     except OSError as e:
         teller.tell("error", "EngineBuildError", f"{order['plan']} cannot be written: {e.strerror}.")
     else:
-        teller.tell("made", made.memory_bytes)
+        teller.tell("made", made.memory_bytes, made.warnings)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def compile_graph(
     """
     trt = library.trt
     graph = Path(request.graph)
-    logger = make_logger(library)
+    logger: Any = make_logger(library)
     trt.init_libnvinfer_plugins(logger, "")
     builder = trt.Builder(logger)
     # Demanded by 10.x; later ones know nothing else and ignore it.
@@ -62,7 +62,7 @@ def compile_graph(
         raise monitor.error
     if plan is None:
         raise _failure(graph, library, monitor, logger.take_errors())
-    return Compiled(bytes(plan), stated_memory(logger.take_notes()))
+    return Compiled(bytes(plan), stated_memory(logger.take_notes()), tuple(logger.take_warnings()))
 
 
 def stated_memory(notes: list[str]) -> int:

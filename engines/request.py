@@ -35,7 +35,9 @@ class Compiled:
         plan: the bytes.
         memory_bytes: scratch memory that the plan needs, the most of all profiles, as the library states while it
             builds; 0 where it says nothing.
+        warnings: of the library, each once.
     """
 
     plan: bytes
     memory_bytes: int
+    warnings: tuple[str, ...] = ()

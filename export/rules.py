@@ -3,7 +3,8 @@
 TensorRT itself is needed to build an engine, not to know that it would refuse a graph, or, worse, read it in another
 way than ONNX Runtime does. The table is that of ``docs/operators.md`` of onnx-tensorrt 10.1: what it takes, TensorRT
 10.13 and 11 take too. Rules beyond it say in their comment where they come from. Some are trtswap's own: a graph of a
-pack has no control flow and no shape that depends on data, because neither can be captured into a CUDA graph.
+pack has no control flow and no shape that depends on data, because neither can be captured into a CUDA graph. The tests
+hold what they can against the parser and builder of TensorRT for RTX.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -104,6 +105,7 @@ _ATTRIBUTES: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
     "ScatterND": {"reduction": ("none",)},
     "ScatterElements": {"reduction": ("none",)},  # others need a plugin
     "Pad": {"mode": ("constant", "reflect", "edge", "wrap")},
+    "LpPool": {"p": (2, 1)},
 }  # fmt: skip
 """Attributes whose value the parser does not take at will."""
 
@@ -223,6 +225,8 @@ def _types(node: NodeProto, graph: _Graph) -> Iterator[str]:
     for tensor in node.output:
         if (kind := graph.types.get(tensor, TensorProto.FLOAT)) not in TENSORS:
             yield f"gives {_type_name(kind)}, which is no type of TensorRT's tensors"
+    if node.op_type == "Celu" and found != TensorProto.FLOAT:
+        yield f"works on {_type_name(found or 0)}, expected FLOAT"  # TensorRT for RTX 1.7: a rank assertion
     if node.op_type == "InstanceNormalization" and len({graph.types.get(t) for t in node.input}) > 1:
         yield "has input, scale and bias of different types"  # checkInstanceNormalization, onnx-tensorrt 11.0
 
@@ -245,6 +249,8 @@ def _attributes(node: NodeProto, graph: _Graph) -> Iterator[str]:
         value = value.decode() if isinstance(value, bytes) else value
         if value not in allowed:
             yield f"has {name} {value!r}, expected one of {', '.join(map(repr, allowed))}"
+    if node.op_type == "Mod" and not given.get("fmod", 0) and graph.types.get(node.input[0]) in FLOATS:
+        yield "has fmod 0 and works on floating-point numbers, expected fmod 1"  # TensorRT for RTX 1.7
     if "Pool" in node.op_type and any(d != 1 for d in given.get("dilations", ())):
         yield f"has dilations {given['dilations']}, expected ones"
     if node.op_type == "MaxPool" and len(node.output) > 1 and node.output[1]:
@@ -274,6 +280,10 @@ def _ranks(node: NodeProto, graph: _Graph) -> Iterator[str]:
     rank = graph.ranks.get(node.input[0]) if node.input else None
     if allowed and rank is not None and rank not in allowed:
         yield f"works on {rank} dimensions, expected {' or '.join(map(str, allowed))}"
+    if node.op_type == "MatMul":
+        ranks = [graph.ranks.get(tensor, 0) for tensor in node.input]
+        if 1 in ranks and max(ranks) > 2:  # TensorRT for RTX 1.7
+            yield f"multiplies {ranks[0]} dimensions by {ranks[1]}, expected a vector times a matrix at most"
 
 
 def _values(node: NodeProto, graph: _Graph) -> Iterator[str]:

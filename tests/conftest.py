@@ -115,6 +115,25 @@ def full_pack(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def full_half_pack(full_pack: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same in FP16, with what the conversion told in ``report.txt`` beside it; takes minutes.
+
+    One frame to calibrate on, another to compare on, and one picture that no clip has, because a face takes seconds.
+    """
+    from trtswap.calibration import calibrate, ranges, to_half
+
+    def convert(pack: Path) -> None:
+        lines, clip, full = list[str](), data / "presenter.mp4", Pack.load(full_pack)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ranges, "SLICE", 1000)  # one run instead of two
+            table = calibrate(full, clip, frames=1, adversaries=0)
+            to_half(full, table, pack, held_out=clip, frames=1, adversaries=1, report=lines.append)
+        (pack / "report.txt").write_text("\n".join(lines))
+
+    return _shared("simswap-224-fp16", tmp_path_factory, convert)
+
+
+@pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Pack:
     """Every architecture, narrow; its detector sees the same face everywhere."""
     from trtswap.export.build import Weights, export_pack

@@ -76,7 +76,8 @@ def test_a_pack_becomes_fp16(seeing: Pack, data: Path, tmp_path: Path, record_pr
     assert made.name == "seeing-fp16"
     for name, stage in seeing.stages.items():  # nothing that was measured adds to what the rules leave in FP32
         share = made.stages[name].figures["fp16"]["full_precision_share"]
-        assert ruled_share(stage) == pytest.approx(share, rel=1e-2)
+        # but for demodulation, whose small products become sums
+        assert ruled_share(stage) == pytest.approx(share, rel=1e-2, abs=1e-4)
     for name in NETWORKS:
         before, after = (pack.stages[name].path.stat().st_size for pack in (seeing, made))
         assert after < 0.7 * before  # names of nodes weigh in graphs this small

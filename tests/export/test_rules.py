@@ -106,6 +106,15 @@ BROKEN: dict[str, tuple[str, dict[str, Any], str]] = {
         body("y, i = MaxPool<kernel_shape = [1, 1]>(x)", gives=f"{Y}, int64[N,4,8,8] i"), {},
         "MaxPool_0 has an output of indices",
     ),
+    "celu in half": (
+        body("h = Cast<to = 10>(x) c = Celu(h) y = Cast<to = 1>(c)"), {}, "Celu_1 works on FLOAT16, expected FLOAT",
+    ),
+    "lp pool": (body("y = LpPool<kernel_shape = [1, 1], p = 3>(x)"), {}, "LpPool_0 has p 3, expected one of 2, 1"),
+    "mod of floats": (body("y = Mod(x, s)"), {"s": np.float32([3])}, "Mod_0 has fmod 0 and works on floating-point"),
+    "vector times matrices": (
+        body("y = MatMul(v, x)", gives="float[N,4,8] y"), {"v": np.ones(8, np.float32)},
+        "MatMul_0 multiplies 1 dimensions by 4, expected a vector times a matrix at most",
+    ),
     "random": (body("y = RandomNormalLike(x)"), {}, "RandomNormalLike_0 draws random numbers"),
     "scatter": (
         body('y = ScatterND<reduction = "add">(x, i, u)'),

@@ -36,13 +36,13 @@ _SYMBOLS = [
 _DUMP = r"""
 import importlib, json, re, sys
 
-name = sys.argv[1]
-trt = importlib.import_module(name)
+package = sys.argv[1]
+trt = importlib.import_module(package)
 
 def signatures(member):
     lines = (member.__doc__ or "").splitlines()
     found = [re.sub(r"^\d+\. ", "", line.strip()) for line in lines]
-    found = [re.sub(rf"{name}\.(\w+\.)?(?=[A-Z])", "", line) for line in found]
+    found = [re.sub(rf"{package}\.(\w+\.)?(?=[A-Z])", "", line) for line in found]
     return [line for line in found if re.match(r"\w+\(.* -> ", line) and "*args, **kwargs" not in line] or ["?"]
 
 classes, enums, functions = {}, {}, {}

@@ -1,14 +1,12 @@
 """From a pack to a swapped video with the TensorRT backend, on the emulator, against ONNX Runtime."""
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import av
 import numpy as np
-import pytest
 
 from trtswap.export.closeness import TOLERANCES, psnr
 from trtswap.model.pack import Pack
@@ -82,18 +80,6 @@ def test_half_precision_with_a_real_detector(
     pack = Path(shutil.copytree(seeing.path, tmp_path / "mine"))
     nearness = half_against_full(run, pack, clips / "few.mp4", pictures / "face.png", tmp_path)
     record_property("face area, FP16 engines against FP32 graphs, dB", f"{nearness:.1f}")
-    assert nearness >= TOLERANCES["fp16"].frame_db
-
-
-@pytest.mark.timeout(900)
-def test_half_precision_at_full_size(
-    run: Run, emulator: Machine, full_pack: Path, data: Path, tmp_path: Path, record_property: Note
-) -> None:
-    """The architectures of real checkpoints, with random weights, and YuNet as it is."""
-    pack = Path(shutil.copytree(full_pack, tmp_path / "full", copy_function=os.link))
-    config = ("--batch", "1,1,3", "--faces", "1,1,3")  # a face takes seconds, and an engine is compared at all three
-    nearness = half_against_full(run, pack, data / "presenter.mp4", data / "astronaut.png", tmp_path, *config)
-    record_property("full size, face area, FP16 engines against FP32 graphs, dB", f"{nearness:.1f}")
     assert nearness >= TOLERANCES["fp16"].frame_db
 
 

@@ -139,6 +139,9 @@ class Logger(Protocol):
     def take_notes(self) -> list[str]:
         """What was said about memory since the last call, and forget it."""
 
+    def take_warnings(self) -> list[str]:
+        """The warnings since the last call, each once, and forget them."""
+
 
 MEMORY = "Total Activation Memory"
 
@@ -162,12 +165,15 @@ def make_logger(library: Library) -> Logger:
             base.__init__(self)
             self._errors: deque[str] = deque(maxlen=8)
             self._notes: deque[str] = deque(maxlen=64)
+            self._warnings: deque[str] = deque(maxlen=64)
 
         def log(self, severity: Any, msg: str) -> None:
             """Called by the library, from any of its threads."""
             level = levels[severity]
             if level == logging.ERROR:
                 self._errors.append(msg.strip())
+            elif level == logging.WARNING:
+                self._warnings.append(msg.strip())
             elif MEMORY in msg:
                 self._notes.append(msg.strip())
             # Errors come back as exceptions that quote them; in the log they would be said twice.
@@ -182,5 +188,10 @@ def make_logger(library: Library) -> Logger:
             notes = list(self._notes)
             self._notes.clear()
             return notes
+
+        def take_warnings(self) -> list[str]:
+            warnings = list(dict.fromkeys(self._warnings))
+            self._warnings.clear()
+            return warnings
 
     return LibraryLogger()

@@ -1,7 +1,7 @@
 """A plan in memory."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -30,7 +30,7 @@ class LoadedPlan:
     def __init__(self, library: Library, data: bytes, *, name: str, host_code: bool) -> None:
         trt = library.trt
         self.library = library
-        self.logger = make_logger(library)
+        self.logger: Any = make_logger(library)
         self._runtime = trt.Runtime(self.logger)
         self._runtime.engine_host_code_allowed = host_code
         engine = self._runtime.deserialize_cuda_engine(data)
