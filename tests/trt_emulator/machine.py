@@ -36,6 +36,7 @@ class Machine:
         launches, replays: how often an engine ran, and how often from a capture.
         current: an entry for each place in which its GPU is CUDA's current device; TensorRT takes that one.
         released: kinds of TensorRT objects in the order in which they went.
+        finished: how often TensorRT for RTX had to finish kernels that no cache had.
         kept: address of every tensor that was kept for a stream, and the stream.
     """
 
@@ -48,6 +49,7 @@ class Machine:
     allocations: int = 0
     launches: int = 0
     replays: int = 0
+    finished: int = 0
     current: list[int] = field(default_factory=list)
     released: list[str] = field(default_factory=list)
     streams: dict[int, "HostStream"] = field(default_factory=dict)

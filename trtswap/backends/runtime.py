@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Self
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor
@@ -176,10 +176,22 @@ class Runtime:
         )
         try:
             check_engine(spec, engine)
+            self._prove(spec, engine)
         except BaseException:
             engine.close()
             raise
         return engine
+
+    def _prove(self, spec: StageSpec, engine: Engine) -> None:
+        """Have an engine that was made elsewhere compared with its FP32 graph, where it runs first.
+
+        Raises:
+            EngineBuildError: it differs too much.
+        """
+        if self.choice.backend == "tensorrt":
+            from trtswap.engines.proof import prove_once  # noqa: PLC0415 - the builder's, and heavy
+
+            prove_once(self.pack, spec, cast(Any, engine))
 
     def _engine_options(self, spec: StageSpec) -> BackendOptions | None:
         """How the backend runs a graph.

@@ -62,9 +62,8 @@ class PlanContext:
     def __init__(self, layout: Layout, profile: int) -> None:
         self._layout, self._plan, self._lane = layout, layout.plan, layout.lane
         self._given: Shapes | None = None
-        trt = self._plan.library.trt
         self._library = self._plan.library.kind.title
-        context = self._plan.engine.create_execution_context(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
+        context = self._plan.context()
         if context is None:
             raise DeviceMemoryError(
                 f"{layout.name}: {self._library} could not make an execution context: "
@@ -194,6 +193,7 @@ class PlanProfile:
             LOG.warning("%s at %s runs without a CUDA graph: %s", self._layout.name, list(padded), e)
             self._layout.plan.logger.take_errors()
             return
+        self._layout.plan.keep_kernels()
         while len(self._captured) >= MOST_CAPTURED:
             self._layout.lane.stream.synchronize()  # the oldest may still be running
             self._captured.popitem(last=False)

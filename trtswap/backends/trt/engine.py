@@ -10,9 +10,10 @@ from torch import Tensor
 from trtswap.backends.device import Gpu
 from trtswap.backends.graph_engine import GraphEngine
 from trtswap.backends.trt.context import Layout, PlanProfile
+from trtswap.backends.trt.kernels import KernelFile
 from trtswap.backends.trt.library import find_library
 from trtswap.backends.trt.loaded import LoadedPlan, dtypes
-from trtswap.backends.trt.plans import PlanRecord, PlanTensor, find_plan, places_here
+from trtswap.backends.trt.plans import Place, PlanRecord, PlanTensor, StoredPlan, find_plan, places_here
 from trtswap.errors import InputError, PlanError
 
 Profile = Mapping[str, tuple[int, int, int]]
@@ -32,6 +33,7 @@ class TensorRtEngine(GraphEngine):
         data: the plan; its hash was checked.
         gpu: where it runs.
         role: on whose lane; the engines of one share scratch memory.
+        kernels: where kernels are kept that are finished here; nowhere if None.
 
     Raises:
         PlanError: TensorRT does not take the plan, or it is not what its record says.
@@ -39,8 +41,21 @@ class TensorRtEngine(GraphEngine):
     """
 
     backend = "tensorrt"
+    stored: StoredPlan | None = None
+    """The plan on disk that it was opened from."""
+    here = ""
+    """GPU and library that it runs on, for people and for proofs."""
 
-    def __init__(self, file: Path, record: PlanRecord, data: bytes, *, gpu: Gpu, role: str = "main") -> None:
+    def __init__(
+        self,
+        file: Path,
+        record: PlanRecord,
+        data: bytes,
+        *,
+        gpu: Gpu,
+        role: str = "main",
+        kernels: KernelFile | None = None,
+    ) -> None:
         super().__init__(
             file,
             device=gpu.device,
@@ -54,7 +69,7 @@ class TensorRtEngine(GraphEngine):
         self._in_use: dict[int, PlanProfile] = {}
         with gpu.current():
             library = find_library(record.place.library)
-            self._plan = LoadedPlan(library, data, name=file.name, host_code=record.version_compatible)
+            self._plan = LoadedPlan(library, data, name=file.name, host_code=record.version_compatible, kernels=kernels)
         self._bound = self._check_tensors()
         self.profiles = [self._profile(i) for i in range(self._plan.engine.num_optimization_profiles)]
         first = [t.shape[0] if t.shape else None for t in self._bound]
@@ -82,7 +97,11 @@ class TensorRtEngine(GraphEngine):
                 f"{file.name}: its engine {stored.path.name} is version-compatible: it carries code for the CPU. If "
                 "you built it yourself, allow that with --host-code, or RuntimeOptions(host_code=True)."
             )
-        return cls(file, stored.record, stored.read(), gpu=gpu, role=role)
+        here = Place.of(find_library(stored.record.place.library), gpu)
+        kernels = KernelFile(stored.path, here)
+        engine = cls(file, stored.record, stored.read(), gpu=gpu, role=role, kernels=kernels)
+        engine.stored, engine.here = stored, f"{here.hardware}, {here.title}"
+        return engine
 
     def _check_tensors(self) -> tuple[PlanTensor, ...]:
         """Hold the plan's tensors against its record; returns the inputs that it has.

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from trtswap.backends.trt.kernels import KernelFile
 from trtswap.backends.trt.library import Library, make_logger
 from trtswap.errors import PlanError
 
@@ -20,6 +21,7 @@ class LoadedPlan:
         data: the plan; its hash was checked, for it is code.
         name: for messages.
         host_code: allow code for the host in it, which version-compatible plans carry.
+        kernels: where kernels are kept that are finished here; nowhere if None.
 
     Raises:
         PlanError: the library does not take it.
@@ -27,7 +29,9 @@ class LoadedPlan:
 
     engine: "trt.ICudaEngine"
 
-    def __init__(self, library: Library, data: bytes, *, name: str, host_code: bool) -> None:
+    def __init__(
+        self, library: Library, data: bytes, *, name: str, host_code: bool, kernels: KernelFile | None = None
+    ) -> None:
         trt = library.trt
         self.library = library
         self.logger: Any = make_logger(library)
@@ -40,9 +44,45 @@ class LoadedPlan:
                 "`trtswap build-engines`."
             )
         self.engine = engine
+        self._kernels = kernels
+        self._config: Any = self._runtime_config() if library.kind.ahead_of_time else None
+
+    def _runtime_config(self) -> Any:
+        """How contexts of a plan that was made ahead of time run.
+
+        Kernels for given shapes are finished before the first run: finished later, in the background, a CUDA graph that
+        is captured in the meantime would keep the slow ones. The library's own capture would be inside of ours.
+        """
+        trt: Any = self.library.trt
+        engine: Any = self.engine
+        config = engine.create_runtime_config()
+        config.set_execution_context_allocation_strategy(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
+        config.dynamic_shapes_kernel_specialization_strategy = trt.DynamicShapesKernelSpecializationStrategy.EAGER
+        config.cuda_graph_strategy = trt.CudaGraphStrategy.DISABLED
+        self._cache = config.create_runtime_cache()
+        if self._kernels is not None:
+            self._kernels.give(self._cache)
+        config.set_runtime_cache(self._cache)
+        return config
+
+    def context(self) -> "trt.IExecutionContext | None":
+        """A context whose scratch memory is given to it; None, and a message to the logger, where none can be made."""
+        trt = self.library.trt
+        if self._config is not None:
+            engine: Any = self.engine
+            return engine.create_execution_context(self._config)
+        return self.engine.create_execution_context(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
+
+    def keep_kernels(self) -> None:
+        """Put on disk what was finished here since the last time."""
+        if self._config is not None and self._kernels is not None:
+            self._kernels.keep(self._cache)
 
     def close(self) -> None:
-        """Release the engine, then the runtime it came from."""
+        """Release what was made of the engine, the engine, then the runtime it came from."""
+        if self._config is not None:
+            self.keep_kernels()
+            del self._config, self._cache
         del self.engine
         del self._runtime
 

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from types import UnionType
@@ -112,8 +113,8 @@ class PlanRecord:
         plan_sha256, plan_bytes: of the plan's file.
         device_memory_bytes: scratch memory that it needs to run, as the library states.
         build_seconds: how long the compiler took.
-        difference: figures of the comparison with the FP32 reference; empty where it was made ahead of time and has
-            not been compared yet.
+        difference: figures of the comparison with the FP32 reference, on the GPU that it was built on.
+        proofs: the same of one that was made ahead of time, by the GPU that it was compared on.
         trtswap: version that built it.
         chosen: how often plans of this graph had been built or asked for when this one was, it included: among several
             that fit, the runtime takes the one with the highest number.
@@ -138,6 +139,7 @@ class PlanRecord:
     device_memory_bytes: int
     build_seconds: float
     difference: Mapping[str, float] = field(default_factory=dict)
+    proofs: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     trtswap: str = ""
     chosen: int = 0
     format: int = FORMAT
@@ -238,7 +240,17 @@ class StoredPlan:
         write_whole(chosen.sidecar, _as_json(chosen.record), overwrite=True)
         return chosen
 
+    def proven(self, here: str, figures: Mapping[str, float]) -> "StoredPlan":
+        """The same with a proof in its record, on disk, too, as far as it can be written there."""
+        record = read_record(self.sidecar) or self.record  # others may have written into it in the meantime
+        proven = StoredPlan(replace(record, proofs={**record.proofs, here: dict(figures)}), self.path)
+        with suppress(BusyError, WriteError, OSError):  # it is proven again by the next process then
+            write_whole(proven.sidecar, _as_json(proven.record), overwrite=True)
+        return proven
+
     def remove(self) -> None:
+        for kernels in self.path.parent.glob(f"{self.path.stem}.*.kernels"):
+            kernels.unlink(missing_ok=True)
         self.sidecar.unlink(missing_ok=True)
         self.path.unlink(missing_ok=True)
 
