@@ -1,6 +1,7 @@
 """What NVIDIA's own compiler, TensorRT for RTX, makes of packs: sizes and device memory of the engines, without a GPU.
 
     python bench/engines.py [--full PACK --half PACK] > bench/results/engines.json
+    python bench/engines.py --table     # of that file, for docs/performance.md
 
 The pack avatar is compiled in FP32, FP16 and INT8; packs of full size where they are given. The tests build the same
 and hold it against the file.
@@ -30,6 +31,7 @@ from trtswap.errors import EngineBuildError
 from trtswap.model.pack import Pack, StageSpec
 from trtswap.packs import find_pack
 
+RESULTS = Path(__file__).parent / "results" / "engines.json"
 CARD = 8 * GIB
 """Memory of the card that engines are made for."""
 TURING = ("7.5",)
@@ -83,12 +85,32 @@ def rows(pack: Pack, name: str, precision: str, targets: Sequence[str], folder: 
         yield known | row(pack.stages[stage], graph, targets)
 
 
+def table(found: list[dict[str, Any]]) -> str:
+    """Plan and device memory, MiB, as Markdown: a line for each graph, a column for each precision."""
+    columns = list(dict.fromkeys((e["pack"], e["precision"], tuple(e["targets"])) for e in found))
+    columns = [column for column in columns if column[1] != "int8"]
+    by_key = {(e["pack"], e["precision"], tuple(e["targets"]), e["stage"]): e for e in found}
+    titles = [
+        f"{pack}, {precision.upper()}{', 7.5' if targets == TURING else ''}" for pack, precision, targets in columns
+    ]
+    lines = [f"| graph | {' | '.join(titles)} |", f"|---|{'---:|' * len(titles)}"]
+    for stage in dict.fromkeys(e["stage"] for e in found):
+        cells = (by_key[(*column, stage)] for column in columns)
+        sizes = (f"{c['plan_bytes'] / 2**20:.0f}, {c['device_bytes'] / 2**20:,.0f}" for c in cells)
+        lines.append(f"| {stage} | {' | '.join(sizes)} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Compile everything and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", type=Path, help="a pack of full size in FP32")
     parser.add_argument("--half", type=Path, help="the same in FP16")
+    parser.add_argument("--table", action="store_true", help="print the table of what was measured last")
     given = parser.parse_args()
+    if given.table:
+        print(table(json.loads(RESULTS.read_text())["engines"]))
+        return
     avatar, found = Pack.load(find_pack("avatar")), list[dict[str, Any]]()
     with TemporaryDirectory() as name:
         folder = Path(name)

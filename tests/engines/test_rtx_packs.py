@@ -25,14 +25,13 @@ pytestmark = pytest.mark.timeout(900)
 
 bench = load("engines")
 TURING = ("7.5",)
-RESULTS = Path(__file__).parents[2] / "bench" / "results" / "engines.json"
 STAGES = ("detect", "identify", "swap", "parse", "restore")
 NEAR = 0.05  # of what was measured with the same version
 
 
 @pytest.fixture(scope="module")
 def measured() -> dict[tuple[Any, ...], dict[str, Any]]:
-    found = json.loads(RESULTS.read_text())
+    found = json.loads(bench.RESULTS.read_text())
     if found["library"] != find_library("rtx").title:
         pytest.skip(f"bench/results/engines.json is of {found['library']}: run bench/engines.py")
     return {(e["pack"], e["precision"], tuple(e["targets"]), e["stage"]): e for e in found["engines"]}
@@ -92,6 +91,11 @@ def test_turing_has_no_products_in_fp32(packs: Any, stage: str) -> None:
         return
     with pytest.raises(EngineBuildError, match=r"for Turing|FP32 GEMM is not supported"):
         bench.compiled(pack.stages[stage], files[stage], TURING)
+
+
+def test_the_table_of_the_documents_is_what_was_measured() -> None:
+    wanted = bench.table(json.loads(bench.RESULTS.read_text())["engines"])
+    assert wanted in (Path(__file__).parents[2] / "docs" / "performance.md").read_text()
 
 
 def request_of(model: onnx.ModelProto, path: Path) -> Request:
