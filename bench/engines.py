@@ -10,8 +10,7 @@ and hold it against the file.
 import argparse
 import json
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -30,6 +29,7 @@ from trtswap.engines.request import Compiled
 from trtswap.errors import EngineBuildError
 from trtswap.model.pack import Pack, StageSpec
 from trtswap.packs import find_pack
+from trtswap.report.measuring import case, result
 
 RESULTS = Path(__file__).parent / "results" / "engines.json"
 CARD = 8 * GIB
@@ -60,43 +60,34 @@ def compiled(stage: StageSpec, graph: Path, targets: Sequence[str]) -> Compiled:
     return compile_apart(find_library("rtx"), config.request(graph, stage.contract[0], targets), Silent())
 
 
-def row(stage: StageSpec, graph: Path, targets: Sequence[str]) -> dict[str, Any]:
-    """What comes out for one graph, for the table."""
-    started = time.process_time()
-    try:
-        made = compiled(stage, graph, targets)
-    except EngineBuildError as error:
-        return {"refused": str(error).partition("built no engine: ")[2][:200]}
-    return {
-        "graph_bytes": graph.stat().st_size,
-        "plan_bytes": len(made.plan),
-        "device_bytes": made.memory_bytes,
-        "rows": default_config(stage, CARD).most_rows,
-        "warnings": list(made.warnings),
-        "seconds": round(time.process_time() - started, 1),
-    }
+def title(pack: str, precision: str, targets: Sequence[str]) -> str:
+    """What a set of engines is called in results and tables."""
+    return f"{pack}, {precision.upper()}{', 7.5' if tuple(targets) == TURING else ''}"
 
 
-def rows(pack: Pack, name: str, precision: str, targets: Sequence[str], folder: Path) -> Iterator[dict[str, Any]]:
-    """All graphs of a pack in a precision."""
+def cases(pack: Pack, name: str, precision: str, targets: Sequence[str], folder: Path) -> Iterator[dict[str, Any]]:
+    """Size and device memory of all engines of a pack in a precision.
+
+    Raises:
+        EngineBuildError: the library refuses a graph, or has warnings.
+    """
     for stage, graph in graphs(pack, precision, folder).items():
-        known = {"pack": name, "precision": precision, "targets": list(targets), "stage": stage}
-        print(known, file=sys.stderr)
-        yield known | row(pack.stages[stage], graph, targets)
+        called = f"{title(name, precision, targets)}: {stage}"
+        print(called, file=sys.stderr)
+        made = compiled(pack.stages[stage], graph, targets)
+        if made.warnings:
+            raise EngineBuildError(f"{called}: {'; '.join(made.warnings)}")
+        yield case(f"{called}, engine", "MiB", [len(made.plan) / 2**20])
+        yield case(f"{called}, device memory", "MiB", [made.memory_bytes / 2**20])
 
 
-def table(found: list[dict[str, Any]]) -> str:
-    """Plan and device memory, MiB, as Markdown: a line for each graph, a column for each precision."""
-    columns = list(dict.fromkeys((e["pack"], e["precision"], tuple(e["targets"])) for e in found))
-    columns = [column for column in columns if column[1] != "int8"]
-    by_key = {(e["pack"], e["precision"], tuple(e["targets"]), e["stage"]): e for e in found}
-    titles = [
-        f"{pack}, {precision.upper()}{', 7.5' if targets == TURING else ''}" for pack, precision, targets in columns
-    ]
-    lines = [f"| graph | {' | '.join(titles)} |", f"|---|{'---:|' * len(titles)}"]
-    for stage in dict.fromkeys(e["stage"] for e in found):
-        cells = (by_key[(*column, stage)] for column in columns)
-        sizes = (f"{c['plan_bytes'] / 2**20:.0f}, {c['device_bytes'] / 2**20:,.0f}" for c in cells)
+def table(data: Mapping[str, Any]) -> str:
+    """Of a result: MiB of each engine and of its device memory, as Markdown; INT8, which saves nothing here, aside."""
+    found = {row["name"]: row["median"] for row in data["cases"]}
+    sets = [name for name in dict.fromkeys(name.partition(":")[0] for name in found) if "INT8" not in name]
+    lines = [f"| graph | {' | '.join(sets)} |", f"|---|{'---:|' * len(sets)}"]
+    for stage in ("detect", "identify", "swap", "parse", "restore"):
+        sizes = (f"{found[f'{n}: {stage}, engine']:.0f}, {found[f'{n}: {stage}, device memory']:,.0f}" for n in sets)
         lines.append(f"| {stage} | {' | '.join(sizes)} |")
     return "\n".join(lines)
 
@@ -109,19 +100,20 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="print the table of what was measured last")
     given = parser.parse_args()
     if given.table:
-        print(table(json.loads(RESULTS.read_text())["engines"]))
+        print(table(json.loads(RESULTS.read_text())))
         return
     avatar, found = Pack.load(find_pack("avatar")), list[dict[str, Any]]()
     with TemporaryDirectory() as name:
         folder = Path(name)
         for precision, targets in (("fp32", AMPERE_ON), ("fp16", AMPERE_ON), ("fp16", TURING), ("int8", AMPERE_ON)):
-            found += rows(avatar, "avatar", precision, targets, folder)
+            found += cases(avatar, "avatar", precision, targets, folder)
         if given.full:
-            found += rows(Pack.load(given.full), "full size", "fp32", AMPERE_ON, folder)
+            found += cases(Pack.load(given.full), "full size", "fp32", AMPERE_ON, folder)
         if given.half:
             for targets in (AMPERE_ON, TURING):
-                found += rows(Pack.load(given.half), "full size", "fp16", targets, folder)
-    print(json.dumps({"library": find_library("rtx").title, "card_bytes": CARD, "engines": found}, indent=1))
+                found += cases(Pack.load(given.half), "full size", "fp16", targets, folder)
+    made = result("engines", found, library=find_library("rtx").title, card_bytes=CARD)
+    print(json.dumps(made, indent=1, allow_nan=False))
 
 
 if __name__ == "__main__":
