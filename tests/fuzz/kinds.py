@@ -265,7 +265,7 @@ class Sidecar(Kind):
         stored_plans(path.parent)
         if record is not None:
             plan = StoredPlan(record, path.with_suffix(".plan"))
-            json.dumps(plan_row(plan, PLACE))
+            json.dumps(plan_row(plan, [PLACE]))
             [tensor.spec for tensor in (*record.inputs, *record.outputs)]
 
 
@@ -296,7 +296,7 @@ class Settings(Kind):
     def use(self, path: Path, rng: Random) -> None:
         loaded = Overrides.load(path)
         stage = replace(Pack.load(write_once(path.parent / "hand")).stages["swap"])
-        loaded.apply(default_config(stage, GPU), "swap")
+        loaded.apply(default_config(stage, GPU.memory_bytes), "swap")
 
 
 class SavedIdentity(Kind):

@@ -48,7 +48,7 @@ def test_build_and_swap(
 
 def half_against_full(run: Run, pack: Path, clip: Path, source: Path, folder: Path, *config: str) -> float:
     """Calibrated, converted, built, and run beside the FP32 graphs: the worst frame's nearness in the face area, dB."""
-    assert run("calibrate", pack, "--video", clip, "--frames", 1, "--threads", 1).code == 0
+    assert run("calibrate", pack, "--video", clip, "--frames", 1, "--threads", 1, "--overwrite").code == 0
     built = run("build-engines", pack, "--json", *config)
     assert built.code == 0, built.err
     stages = Pack.load(pack).stages

@@ -105,11 +105,12 @@ def _face(data: Path) -> np.ndarray:
 
 
 def test_a_new_stage_gets_an_engine(inverting: Path, emulator: Machine) -> None:
+    from trtswap.engines.aim import aim
     from trtswap.engines.build import Options, build_engines
     from trtswap.engines.config import Overrides
 
     options = Options(stages=("invert",), precision="fp32", overrides=Overrides.none().also(faces="1,1,2"))
-    (built,) = build_engines(Pack.load(inverting), gpus.find_gpu(), options)
+    (built,) = build_engines(Pack.load(inverting), aim(gpus.find_gpu()), options)
     assert built.plan.record.stage == "invert"
     assert built.plan.record.config["profiles"] == [{"N": [1, 1, 2]}]
     with open_engine(Pack.load(inverting).stages["invert"], backend="tensorrt") as engine:

@@ -146,8 +146,8 @@ class Logger(Protocol):
 MEMORY = "Total Activation Memory"
 
 
-def make_logger(library: Library) -> Logger:
-    """A logger, as the library wants to be given one."""
+def make_logger(library: Library) -> Any:
+    """A :class:`Logger`, as the library wants to be given one."""
     trt = library.trt
     severity = trt.ILogger.Severity
     levels = {

@@ -1,7 +1,7 @@
 """A plan in memory."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -53,12 +53,11 @@ class LoadedPlan:
         Kernels for given shapes are finished before the first run: finished later, in the background, a CUDA graph that
         is captured in the meantime would keep the slow ones. The library's own capture would be inside of ours.
         """
-        trt: Any = self.library.trt
-        engine: Any = self.engine
+        rtx, engine = self.library.trt, cast(Any, self.engine)  # what TensorRT has not
         config = engine.create_runtime_config()
-        config.set_execution_context_allocation_strategy(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
-        config.dynamic_shapes_kernel_specialization_strategy = trt.DynamicShapesKernelSpecializationStrategy.EAGER
-        config.cuda_graph_strategy = trt.CudaGraphStrategy.DISABLED
+        config.set_execution_context_allocation_strategy(rtx.ExecutionContextAllocationStrategy.USER_MANAGED)
+        config.dynamic_shapes_kernel_specialization_strategy = rtx.DynamicShapesKernelSpecializationStrategy.EAGER
+        config.cuda_graph_strategy = rtx.CudaGraphStrategy.DISABLED
         self._cache = config.create_runtime_cache()
         if self._kernels is not None:
             self._kernels.give(self._cache)
@@ -69,8 +68,7 @@ class LoadedPlan:
         """A context whose scratch memory is given to it; None, and a message to the logger, where none can be made."""
         trt = self.library.trt
         if self._config is not None:
-            engine: Any = self.engine
-            return engine.create_execution_context(self._config)
+            return cast(Any, self.engine).create_execution_context(self._config)
         return self.engine.create_execution_context(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
 
     def keep_kernels(self) -> None:
