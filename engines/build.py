@@ -69,6 +69,7 @@ class Options:
         compiler: one of ``COMPILERS``.
         rebuild: build even what is in the cache.
         stages: names of the stages to build; all where empty.
+        scratch: folder for graphs in lower precision, which go afterwards; the system's where None.
     """
 
     precision: str = "fp16"
@@ -78,6 +79,7 @@ class Options:
     compiler: str = "onnx-parser"
     rebuild: bool = False
     stages: tuple[str, ...] = ()
+    scratch: Path | None = None
 
     def __post_init__(self) -> None:
         if self.precision not in ("fp16", "fp32"):
@@ -139,9 +141,17 @@ def build_engines(
         )
     folder = folder or plans_folder()
     wanted = [pack.stages[name] for name in options.stages or pack.stages]
-    with graphs_of(pack, options.precision, table=options.calibration, video=options.video) as graphs:
+    listener = listener or SilentListener()
+    with graphs_of(
+        pack,
+        options.precision,
+        table=options.calibration,
+        video=options.video,
+        stop=listener.cancelled,
+        scratch=options.scratch,
+    ) as graphs:
         jobs = [_Job(pack, stage, graphs, aim, options, folder) for stage in wanted]
-        return [built for job in jobs if (built := _run(job, listener or SilentListener(), refused)) is not None]
+        return [built for job in jobs if (built := _run(job, listener, refused)) is not None]
 
 
 def _run(job: "_Job", listener: Listener, refused: dict[str, TrtswapError] | None) -> Built | None:
@@ -227,6 +237,10 @@ class _Job:
             others = (p.record for p in stored_plans(self.folder) if p.record.stage == self.source.name)
             changed = any(record.pack == self.pack.name for record in others)
             return "stale: the pack's graph has changed" if changed else "not built yet"
+        if self.aim.ahead_of_time:
+            found = [p for p in found if self._misfit(p.record) is None]
+            if not found:
+                return f"not built yet for {self.aim.place.hardware}"
         reasons = [self._difference(p.record, config) for p in found]
         return f"stale: {min(reasons, key=len)}"
 
@@ -243,6 +257,8 @@ class _Job:
         table = config.as_table()
         changed = [k for k in table if record.config.get(k) != table[k]]
         changes = ", ".join(f"{k} was {record.config.get(k)}, is {table[k]}" for k in changed)
+        if not changes and self.aim.ahead_of_time:
+            return f"the one that is there is not for a card of {self.aim.memory_bytes / GIB:g} GiB"
         return changes or f"it was built with {record.place.title} for {record.place.hardware}"
 
     def _misfit(self, record: PlanRecord) -> str | None:

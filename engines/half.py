@@ -1,12 +1,13 @@
 """The pack in half precision that is compiled in place of an FP32 one."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import trtswap
+from trtswap.engines.compiler import BuildCancelled
 from trtswap.errors import PackError
 from trtswap.model.pack import Pack, StageSpec, sha256_of
 
@@ -42,14 +43,17 @@ class HalfGraphs(Graphs):
         folder: exists; the converted pack is written into it.
         table: calibration table; the one inside the pack where None.
         video: clip to measure ranges with, in place of a table.
+        stop: asked after each graph whether the conversion is to stop.
 
     Raises:
         PackError: there is no table.
     """
 
-    def __init__(self, pack: Pack, folder: Path, *, table: Path | None, video: Path | None) -> None:
+    def __init__(
+        self, pack: Pack, folder: Path, *, table: Path | None, video: Path | None, stop: Callable[[], bool]
+    ) -> None:
         super().__init__(pack)
-        self._folder, self._video = folder, video
+        self._folder, self._video, self._stop = folder, video, stop
         self._table = table or pack.path / TABLE
         if video is None and not self._table.is_file():
             raise PackError(
@@ -78,14 +82,33 @@ class HalfGraphs(Graphs):
             ) from e
         target = self._folder / "half"
         if self._video is None:
-            return calibration.to_half(self.pack, calibration.CalibrationTable.load(self._table), target)
+            table = calibration.CalibrationTable.load(self._table)
+            return calibration.to_half(self.pack, table, target, report=self._check)
         table = calibration.calibrate(self.pack, self._video)
-        return calibration.to_half(self.pack, table, target, held_out=self._video)
+        return calibration.to_half(self.pack, table, target, held_out=self._video, report=self._check)
+
+    def _check(self, _: str) -> None:
+        if self._stop():
+            raise BuildCancelled(f"pack {self.pack.name}: the conversion to FP16 was stopped.")
 
 
 @contextmanager
-def graphs_of(pack: Pack, precision: str, *, table: Path | None, video: Path | None) -> Iterator[Graphs]:
+def graphs_of(
+    pack: Pack,
+    precision: str,
+    *,
+    table: Path | None = None,
+    video: Path | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    scratch: Path | None = None,
+) -> Iterator[Graphs]:
     """The graphs of a pack in a precision; converted ones are gone when the context ends.
+
+    Args:
+        pack: whose graphs.
+        precision: ``fp16`` or ``fp32``.
+        table, video, stop: see :class:`HalfGraphs`.
+        scratch: folder for what is gone afterwards; the system's where None.
 
     Raises:
         PackError: there is no table.
@@ -93,5 +116,5 @@ def graphs_of(pack: Pack, precision: str, *, table: Path | None, video: Path | N
     if precision != "fp16" or all(stage.precision != "fp32" for stage in pack.stages.values()):
         yield Graphs(pack)
         return
-    with TemporaryDirectory(prefix="trtswap-half-") as folder:
-        yield HalfGraphs(pack, Path(folder), table=table, video=video)
+    with TemporaryDirectory(prefix="trtswap-half-", dir=scratch, ignore_cleanup_errors=True) as folder:
+        yield HalfGraphs(pack, Path(folder), table=table, video=video, stop=stop)

@@ -168,6 +168,10 @@ class Recipe:
             )
         if known := next((name for name in choices if resolve(name).mismatch(file) is None), None):
             return known
+        if file.suffix.lower() == ".onnx":
+            raise CheckpointError(
+                f"stage {stage}: {file} is an ONNX graph, expected a checkpoint; trtswap pack wrap takes such files."
+            )
         own = own_checkpoint(file, like=resolve(choices[0]))
         if not allow_unknown_hash:
             raise CheckpointError(

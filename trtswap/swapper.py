@@ -472,7 +472,9 @@ def left_alone(source: Path | str, summary: Summary, options: SwapOptions, pack:
     """Why no face of a source was swapped, and on which a network failed: a sentence for each, or nothing."""
     said: list[str] = []
     if not summary.faces_found:
-        said.append(f"No face was found in {source}; the target is a copy.")
+        small = " Small faces in large frames are found at a larger search_size, --search-size."
+        hint = small if options.search_size is None else ""
+        said.append(f"No face was found in {source}; the target is a copy.{hint}")
     elif not summary.faces_swapped and summary.best_cosine is not None and summary.similarity is not None:
         said.append(
             f"Faces were found in {source}, but none is like a reference: the highest cosine is "

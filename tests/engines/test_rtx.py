@@ -68,13 +68,29 @@ def test_a_pack_is_compiled_without_a_gpu_and_then_taken(hand: Pack) -> None:
 def test_other_targets_are_other_engines_side_by_side(hand: Pack) -> None:
     build(hand, "parse")
     (other,) = build(hand, "parse", aimed=aim(None, targets=["8.6", "8.9"]))
-    assert other.reason is not None
-    assert other.reason.endswith(
-        "for compute capability 8.9, wanted is TensorRT for RTX 1.7.1.116 for compute capability 8.6, 8.9"
-    )
+    assert other.reason == "not built yet for compute capability 8.6, 8.9"
     (every,) = build(hand, "parse", aimed=aim(None))
     assert every.plan.record.place.targets == AMPERE_ON
     assert len(stored_plans()) == 3
+
+
+def test_another_card_is_another_engine_and_said(hand: Pack) -> None:
+    build(hand, "parse")
+    (other,) = build(hand, "parse", aimed=aim(None, targets=["8.9"], memory_gib=10))
+    assert other.reason == "stale: the one that is there is not for a card of 10 GiB"
+
+
+def test_a_conversion_can_be_stopped(tmp_path: Path) -> None:
+    class Ear(SilentListener):
+        def cancelled(self) -> bool:
+            return True
+
+    with pytest.raises(BuildCancelled, match="the conversion to FP16 was stopped"):
+        build_engines(
+            Pack.load(find_pack("avatar")), aim(None), Options(stages=("parse",), scratch=tmp_path), listener=Ear()
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["engines"]
+    assert stored_plans() == []
 
 
 def test_a_changed_graph_is_built_anew(hand: Pack, tmp_path: Path) -> None:

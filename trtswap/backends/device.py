@@ -187,7 +187,13 @@ def find_gpu(device: torch.device | None = None) -> Gpu:
         raise BackendError(f"device is {str(device)!r}; expected a GPU: cuda or cuda:N.")
     if not torch.cuda.is_available():
         built = f"PyTorch {torch.__version__} is built for CUDA {torch.version.cuda}"
-        why = f"{built}; check the driver with nvidia-smi" if torch.version.cuda else "this PyTorch is a CPU build"
+        why = (
+            f"{built}; check the driver with nvidia-smi"
+            if torch.version.cuda
+            else (
+                "this PyTorch is a CPU build; a GPU needs NVIDIA's driver and the CUDA build of torch, from pytorch.org"
+            )
+        )
         raise BackendError(f"PyTorch sees no GPU: {why}.")
     gpu = device_of(device or torch.device("cuda"))
     assert isinstance(gpu, CudaDevice)  # noqa: S101 - of a CUDA device there is no other

@@ -68,6 +68,12 @@ def target_of(source: Path, output: Path | None) -> Path:
     A name that is not given has the source's suffix where that can be written, else one that players and viewers know.
     """
     if output is not None and (output.suffix or not output.is_dir()):  # a folder called out.mp4 is somebody's mistake
+        if not output.suffix:
+            raise typer.BadParameter(
+                f"{output} is no folder that is there, and says no format; expected a folder, or a name such as "
+                f"{output}.mp4.",
+                param_hint="-o",
+            )
         return output
     picture, suffix = becomes_picture(source, output), source.suffix
     if suffix.lower() not in (WRITTEN if picture else CONTAINERS):

@@ -2,7 +2,9 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 # A builder looks for the wish to stop between two measurements, which may take seconds.
 GRACE_SECONDS = 10.0
+# One that compiles ahead of time does so in a process of its own, which can be ended at once.
+SHORT_GRACE_SECONDS = 0.5
 BUILD, CALIBRATION, AIM = "Build", "Precision", "What for"
 
 
@@ -139,7 +143,11 @@ def build_engines(
         )  # fmt: skip
     if verbose:
         logging.basicConfig(level=logging.DEBUG, format="%(name)s: %(message)s")
-    built = interruptible(lambda switch: _build(pack, aim, wanted, switch, quiet), grace=GRACE_SECONDS)
+    grace = SHORT_GRACE_SECONDS if aim.ahead_of_time else GRACE_SECONDS
+    # Made here, on the main thread: what the work has not finished goes, whatever it is doing.
+    with TemporaryDirectory(prefix="trtswap-build-", ignore_cleanup_errors=True) as scratch:
+        wanted = replace(wanted, scratch=Path(scratch))
+        built = interruptible(lambda switch: _build(pack, aim, wanted, switch, quiet), grace=grace)
     if as_json:
         print_json([facts(b) for b in built])
     elif not quiet:

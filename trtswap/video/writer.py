@@ -28,6 +28,9 @@ from trtswap.video.streams import AUDIO, StreamCopier, TimeWindow
 MOST_CRF = 63
 """Of the scales of VP9 and AV1; that of x264 and x265 ends at 51."""
 
+# Formats that say nothing of how pictures are to be turned.
+_NO_ROTATION = frozenset(("mpegts", "avi", "gif"))
+
 
 @dataclass(frozen=True, kw_only=True)
 class WriteOptions:
@@ -112,7 +115,8 @@ class VideoWriter:
         self.path = path.path if isinstance(path, Target) else Path(path)
         self.warnings: list[str] = []
         self._info = info
-        self._unasked = options.codec == "auto" and options.pixel_format == "auto"
+        self._automatic = options.pixel_format == "auto"
+        self._unasked = self._automatic and options.codec == "auto"
         self._range = (start, end)
         self._container = container_for(self.path)
         choice = choose_encoder(
@@ -305,8 +309,13 @@ class VideoWriter:
                 f"encoded as {choice.format}, not RGB, which few players show (pixel_format='gbrp', --pix-fmt gbrp "
                 "keep it)"
             )
-        elif choice.format != fmt.name:
+        elif choice.format != fmt.name and self._automatic:
             self.warnings.append(f"{self.codec} does not take {fmt.name} at {size}: encoded as {choice.format}")
+        if self._info.display.matrix is not None and self._container.format in _NO_ROTATION:
+            self.warnings.append(
+                f"rotation is lost: {self._container.format} has no place for it, and players show pictures as they "
+                "are coded; .mp4, .mov and .mkv have one"
+            )
         if self._few_show(choice.format) and self._unasked and fmt.matrix != "rgb":
             self.warnings.append(
                 f"encoded as {choice.format} with {self.codec}, as the source's pixels are, which few players show "

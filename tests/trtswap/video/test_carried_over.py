@@ -124,6 +124,16 @@ def test_attachment_is_copied(copy: Copy, tmp_path: Path) -> None:
         assert (font.name, font.data) == ("font.ttf", b"font data" * 5)
 
 
+@pytest.mark.parametrize(("suffix", "lost"), [("ts", True), ("avi", True), ("mp4", False), ("mkv", False)])
+def test_a_lost_rotation_is_told_before_the_work(suffix: str, lost: bool, copy: Copy, tmp_path: Path) -> None:
+    source = Clip(rotation=(90, False, False)).write(tmp_path / "source.mp4")
+    done = copy(source, f"target.{suffix}")
+    assert any("rotation is lost: " in line for line in done.writer.warnings) == lost
+    with av.open(str(source)) as a, av.open(str(done.path)) as b:
+        kept = next(b.decode(video=0)).rotation == next(a.decode(video=0)).rotation
+    assert kept != lost
+
+
 def test_what_a_format_cannot_hold_is_reported(copy: Copy, tmp_path: Path) -> None:
     source = Clip(audio=("aac", "libopus"), attachment=b"font", **MILLISECONDS).write(tmp_path / "source.mkv")
     done = copy(source, "target.webm")
