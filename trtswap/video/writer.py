@@ -29,7 +29,7 @@ MOST_CRF = 63
 """Of the scales of VP9 and AV1; that of x264 and x265 ends at 51."""
 
 # Formats that say nothing of how pictures are to be turned.
-_NO_ROTATION = frozenset(("mpegts", "avi", "gif"))
+_NO_ROTATION = frozenset(("mpegts",))
 
 
 @dataclass(frozen=True, kw_only=True)
