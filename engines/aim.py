@@ -76,7 +76,7 @@ def aim(gpu: Gpu | None, *, library: str = "auto", targets: Sequence[str] = (), 
             "data centres (9.0, 10.0) are TensorRT's."
         )
     own = (TURING,) if gpu is not None and gpu.facts.compute_capability == TURING else AMPERE_ON
-    place = Place(chosen.kind.name, chosen.version, "", tuple(dict.fromkeys(targets)) or own)
+    place = Place(chosen.kind.name, chosen.version, "", tuple(t for t in known if t in targets) or own)
     return Aim(chosen, place, memory, None)
 
 

@@ -266,12 +266,7 @@ class _Job:
         if not self.aim.ahead_of_time:
             return record.misfit(here)
         made = record.place
-        if (made.library, made.version, made.gpu, set(made.targets)) == (
-            here.library,
-            here.version,
-            "",
-            set(here.targets),
-        ):
+        if made == here:
             return None
         return f"it was built with {made.title} for {made.hardware}, wanted is {here.title} for {here.hardware}"
 

@@ -331,11 +331,7 @@ class Swapper:
         summary = session.summary()
         for observer in observers:
             observer.end(summary)
-        warnings += (
-            *untrained(self.pack),
-            *narrow(self.pack, source),
-            *left_alone(source, summary, session.options, self.pack),
-        )
+        warnings += self._warnings(source, summary, session.options)
         per_frame, spans = tuple(counts.of_frames), tuple(watch.spans)
         return SwapResult(session.frames, per_frame, watch.seconds, warnings, frames.loss, spans)
 
@@ -383,13 +379,12 @@ class Swapper:
         summary = session.summary()
         for observer in observers:
             observer.end(summary)
-        warnings = (
-            *picture.warnings,
-            *untrained(self.pack),
-            *narrow(self.pack, source),
-            *left_alone(source, summary, session.options, self.pack),
-        )
+        warnings = (*picture.warnings, *self._warnings(source, summary, session.options))
         return SwapResult(len(picture.samples), tuple(counts.of_frames), session.stopwatch.seconds, warnings)
+
+    def _warnings(self, source: Path | str, summary: Summary, options: SwapOptions) -> tuple[str, ...]:
+        """What pack and faces give reason to say, whatever kind of file it was."""
+        return (*untrained(self.pack), *narrow(self.pack, source), *left_alone(source, summary, options, self.pack))
 
     def close(self) -> None:
         """Release the engines, unless the runtime is the caller's; may be called twice."""

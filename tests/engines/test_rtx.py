@@ -208,3 +208,7 @@ def test_levels_of_compatibility_are_refused(hand: Pack) -> None:
             build(hand, "swap", overrides=Overrides.none().also(**values))
     with pytest.raises(InputError, match="which makes engines of TensorRT; expected onnx-parser"):
         build(hand, "swap", compiler="torch-tensorrt")
+
+
+def test_the_order_of_targets_makes_no_other_engine() -> None:
+    assert aim(None, targets=["8.9", "8.6", "8.9"]).place == aim(None, targets=["8.6", "8.9"]).place

@@ -67,7 +67,7 @@ def remove(
     plans = stored_plans()
     doomed = {one(key).path for key in keys or ()}
     doomed |= {p.path for p in plans if everything or p.record.pack == pack}
-    doomed |= {p.path for p in plans if here and _misfit(p, here)}
+    doomed |= {p.path for p in plans if here and p.record.misfit_everywhere(here)}
     for plan in plans:
         if plan.path in doomed:
             plan.remove()
@@ -130,18 +130,10 @@ def here_for_plans() -> "list[Place]":
         return []
 
 
-def _misfit(plan: "StoredPlan", here: "Sequence[Place]") -> str | None:
-    """Why an engine runs in none of the places; what is said of its own library says most."""
-    reasons = {place.library: plan.record.misfit(place) for place in here}
-    if None in reasons.values():
-        return None
-    return reasons.get(plan.record.place.library) or next(iter(reasons.values()))
-
-
 def plan_row(plan: "StoredPlan", here: "Sequence[Place]") -> dict[str, Any]:
     """An engine for a list: what it is, and whether it can run in one of the places."""
     record = plan.record
-    misfit = _misfit(plan, here) if here else "no TensorRT or no GPU here to run it"
+    misfit = record.misfit_everywhere(here) if here else "no TensorRT or no GPU here to run it"
     size = plan.path.stat().st_size if plan.path.is_file() else None
     broken = None if size == record.plan_bytes else "damaged: its file is missing or has another size"
     state = broken or (misfit if not here else f"stale: {misfit}" if misfit else "fits")

@@ -13,7 +13,7 @@ from trtswap.backends.trt.context import Layout, PlanProfile
 from trtswap.backends.trt.kernels import KernelFile
 from trtswap.backends.trt.library import find_library
 from trtswap.backends.trt.loaded import LoadedPlan, dtypes
-from trtswap.backends.trt.plans import Place, PlanRecord, PlanTensor, StoredPlan, find_plan, places_here
+from trtswap.backends.trt.plans import PlanRecord, PlanTensor, StoredPlan, find_plan, places_here
 from trtswap.errors import InputError, PlanError
 
 Profile = Mapping[str, tuple[int, int, int]]
@@ -91,13 +91,14 @@ class TensorRtEngine(GraphEngine):
             PlanError: there is none for the libraries and the GPU here, it is damaged, or it carries code for the CPU.
             BackendError: no library is here, or none of a version that is supported.
         """
-        stored = find_plan(sha256, places_here(gpu), graph=file.name)
+        places = {place.library: place for place in places_here(gpu)}
+        stored = find_plan(sha256, [*places.values()], graph=file.name)
         if stored.record.version_compatible and not host_code:
             raise PlanError(
                 f"{file.name}: its engine {stored.path.name} is version-compatible: it carries code for the CPU. If "
                 "you built it yourself, allow that with --host-code, or RuntimeOptions(host_code=True)."
             )
-        here = Place.of(find_library(stored.record.place.library), gpu)
+        here = places[stored.record.place.library]
         kernels = KernelFile(stored.path, here)
         engine = cls(file, stored.record, stored.read(), gpu=gpu, role=role, kernels=kernels)
         engine.stored, engine.here = stored, f"{here.hardware}, {here.title}"

@@ -165,6 +165,16 @@ class PlanRecord:
             return None
         return f"it was built for {self.place.hardware}, this is {place.hardware}"
 
+    def misfit_everywhere(self, places: "Sequence[Place]") -> str | None:
+        """Why the plan can run in none of several places, at least one; None where it can.
+
+        What is said of its own library says most.
+        """
+        reasons = {place.library: self.misfit(place) for place in places}
+        if None in reasons.values():
+            return None
+        return reasons.get(self.place.library) or next(iter(reasons.values()))
+
 
 def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.rstrip("+").split(".") if part.isdigit())
@@ -310,12 +320,10 @@ def find_plan(source_sha256: str, places: Sequence[Place], *, graph: str, folder
     of_graph = [p for p in stored_plans(folder) if p.record.source_sha256 == source_sha256]
     reasons: dict[str, None] = {}
     for plan in of_graph:
-        misfits = [plan.record.misfit(place) for place in places]
-        if None in misfits:
+        misfit = plan.record.misfit_everywhere(places)
+        if misfit is None:
             return plan
-        # What is said of the plan's own library says most.
-        own = [m for m, p in zip(misfits, places, strict=True) if p.library == plan.record.place.library]
-        reasons |= dict.fromkeys(m for m in own or misfits[:1] if m)
+        reasons[misfit] = None
     why = f"the one that is there is stale: {'; '.join(reasons)}" if reasons else "none has been built"
     raise PlanError(f"{graph}: no TensorRT engine of this graph fits: {why}. Build it with {BUILD}.")
 
@@ -347,7 +355,5 @@ def _as_json(record: PlanRecord) -> bytes:
 
 def missing_plans(graphs: Sequence[tuple[str, str]], places: Sequence[Place], folder: Path | None = None) -> list[str]:
     """Names of the graphs, given as (name, sha256), that have no plan for any of the places."""
-    fitting = {
-        p.record.source_sha256 for p in stored_plans(folder) if any(p.record.misfit(place) is None for place in places)
-    }
+    fitting = {p.record.source_sha256 for p in stored_plans(folder) if p.record.misfit_everywhere(places) is None}
     return [name for name, sha256 in graphs if sha256 not in fitting]
