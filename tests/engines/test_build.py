@@ -157,7 +157,6 @@ def test_an_engine_that_differs_is_refused_with_the_numbers(
     [
         ("build", EngineBuildError, r"swap\.onnx: TensorRT 11.* built no engine: could not find any implementation"),
         ("build memory", DeviceMemoryError, r"swap\.onnx: the GPU's memory did not suffice.*out of memory"),
-        ("parse", EngineBuildError, r"swap\.onnx cannot be loaded by TensorRT 11.*: node 0 Constant .*no importer"),
         ("context", DeviceMemoryError, r"swap\.onnx: TensorRT could not make an execution context: out of memory"),
     ],
 )
@@ -238,19 +237,14 @@ def test_progress_is_told_and_a_build_can_be_stopped(hand: Pack) -> None:
     ear = Ear()
     chosen = Options(precision="fp32", stages=("parse",))
     build_engines(hand, aim(gpus.find_gpu()), chosen, listener=ear)
-    assert heard[:4] == [
-        "engine parse: not built yet; compiler: onnx-parser",
-        "None > Building engine: 2",
-        "Building engine 0",
-        "Building engine > Timing tactics: 2",
-    ]
+    assert heard[:2] == ["engine parse: not built yet; compiler: onnx-parser", "None > Building engine: 6"]
+    assert {"Timing tactics 0", "Timing tactics done"} <= set(heard)
     assert heard[-1] == "Building engine done"
     heard.clear()
     ear.stop_at = 5
     with pytest.raises(BuildCancelled, match=r"parse\.onnx: the build was stopped"):
         build_engines(hand, aim(gpus.find_gpu()), replace(chosen, rebuild=True), listener=ear)
-    assert "Timing tactics 1" not in heard
-    assert heard[-1] == "Building engine done"
+    assert not [line for line in heard if "Timing tactics" in line]
 
 
 def test_an_exception_of_the_listener_comes_out(hand: Pack) -> None:

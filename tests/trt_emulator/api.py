@@ -1,11 +1,12 @@
-"""The part of TensorRT's Python API that trtswap uses, executed by ONNX Runtime on host memory.
+"""The part of TensorRT's Python API that trtswap uses: NVIDIA's own where it needs no GPU, ONNX Runtime elsewhere.
 
-Names, parameters and return values are those of the real bindings (a test compares them), and so is what happens when
-something is wrong: None or False, and a message to the logger. The rules that a GPU enforces are enforced here too.
+Graphs are parsed and compiled by TensorRT for RTX, with its checks, messages and progress; what comes out as a plan is
+the graph itself, which contexts run on host memory. Names and parameters of what is made here are those of the real
+bindings (a test compares them), and so is what happens when something is wrong: None or False, and a message to the
+logger. The rules that a GPU enforces are enforced here too.
 """
 
 import ctypes
-import enum
 import hashlib
 import json
 import weakref
@@ -16,122 +17,38 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
+import tensorrt_rtx as real
 from numpy.typing import NDArray
+from tensorrt_rtx import (  # noqa: F401 - part of the API
+    BuilderFlag,
+    DataType,
+    Dims,
+    ExecutionContextAllocationStrategy,
+    HardwareCompatibilityLevel,
+    ILogger,
+    IProgressMonitor,
+    LayerInformationFormat,
+    MemoryPoolType,
+    NetworkDefinitionCreationFlag,
+    ProfilingVerbosity,
+    TensorIOMode,
+    init_libnvinfer_plugins,
+)
 
 from .machine import ALIGNMENT, Machine
 
 machine = Machine()
 
-NEWEST_OPSET = 24
 MAGIC = b"EMULATED-PLAN\0"
-
-
-class DataType(enum.IntEnum):
-    FLOAT = 0
-    HALF = 1
-    INT8 = 2
-    INT32 = 3
-    BOOL = 4
-    UINT8 = 5
-    INT64 = 8
-    BF16 = 7
-
-
-class TensorIOMode(enum.IntEnum):
-    NONE = 0
-    INPUT = 1
-    OUTPUT = 2
-
-
-class MemoryPoolType(enum.IntEnum):
-    WORKSPACE = 0
-
-
-class BuilderFlag(enum.IntEnum):
-    TF32 = 7
-    VERSION_COMPATIBLE = 14
-
-
-class NetworkDefinitionCreationFlag(enum.IntEnum):
-    STRONGLY_TYPED = 1
-
-
-class HardwareCompatibilityLevel(enum.IntEnum):
-    NONE = 0
-    AMPERE_PLUS = 1
-    SAME_COMPUTE_CAPABILITY = 2
-
-
-class ProfilingVerbosity(enum.IntEnum):
-    LAYER_NAMES_ONLY = 0
-    NONE = 1
-    DETAILED = 2
-
-
-class ExecutionContextAllocationStrategy(enum.IntEnum):
-    STATIC = 0
-    ON_PROFILE_CHANGE = 1
-    USER_MANAGED = 2
-
-
-class LayerInformationFormat(enum.IntEnum):
-    ONELINE = 0
-    JSON = 1
-
-
-class ErrorCode(enum.IntEnum):
-    SUCCESS = 0
-    MODEL_DESERIALIZE_FAILED = 2
-    INVALID_NODE = 5
-    UNSUPPORTED_NODE = 8
-
-
-_DTYPES = {
-    onnx.TensorProto.FLOAT: (DataType.FLOAT, np.float32),
-    onnx.TensorProto.FLOAT16: (DataType.HALF, np.float16),
-    onnx.TensorProto.INT8: (DataType.INT8, np.int8),
-    onnx.TensorProto.UINT8: (DataType.UINT8, np.uint8),
-    onnx.TensorProto.INT32: (DataType.INT32, np.int32),
-    onnx.TensorProto.INT64: (DataType.INT64, np.int64),
-    onnx.TensorProto.BOOL: (DataType.BOOL, np.bool_),
+_BUILD_FAULTS = {
+    "build": "could not find any implementation for node /Conv",
+    "build memory": "out of memory: requested 1073741824 bytes",
 }
 
 
-class ILogger:
-    class Severity(enum.IntEnum):
-        INTERNAL_ERROR = 0
-        ERROR = 1
-        WARNING = 2
-        INFO = 3
-        VERBOSE = 4
-
-    def __init__(self) -> None:
-        self._ready = True
-
-    def log(self, severity: "ILogger.Severity", msg: str) -> None:
-        raise NotImplementedError
-
-    def _error(self, msg: str) -> None:
-        self.log(ILogger.Severity.ERROR, msg)
-
-
-class Dims(tuple[int, ...]):
-    """A shape, -1 for what is dynamic."""
-
-
-class IHostMemory(bytes):
-    @property
-    def nbytes(self) -> int:
-        return len(self)
-
-
-class IProgressMonitor:
-    def __init__(self) -> None:
-        self._ready = True
-
-    def phase_start(self, phase_name: str, parent_phase: str, num_steps: int) -> None: ...
-    def step_complete(self, phase_name: str, step: int) -> bool: ...
-    def phase_finish(self, phase_name: str) -> None: ...
+def _refuse(logger: Any, message: str) -> bool:
+    logger.log(ILogger.Severity.ERROR, message)
+    return False
 
 
 class _Made:
@@ -146,123 +63,17 @@ class _Made:
         machine.released.append(type(self).__name__)
 
 
-class ITensor:
-    __slots__ = ("_dtype", "_name", "_shape")
+class OnnxParser(real.OnnxParser):  # type: ignore[misc]  # of a library without types
+    """The real one; what it has read is known to the builder."""
 
-    def __init__(self, proto: onnx.ValueInfoProto) -> None:
-        tensor = proto.type.tensor_type
-        self._name = proto.name
-        self._dtype = _DTYPES[tensor.elem_type][0]
-        self._shape = Dims(d.dim_value if d.HasField("dim_value") else -1 for d in tensor.shape.dim)
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def dtype(self) -> DataType:
-        return self._dtype
-
-    @property
-    def shape(self) -> Dims:
-        return self._shape
-
-
-class INetworkDefinition(_Made):
-    def __init__(self, flags: int, logger: ILogger) -> None:
-        super().__init__()
-        self._strong = bool(flags & 1 << int(NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-        self._logger = logger
-        self._model: onnx.ModelProto | None = None
-
-    def _graph_inputs(self) -> list[onnx.ValueInfoProto]:
-        assert self._model is not None
-        constants = {t.name for t in self._model.graph.initializer}
-        return [i for i in self._model.graph.input if i.name not in constants]
-
-    @property
-    def num_inputs(self) -> int:
-        return len(self._graph_inputs())
-
-    @property
-    def num_outputs(self) -> int:
-        assert self._model is not None
-        return len(self._model.graph.output)
-
-    @property
-    def num_layers(self) -> int:
-        assert self._model is not None
-        return len(self._model.graph.node)
-
-    def get_input(self, index: int) -> ITensor:
-        return ITensor(self._graph_inputs()[index])
-
-    def get_output(self, index: int) -> ITensor:
-        assert self._model is not None
-        return ITensor(self._model.graph.output[index])
-
-
-class ParserError:
-    def __init__(self, code: ErrorCode, desc: str, node: int, name: str, operator: str) -> None:
-        self._values = code, desc, node, name, operator
-
-    def code(self) -> ErrorCode:
-        return self._values[0]
-
-    def desc(self) -> str:
-        return self._values[1]
-
-    def node(self) -> int:
-        return self._values[2]
-
-    def node_name(self) -> str:
-        return self._values[3]
-
-    def node_operator(self) -> str:
-        return self._values[4]
-
-    def func(self) -> str:
-        return "parse"
-
-
-class OnnxParser(_Made):
-    def __init__(self, network: INetworkDefinition, logger: ILogger) -> None:
-        super().__init__()
+    def __init__(self, network: Any, logger: Any) -> None:
+        super().__init__(network, logger)
         self._network = network
-        self._found: list[ParserError] = []
-
-    @property
-    def num_errors(self) -> int:
-        return len(self._found)
-
-    def get_error(self, index: int) -> ParserError:
-        return self._found[index]
 
     def parse_from_file(self, model: str) -> bool:
-        try:
-            proto = onnx.load(model)
-        except Exception as e:  # noqa: BLE001 - as the parser does: an error of its own
-            self._found.append(ParserError(ErrorCode.MODEL_DESERIALIZE_FAILED, str(e), -1, "", ""))
-            return False
-        opset = next((i.version for i in proto.opset_import if not i.domain), 0)
-        for index, node in enumerate(proto.graph.node):
-            if not onnx.defs.has(node.op_type, max_inclusive_version=opset) or "parse" in machine.faults:
-                desc = f"no importer registered for op: {node.op_type} (opset {opset})"
-                self._found.append(ParserError(ErrorCode.UNSUPPORTED_NODE, desc, index, node.name, node.op_type))
-        if opset > NEWEST_OPSET:
-            self._found.append(ParserError(ErrorCode.INVALID_NODE, f"opset {opset} is not supported", -1, "", ""))
-        self._network._model = proto
-        return not self._found
-
-
-class IOptimizationProfile:
-    __slots__ = ("_shapes",)
-
-    def __init__(self) -> None:
-        self._shapes: dict[str, list[list[int]]] = {}
-
-    def set_shape(self, input: str, min: Sequence[int], opt: Sequence[int], max: Sequence[int]) -> None:
-        self._shapes[input] = [list(min), list(opt), list(max)]
+        machine.parsed[id(self._network)] = model
+        parsed: bool = super().parse_from_file(model)
+        return parsed
 
 
 class ITimingCache:
@@ -277,80 +88,35 @@ class ITimingCache:
         self._entries |= input_cache._entries
         return True
 
-    def serialize(self) -> IHostMemory:
-        return IHostMemory(json.dumps({"header": self._header, "entries": self._entries}).encode())
+    def serialize(self) -> bytes:
+        return json.dumps({"header": self._header, "entries": self._entries}).encode()
 
 
 def _cache_header() -> str:
     return f"{machine.tensorrt}/{machine.gpu.name}"
 
 
-class IBuilderConfig(_Made):
-    def __init__(self, logger: ILogger) -> None:
-        super().__init__()
-        self._logger = logger
-        self._flags = {BuilderFlag.TF32}
-        self._pools: dict[MemoryPoolType, int] = {}
-        self._profiles: list[IOptimizationProfile] = []
-        self._cache: ITimingCache | None = None
-        self._values: dict[str, Any] = {}
+class IBuilderConfig:
+    """The real one, but for what TensorRT for RTX has no use for: levels of compatibility, and times of kernels."""
 
-    @property
-    def builder_optimization_level(self) -> int:
-        return int(self._values.get("level", 3))
+    def __init__(self, config: Any, logger: Any) -> None:
+        own = {"hardware_compatibility_level": HardwareCompatibilityLevel.NONE, "_cache": None, "_compatible": False}
+        vars(self).update(own, _config=config, _logger=logger)
 
-    @builder_optimization_level.setter
-    def builder_optimization_level(self, value: int) -> None:
-        assert 0 <= value <= 5
-        self._values["level"] = value
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._config, name)
 
-    @property
-    def max_aux_streams(self) -> int:
-        return int(self._values.get("aux", -1))
-
-    @max_aux_streams.setter
-    def max_aux_streams(self, value: int) -> None:
-        self._values["aux"] = value
-
-    @property
-    def profiling_verbosity(self) -> ProfilingVerbosity:
-        return self._values.get("verbosity", ProfilingVerbosity.LAYER_NAMES_ONLY)
-
-    @profiling_verbosity.setter
-    def profiling_verbosity(self, value: ProfilingVerbosity) -> None:
-        self._values["verbosity"] = value
-
-    @property
-    def hardware_compatibility_level(self) -> HardwareCompatibilityLevel:
-        return self._values.get("hardware", HardwareCompatibilityLevel.NONE)
-
-    @hardware_compatibility_level.setter
-    def hardware_compatibility_level(self, value: HardwareCompatibilityLevel) -> None:
-        self._values["hardware"] = value
-
-    @property
-    def progress_monitor(self) -> IProgressMonitor | None:
-        return self._values.get("monitor")
-
-    @progress_monitor.setter
-    def progress_monitor(self, value: IProgressMonitor | None) -> None:
-        self._values["monitor"] = value
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in vars(self):
+            vars(self)[name] = value
+        else:
+            setattr(self._config, name, value)
 
     def set_flag(self, flag: BuilderFlag) -> None:
-        self._flags.add(flag)
-
-    def clear_flag(self, flag: BuilderFlag) -> None:
-        self._flags.discard(flag)
-
-    def set_memory_pool_limit(self, pool: MemoryPoolType, pool_size: int) -> None:
-        self._pools[pool] = int(pool_size)
-
-    def add_optimization_profile(self, profile: IOptimizationProfile) -> int:
-        if any(not low <= opt <= high for s in profile._shapes.values() for low, opt, high in zip(*s, strict=True)):
-            self._logger._error("the optimization profile is invalid: min <= opt <= max does not hold")
-            return -1
-        self._profiles.append(profile)
-        return len(self._profiles) - 1
+        if flag == BuilderFlag.VERSION_COMPATIBLE:
+            self._compatible = True
+        else:
+            self._config.set_flag(flag)
 
     def create_timing_cache(self, serialized_timing_cache: bytes) -> ITimingCache | None:
         if not serialized_timing_cache:
@@ -359,7 +125,7 @@ class IBuilderConfig(_Made):
             data = json.loads(bytes(serialized_timing_cache))
             return ITimingCache(data["header"], data["entries"])
         except (ValueError, KeyError, TypeError):
-            self._logger._error("the timing cache cannot be deserialized")
+            _refuse(self._logger, "the timing cache cannot be deserialized")
             return None
 
     def set_timing_cache(self, cache: ITimingCache, ignore_mismatch: bool) -> bool:
@@ -369,70 +135,52 @@ class IBuilderConfig(_Made):
         return True
 
     def get_timing_cache(self) -> ITimingCache | None:
-        return self._cache
+        cache: ITimingCache | None = self._cache
+        return cache
 
 
-_BUILD_FAULTS = {
-    "build": "could not find any implementation for node /Conv",
-    "build memory": "out of memory: requested 1073741824 bytes",
-}
+class Builder(_Made, real.Builder):  # type: ignore[misc]  # of a library without types
+    """The real one, which checks and compiles; what it gives is a plan that the emulator runs."""
 
+    def __init__(self, logger: Any) -> None:
+        _Made.__init__(self)
+        real.Builder.__init__(self, logger)
+        self._logger, self._profiles = logger, list[Any]()
 
-class Builder(_Made):
-    def __init__(self, logger: ILogger) -> None:
-        super().__init__()
-        self._logger = logger
-
-    def create_network(self, flags: int = 0) -> INetworkDefinition:
-        return INetworkDefinition(flags, self._logger)
+    def create_network(self, flags: int = 0) -> Any:
+        assert flags & 1 << int(NetworkDefinitionCreationFlag.STRONGLY_TYPED), "TensorRT 10 would choose types itself"
+        return super().create_network(flags)
 
     def create_builder_config(self) -> IBuilderConfig:
-        return IBuilderConfig(self._logger)
+        return IBuilderConfig(super().create_builder_config(), self._logger)
 
-    def create_optimization_profile(self) -> IOptimizationProfile:
-        return IOptimizationProfile()
+    def create_optimization_profile(self) -> Any:
+        self._profiles.append(super().create_optimization_profile())
+        return self._profiles[-1]
 
-    def build_serialized_network(self, network: INetworkDefinition, config: IBuilderConfig) -> IHostMemory | None:
-        problem = self._problem(network, config)
-        if problem is None and not _report_progress(network, config.progress_monitor):
-            problem = "the build was cancelled"
-        if problem is not None:
-            self._logger._error(problem)
+    def build_serialized_network(self, network: Any, config: IBuilderConfig) -> bytes | None:
+        for fault in _BUILD_FAULTS.keys() & machine.faults:
+            _refuse(self._logger, _BUILD_FAULTS[fault])
             return None
-        model = network._model
-        assert model is not None
+        if super().build_serialized_network(network, config._config) is None:
+            return None
+        model = onnx.load(machine.parsed[id(network)])
         if config._cache is not None:
             config._cache._entries |= {f"{node.op_type}/{i}": 1.0 for i, node in enumerate(model.graph.node)}
+        inputs = [network.get_input(i).name for i in range(network.num_inputs)]
         head = {
             "tensorrt": machine.tensorrt,
             "gpu": [machine.gpu.name, machine.gpu.compute_capability],
             "hardware": int(config.hardware_compatibility_level),
-            "version_compatible": BuilderFlag.VERSION_COMPATIBLE in config._flags,
-            "profiles": [p._shapes for p in config._profiles],
+            "version_compatible": config._compatible,
+            "profiles": [{name: [list(s) for s in p.get_shape(name)] for name in inputs} for p in self._profiles],
         }
         body = json.dumps(head).encode() + b"\0" + model.SerializeToString()
-        return IHostMemory(MAGIC + hashlib.sha256(body).digest() + body)
-
-    def _problem(self, network: INetworkDefinition, config: IBuilderConfig) -> str | None:
-        for fault, message in _BUILD_FAULTS.items():
-            if fault in machine.faults:
-                return message
-        if not network._strong:
-            return "the network is weakly typed, which TensorRT 11 has no more"
-        if config.max_aux_streams != 0:
-            return "auxiliary streams are not emulated"
-        for tensor in (network.get_input(i) for i in range(network.num_inputs)):
-            if -1 in tensor.shape and not config._profiles:
-                return f"{tensor.name}: dynamic, and no optimization profile is defined"
-            for profile in config._profiles:
-                shapes = profile._shapes.get(tensor.name)
-                if shapes is None or any(not _fits(s, tensor.shape) for s in shapes):
-                    return f"{tensor.name}: the optimization profile has shapes {shapes}, the network {tensor.shape}"
-        return None
+        return MAGIC + hashlib.sha256(body).digest() + body
 
 
-def _fits(shape: Sequence[int], declared: Sequence[int]) -> bool:
-    return len(shape) == len(declared) and all(d in (-1, s) for s, d in zip(shape, declared, strict=True))
+def _shape(proto: onnx.ValueInfoProto) -> Dims:
+    return Dims([d.dim_value if d.HasField("dim_value") else -1 for d in proto.type.tensor_type.shape.dim])
 
 
 def _rounding(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -444,21 +192,6 @@ def _rounding(model: onnx.ModelProto) -> onnx.ModelProto:
     from trtswap.calibration.rounding import rounding_graph  # heavy, and most engines of the tests are FP32
 
     return rounding_graph(model)
-
-
-def _report_progress(network: INetworkDefinition, monitor: IProgressMonitor | None) -> bool:
-    """Tell the monitor about two nested phases; False when it wants to stop."""
-    if monitor is None:
-        return True
-    monitor.phase_start("Building engine", None, 2)  # type: ignore[arg-type]  # the root has no parent
-    going = monitor.step_complete("Building engine", 0)
-    monitor.phase_start("Timing tactics", "Building engine", network.num_layers)
-    for layer in range(network.num_layers):
-        going = going and monitor.step_complete("Timing tactics", layer)
-    monitor.phase_finish("Timing tactics")
-    going = going and monitor.step_complete("Building engine", 1)
-    monitor.phase_finish("Building engine")
-    return going
 
 
 class Runtime(_Made):
@@ -480,13 +213,13 @@ class Runtime(_Made):
         start = len(MAGIC) + 32
         body = data[start:]
         if not data.startswith(MAGIC) or hashlib.sha256(body).digest() != data[len(MAGIC) : start]:
-            self._logger._error("the plan is corrupted: magic tag does not match")
+            _refuse(self._logger, "the plan is corrupted: magic tag does not match")
             return None
         head, _, model = body.partition(b"\0")
         facts = json.loads(head)
         problem = self._misfit(facts)
         if problem is not None:
-            self._logger._error(problem)
+            _refuse(self._logger, problem)
             return None
         return ICudaEngine(self, facts, model)
 
@@ -518,10 +251,13 @@ class ICudaEngine(_Made):
         self._session = onnxruntime.InferenceSession(executed, options, providers=["CPUExecutionProvider"])
         graph = proto.graph
         used = {name for node in graph.node for name in node.input} - {t.name for t in graph.initializer}
-        self._unused = {i.name: ITensor(i) for i in graph.input if i.name not in used}
-        self._inputs = {i.name: ITensor(i) for i in graph.input if i.name in used}  # TensorRT drops the others
-        self._outputs = {o.name: ITensor(o) for o in graph.output}
-        self._types = {t.name: _DTYPES[t.type.tensor_type.elem_type][1] for t in (*graph.input, *graph.output)}
+        self._unused = {i.name: _shape(i) for i in graph.input if i.name not in used}
+        self._inputs = {i.name: _shape(i) for i in graph.input if i.name in used}  # TensorRT drops the others
+        self._outputs = {o.name: _shape(o) for o in graph.output}
+        self._types = {
+            t.name: onnx.helper.tensor_dtype_to_np_dtype(t.type.tensor_type.elem_type)
+            for t in (*graph.input, *graph.output)
+        }
         self._shapes: dict[tuple[tuple[int, ...], ...], dict[str, tuple[int, ...]]] = {}
 
     @property
@@ -551,21 +287,22 @@ class ICudaEngine(_Made):
         return TensorIOMode.INPUT if name in self._inputs else TensorIOMode.OUTPUT
 
     def get_tensor_dtype(self, name: str) -> DataType:
-        return (self._inputs | self._outputs)[name].dtype
+        kind = self._types[name].name
+        return DataType.__members__[{"float32": "FLOAT", "float16": "HALF"}.get(kind, kind.upper())]
 
     def get_tensor_shape(self, name: str) -> Dims:
-        return (self._inputs | self._outputs)[name].shape
+        return (self._inputs | self._outputs)[name]
 
     def get_tensor_profile_shape(self, name: str, profile_index: int) -> list[Dims]:
         if not self._profiles:
-            return [self._inputs[name].shape] * 3
+            return [self._inputs[name]] * 3
         return [Dims(shape) for shape in self._profiles[profile_index][name]]
 
     def create_execution_context(
         self, strategy: ExecutionContextAllocationStrategy = ExecutionContextAllocationStrategy.STATIC
     ) -> "IExecutionContext | None":
         if "context" in machine.faults:
-            self._logger._error("out of memory: could not allocate the context's persistent memory")
+            _refuse(self._logger, "out of memory: could not allocate the context's persistent memory")
             return None
         assert strategy == ExecutionContextAllocationStrategy.USER_MANAGED
         return IExecutionContext(self)
@@ -574,7 +311,7 @@ class ICudaEngine(_Made):
         return EngineInspector(self)
 
     def _run(self, feed: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        unused = {n: np.zeros([max(1, d) for d in t.shape], self._types[n]) for n, t in self._unused.items()}
+        unused = {n: np.zeros([max(1, d) for d in s], self._types[n]) for n, s in self._unused.items()}
         results: list[NDArray[Any]] = self._session.run(list(self._outputs), feed | unused)
         return results
 
@@ -619,8 +356,7 @@ class IExecutionContext(_Made):
         self._updated = False
 
     def _refuse(self, message: str) -> bool:
-        self._engine._logger._error(message)
-        return False
+        return _refuse(self._engine._logger, message)
 
     def set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool:
         if profile_index not in range(self._engine.num_optimization_profiles) or "profile" in machine.faults:
@@ -642,7 +378,7 @@ class IExecutionContext(_Made):
             return -1
         most = {n: tuple(self._engine.get_tensor_profile_shape(n, self._profile)[2]) for n in self._engine._inputs}
         shape = self._engine._output_shapes(most)[name]
-        return int(prod(shape) * np.dtype(self._engine._types[name]).itemsize)
+        return int(prod(shape) * self._engine._types[name].itemsize)
 
     def set_tensor_address(self, name: str, memory: int) -> bool:
         if memory % ALIGNMENT or "address" in machine.faults:
@@ -668,9 +404,9 @@ class IExecutionContext(_Made):
 
     def _missing_shapes(self) -> bool:
         """Whether a dynamic input has no shape yet; those of the others are known."""
-        for name, tensor in self._engine._inputs.items():
-            if -1 not in tensor.shape:
-                self._shapes.setdefault(name, tuple(tensor.shape))
+        for name, shape in self._engine._inputs.items():
+            if -1 not in shape:
+                self._shapes.setdefault(name, tuple(shape))
         return len(self._shapes) < len(self._engine._inputs)
 
     def infer_shapes(self) -> list[str]:
@@ -738,7 +474,7 @@ class IExecutionContext(_Made):
             self._tensor(name, value.shape, addresses)[...] = value
 
     def _tensor(self, name: str, shape: tuple[int, ...], addresses: dict[str, int]) -> NDArray[Any]:
-        dtype = np.dtype(self._engine._types[name])
+        dtype = self._engine._types[name]
         return _array(addresses[name], prod(shape) * dtype.itemsize, dtype, shape)
 
 
@@ -757,10 +493,6 @@ def _array(address: int, size: int, dtype: "np.dtype[Any]", shape: tuple[int, ..
         raise MemoryError(f"illegal memory access: {size} bytes at {address:#x} are not device memory that is alive")
     flat = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address))
     return flat.view(dtype).reshape(shape)
-
-
-def init_libnvinfer_plugins(logger: ILogger, namespace: str) -> bool:
-    return True
 
 
 def __getattr__(name: str) -> Any:

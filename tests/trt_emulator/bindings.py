@@ -1,36 +1,20 @@
 """What the real bindings of TensorRT have: classes, signatures, enums; and type stubs made of that.
 
-Either from the JSON files beside the test data, or from the bindings' own wheels. Those of TensorRT for RTX are
-installed with their library; TensorRT's are on the package index without the library under them, and import on any
-machine once three small libraries stand in for it.
+TensorRT's were written down from its wheels, into JSON files beside the test data: they do not import without the
+library under them, which no package index has. Those of TensorRT for RTX are installed with their library.
 """
 
-import importlib.util
 import json
 import keyword
-import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-WHEELS = {"10.16": "10.16.1.11", "11.4": "11.4.0.106"}
+WRITTEN = ("10.16", "11.4")
 Surface = dict[str, Any]
-
-_SYMBOLS = [
-    "createInferBuilder_INTERNAL",
-    "createInferRuntime_INTERNAL",
-    "createInferRefitter_INTERNAL",
-    "getBuilderPluginRegistry",
-    "getPluginRegistry",
-    "createNvOnnxParser_INTERNAL",
-    "createNvOnnxParserRefitter_INTERNAL",
-    "getNvOnnxParserVersion",
-    "initLibNvInferPlugins",
-]
 
 # Runs beside the bindings and prints their surface.
 _DUMP = r"""
@@ -76,44 +60,9 @@ def from_json(version: str, folder: Path) -> Surface:
     return surface
 
 
-def from_wheel(version: str, folder: Path) -> Surface:
-    """The surface of the real bindings, installed into a folder of their own.
-
-    Raises:
-        OSError: there is no C compiler, or the wheel cannot be had.
-    """
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        raise OSError("no C compiler for the libraries that stand in for TensorRT's")
-    target = folder / f"bindings-{version}"
-    install = ["pip", "install", "-q", "--disable-pip-version-check", "--no-deps", "--target", str(target)]
-    command = [sys.executable, "-m", *install, f"tensorrt-cu13-bindings=={WHEELS[version]}"]
-    ran = subprocess.run(command, check=False, capture_output=True, text=True)
-    if ran.returncode:
-        raise OSError(f"the wheel of the bindings {WHEELS[version]} cannot be installed: {ran.stderr[-500:]}")
-    source = folder / "standin.c"
-    source.write_text("\n".join(f"void *{name}(void) {{ return 0; }}" for name in _SYMBOLS), "utf-8")
-    for library in ("nvinfer", "nvonnxparser", "nvinfer_plugin"):
-        name = f"lib{library}.so.{version.split('.', maxsplit=1)[0]}"
-        built = [compiler, "-shared", "-fPIC", f"-Wl,-soname,{name}", "-o", str(target / name), str(source)]
-        subprocess.run(built, check=True)
-    environment = {**os.environ, "LD_LIBRARY_PATH": str(target), "PYTHONPATH": str(target)}
-    return _dumped("tensorrt_bindings", environment)
-
-
 def of_installed(module: str) -> Surface:
-    """The surface of bindings that are installed with their library.
-
-    Raises:
-        OSError: they are not.
-    """
-    if importlib.util.find_spec(module) is None:
-        raise OSError(f"{module} is not installed")
-    return _dumped(module, dict(os.environ))
-
-
-def _dumped(module: str, environment: dict[str, str]) -> Surface:
-    text = subprocess.check_output([sys.executable, "-P", "-c", _DUMP, module], env=environment, text=True)
+    """The surface of bindings that are installed with their library."""
+    text = subprocess.check_output([sys.executable, "-P", "-c", _DUMP, module], text=True)
     surface: Surface = json.loads(text)
     return surface
 

@@ -7,15 +7,15 @@ memory that the device gave out and that is still alive, on streams that exist; 
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from trtswap.backends.cuda import out_of_memory
-from trtswap.backends.device import GpuFacts, NotCapturableError, Stream, tensors_in
+from trtswap.backends.cuda import CudaDevice, out_of_memory
+from trtswap.backends.device import GpuFacts, Stream
 from trtswap.backends.lane import Lane
 
 ALIGNMENT = 256
@@ -36,6 +36,7 @@ class Machine:
         launches, replays: how often an engine ran, and how often from a capture.
         current: an entry for each place in which its GPU is CUDA's current device; TensorRT takes that one.
         released: kinds of TensorRT objects in the order in which they went.
+        parsed: file that a network was read from, by the network's ``id``.
         finished: how often TensorRT for RTX had to finish kernels that no cache had.
         kept: address of every tensor that was kept for a stream, and the stream.
     """
@@ -49,6 +50,7 @@ class Machine:
     allocations: int = 0
     launches: int = 0
     replays: int = 0
+    parsed: dict[int, str] = field(default_factory=dict)
     finished: int = 0
     current: list[int] = field(default_factory=list)
     released: list[str] = field(default_factory=list)
@@ -89,24 +91,19 @@ class HostStream:
         self._machine.wait(self)
 
 
-class HostGpu:
-    """The ``Gpu`` of the emulated machine."""
-
-    device = torch.device("cpu")
+class HostGpu(CudaDevice):
+    """The real device's lanes, roles and order of captures, with streams and memory of the emulated machine."""
 
     def __init__(self, machine: Machine) -> None:
+        super().__init__(torch.device("cpu"))
         self._machine = machine
         if not machine.streams:
             HostStream(machine)
         self._current = threading.local()
-        self._lanes: dict[str, Lane] = {}
-        self._lock = threading.Lock()
-        self._capturing = threading.Lock()
-        self._capture_stream: HostStream | None = None
         self._entered: list[tuple[int, int]] = []  # (stream, thread)
 
     @property
-    def facts(self) -> GpuFacts:
+    def facts(self) -> GpuFacts:  # type: ignore[override]  # the machine's may change
         return self._machine.gpu
 
     def free_bytes(self) -> int:
@@ -145,12 +142,11 @@ class HostGpu:
         before, self._current.stream = self.current_stream(), stream
         place = stream.cuda_stream, threading.get_ident()
         self._entered.append(place)
-        self._machine.current.append(0)
         try:
             self._check_captures()
-            yield
+            with self.current():
+                yield
         finally:
-            self._machine.current.pop()
             self._entered.remove(place)
             self._current.stream = before
 
@@ -159,59 +155,30 @@ class HostGpu:
             if len({thread for stream, thread in list(self._entered) if stream == captured}) > 1:
                 raise AssertionError(f"a thread works on stream {captured}, which another one captures")
 
-    def lane(self, role: str) -> Lane:
-        with self._lock:
-            if role not in self._lanes:
-                self._lanes[role] = Lane(self)
-            return self._lanes[role]
-
     def keep(self, tensor: Tensor, stream: Stream) -> None:
         """Nothing runs later than it is queued; that it was asked for is noted."""
         self._machine.kept.append((tensor.data_ptr(), stream.cuda_stream))
 
-    def role(self, name: str) -> AbstractContextManager[None]:
-        return self._in_role(self.lane(name).stream, self.current_stream())
-
-    @contextmanager
-    def _in_role(self, stream: Stream, callers: HostStream) -> Iterator[None]:
-        with self.on(stream):
-            stream.wait_stream(callers)
-            try:
-                yield
-            finally:
-                callers.wait_stream(stream)
-
-    def send(self, item: Any) -> tuple[Any, HostStream]:
+    def send(self, item: Any) -> Any:
         return item, self.current_stream()
 
-    def receive(self, parcel: tuple[Any, HostStream]) -> Any:
-        item, made_on = parcel
-        self.current_stream().wait_stream(made_on)
-        for tensor in tensors_in(item):
-            self.keep(tensor, self.current_stream())
-        return item
+    def _wait(self, stream: HostStream, made: HostStream) -> None:
+        stream.wait_stream(made)
 
-    def capture(self, lane: Lane, launch: Callable[[Stream], bool]) -> Callable[[], None]:
-        with self._capturing:
-            stream = self._capture_stream = self._capture_stream or self.new_stream()
-            with self.on(stream):
-                return self._captured(stream, launch)
-
-    def _captured(self, stream: HostStream, launch: Callable[[Stream], bool]) -> Callable[[], None]:
+    def _captured(self, lane: Lane, launch: Callable[[], bool]) -> tuple[bool, Callable[[], None]]:
+        stream = self.current_stream()
         stream.synchronize()
         steps: list[Callable[[], None]] = []
         self._machine.capturing[stream.cuda_stream] = steps
         try:
             self._check_captures()
-            launched = launch(stream)
+            launched = launch()
         finally:
             del self._machine.capturing[stream.cuda_stream]
-        if not launched:
-            raise NotCapturableError("it was refused during the capture")
 
         def replay() -> None:
             self._machine.replays += 1
             for step in steps:
                 step()
 
-        return replay
+        return launched, replay

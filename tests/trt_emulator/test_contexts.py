@@ -124,5 +124,7 @@ def test_a_wait_spoils_a_capture(made: Any) -> None:
         stream.synchronize()
         return True
 
-    with pytest.raises(RuntimeError, match="not permitted when stream is capturing"):
+    from trtswap.backends.device import NotCapturableError
+
+    with pytest.raises(NotCapturableError, match="not permitted when stream is capturing"):
         made.gpu.capture(made.lane, launch)

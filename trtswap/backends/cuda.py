@@ -87,19 +87,22 @@ class CudaDevice:
             finally:
                 callers.wait_stream(stream)
 
-    def send(self, item: Any) -> tuple[Any, torch.cuda.Event]:
+    def send(self, item: Any) -> Any:
         made = torch.cuda.Event()  # type: ignore[no-untyped-call]
         made.record(torch.cuda.current_stream(self.device))
         return item, made
 
     def receive(self, parcel: tuple[Any, torch.cuda.Event]) -> Any:
         item, made = parcel
-        stream = torch.cuda.current_stream(self.device)
-        stream.wait_event(made)
+        stream = self.current_stream()
+        self._wait(stream, made)
         for tensor in tensors_in(item):
-            if tensor.is_cuda:
+            if tensor.device == self.device:
                 self.keep(tensor, stream)
         return item
+
+    def _wait(self, stream: Any, made: Any) -> None:
+        stream.wait_event(made)
 
     def capture(self, lane: Lane, launch: Callable[[Stream], bool]) -> Callable[[], None]:
         # torch.cuda.graph would also collect garbage and empty PyTorch's cache, which costs far more than the capture.
@@ -108,24 +111,25 @@ class CudaDevice:
         # the whole device would spoil it in any mode (NVIDIA/TensorRT#2888), so ours is under the lock.
         with self._capturing, self.current():
             stream = self._capture_stream = self._capture_stream or self.new_stream()
-            torch.cuda.synchronize(self.device)
-            lane.graph_pool = lane.graph_pool or torch.cuda.graph_pool_handle()
-            graph = torch.cuda.CUDAGraph()
             try:
                 with self.on(stream):
-                    launched = self._captured(graph, lane.graph_pool, lambda: launch(stream))
+                    launched, replay = self._captured(lane, lambda: launch(stream))
             except RuntimeError as e:
                 raise NotCapturableError(str(e)) from e
         if not launched:
             raise NotCapturableError("it was refused during the capture")
-        return graph.replay
+        return replay
 
-    def _captured(self, graph: torch.cuda.CUDAGraph, pool: Any, launch: Callable[[], bool]) -> bool:
+    def _captured(self, lane: Lane, launch: Callable[[], bool]) -> tuple[bool, Callable[[], None]]:
+        """What ``launch`` says, and a call that replays what it queued on the current stream."""
+        torch.cuda.synchronize(self.device)
+        pool = lane.graph_pool = lane.graph_pool or torch.cuda.graph_pool_handle()
+        graph = torch.cuda.CUDAGraph()
         ended = False
         try:
             graph.capture_begin(pool=pool, capture_error_mode="thread_local")
             try:
-                return launch()
+                return launch(), graph.replay
             finally:
                 graph.capture_end()
                 ended = True

@@ -535,7 +535,7 @@ def test_messages_of_the_library_go_to_the_log(emulator: Machine, caplog: pytest
 
     logger = make_logger(find_library("tensorrt"))
     with caplog.at_level(logging.DEBUG, logger="trtswap.tensorrt"):
-        for severity in trt.ILogger.Severity:
+        for severity in trt.ILogger.Severity.__members__.values():
             logger.log(severity, severity.name.lower())
     assert [r.levelname for r in caplog.records] == ["INFO", "INFO", "INFO", "INFO", "DEBUG"]
     assert logger.take_errors() == "internal_error | error"
