@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trtswap.backends.device import Gpu
-from trtswap.backends.trt.library import AMPERE_ON, KINDS, Library, find_library, installed_libraries
+from trtswap.backends.trt.library import AMPERE_ON, KINDS, Library, find_library, installed_libraries, suited
 from trtswap.backends.trt.plans import Place
 from trtswap.errors import BackendError, InputError
 
@@ -80,15 +80,10 @@ def aim(gpu: Gpu | None, *, library: str = "auto", targets: Sequence[str] = (), 
     return Aim(chosen, place, memory, None)
 
 
-def suits(capability: str) -> str:
-    """Which library suits a GPU: TensorRT those of data centres (8.0, 9.0, 10.x), TensorRT for RTX all others."""
-    return "tensorrt" if capability in ("8.0", "9.0") or capability.startswith("10.") else "rtx"
-
-
 def _library(name: str, gpu: Gpu | None, targets: Sequence[str]) -> Library:
     if name != "auto":
         return find_library(name)
     if targets or gpu is None:
         return find_library("rtx")
     here = {library.kind.name: library for library in installed_libraries()}
-    return here.get(suits(gpu.facts.compute_capability)) or next(iter(here.values()))
+    return here.get(suited(gpu.facts.compute_capability).name) or next(iter(here.values()))

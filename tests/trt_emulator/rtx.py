@@ -4,7 +4,12 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from tensorrt_rtx import CudaGraphStrategy, DynamicShapesKernelSpecializationStrategy
+from tensorrt_rtx import (
+    CudaGraphStrategy,
+    DynamicShapesKernelSpecializationStrategy,
+    EngineInvalidityDiagnostics,
+    EngineValidity,
+)
 
 from . import api
 
@@ -66,6 +71,16 @@ class ICudaEngine(api.ICudaEngine):
 
 
 class Runtime(api.Runtime):
+    engine_header_size = 64
+
+    def get_engine_validity(self, buffer: bytes) -> tuple[EngineValidity, int]:
+        assert len(buffer) == self.engine_header_size
+        known = EngineInvalidityDiagnostics.__members__
+        bits = sum(int(known[fault]) for fault in api.machine.faults & known.keys())
+        if bits:
+            return EngineValidity.INVALID, bits
+        return (EngineValidity.SUBOPTIMAL if "slow here" in api.machine.faults else EngineValidity.VALID), 0
+
     def deserialize_cuda_engine(self, serialized_engine: bytes) -> "api.ICudaEngine | None":
         engine = super().deserialize_cuda_engine(serialized_engine)
         if engine is not None:
@@ -77,7 +92,8 @@ def module() -> ModuleType:
     """What ``import tensorrt_rtx`` gives."""
     made = ModuleType("tensorrt_rtx")
     made.__dict__.update({name: value for name, value in vars(api).items() if not name.startswith("__")})
-    own = (DynamicShapesKernelSpecializationStrategy, CudaGraphStrategy, ICudaEngine, Runtime)
+    enums = (DynamicShapesKernelSpecializationStrategy, CudaGraphStrategy, EngineValidity, EngineInvalidityDiagnostics)
+    own = (*enums, ICudaEngine, Runtime)
     made.__dict__.update({kind.__name__: kind for kind in own})
     made.__dict__.update(__version__=VERSION, __spec__=ModuleSpec("tensorrt_rtx", None))
     return made

@@ -11,12 +11,15 @@ from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
 from trtswap.backends import device as gpus
+from trtswap.backends import rtx_provider
 from trtswap.backends.engine import TensorSpec
 from trtswap.backends.graph_engine import GraphEngine, check_threads, known_shape
 from trtswap.backends.lane import Lane
 from trtswap.backends.options import OnnxRuntimeOptions
+from trtswap.backends.trt.plans import plans_folder
 from trtswap.errors import BackendError
 
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 DTYPES: Mapping[str, tuple[torch.dtype, type[np.generic]]] = {
     "tensor(float)": (torch.float32, np.float32),
     "tensor(float16)": (torch.float16, np.float16),
@@ -66,19 +69,23 @@ class OnnxRuntimeEngine(GraphEngine):
             import onnxruntime  # noqa: PLC0415 - imported on use
         except ImportError as e:
             raise BackendError(f"The onnxruntime backend needs ONNX Runtime: {e}. pip install onnxruntime.") from e
-        threads = (options or OnnxRuntimeOptions()).threads
-        check_threads(threads)
+        options = options or OnnxRuntimeOptions()
+        check_threads(options.threads)
         if not file.is_file():
             raise BackendError(f"{file} cannot be loaded: there is no such file.")
-        self._lane = gpus.find_gpu(device).lane(role) if device.type == "cuda" else None
+        gpu = gpus.find_gpu(device) if device.type == "cuda" else None
+        self._lane = gpu.lane(role) if gpu is not None else None
         with _backend_errors(onnxruntime, f"{file} cannot be loaded by ONNX Runtime {onnxruntime.__version__}"):
-            self._session = onnxruntime.InferenceSession(
-                file, session_options(onnxruntime, threads), providers=_providers(device, self._lane)
-            )
-        if device.type == "cuda" and "CUDAExecutionProvider" not in self._session.get_providers():
+            if gpu is None or self._lane is None:
+                self._session = _session(onnxruntime, file, options, providers=[CPU])
+            elif gpu_provider(gpu) == rtx_provider.NAME:
+                self._session = _on_rtx(onnxruntime, file, options, device, self._lane)
+            else:
+                self._session = _session(onnxruntime, file, options, providers=[_cuda(device, self._lane), CPU])
+        if gpu is not None and gpu_provider(gpu) not in self._session.get_providers():
             raise BackendError(
-                f"{file}: ONNX Runtime {onnxruntime.__version__} could not start its CUDA provider, which needs the "
-                "CUDA and cuDNN versions it was built for. Use backend='torch' for the GPU, or device='cpu'."
+                f"{file}: ONNX Runtime {onnxruntime.__version__} could not start its {gpu_provider(gpu)}, which needs "
+                "the CUDA version it was built for. Use backend='torch' for the GPU, or device='cpu'."
             )
         self._onnxruntime = onnxruntime
         self._gives_memory_back = device.type == "cpu" and file.stat().st_size >= LARGE_GRAPH
@@ -152,13 +159,44 @@ def session_options(onnxruntime: Any, threads: int | None) -> Any:
     return options
 
 
-def _providers(device: torch.device, lane: Lane | None) -> list[Any]:
-    cpu = "CPUExecutionProvider"
-    if lane is None:
-        return [cpu]
+def gpu_provider(gpu: gpus.Gpu) -> str:
+    """Name of the provider that runs graphs on a GPU: TensorRT for RTX where it is installed and takes the GPU.
+
+    Raises:
+        BackendError: none is here.
+    """
+    import onnxruntime  # noqa: PLC0415 - imported on use
+
+    if rtx_provider.is_installed() and rtx_provider.runs_on(gpu.facts.compute_capability):
+        return rtx_provider.NAME
+    if CUDA in onnxruntime.get_available_providers():
+        return CUDA
+    remedy = "onnxruntime-gpu in place of onnxruntime"
+    if rtx_provider.runs_on(gpu.facts.compute_capability):
+        remedy = f"{rtx_provider.PACKAGE}, or {remedy}"
+    raise BackendError(
+        f"This ONNX Runtime has no provider for {gpu.facts.name}: pip install {remedy}; or use backend='torch' for the "
+        "GPU, or device='cpu'."
+    )
+
+
+def _session(onnxruntime: Any, file: Path, options: OnnxRuntimeOptions, *, providers: list[Any]) -> Any:
+    return onnxruntime.InferenceSession(file, session_options(onnxruntime, options.threads), providers=providers)
+
+
+def _cuda(device: torch.device, lane: Lane) -> tuple[str, dict[str, str]]:
     stream = str(lane.stream.cuda_stream)
-    options = {"device_id": str(device.index or 0), "user_compute_stream": stream, "use_tf32": "0"}
-    return [("CUDAExecutionProvider", options), cpu]
+    return CUDA, {"device_id": str(device.index or 0), "user_compute_stream": stream, "use_tf32": "0"}
+
+
+def _on_rtx(onnxruntime: Any, file: Path, options: OnnxRuntimeOptions, device: torch.device, lane: Lane) -> Any:
+    """A session of a provider that is a plugin: it is given with its device, not by name."""
+    found = rtx_provider.find_device(onnxruntime, device)
+    cache = options.kept_in or plans_folder() / "onnxruntime"
+    given = rtx_provider.provider_options(stream=lane.stream.cuda_stream, shapes=options.shapes, cache=cache)
+    session = session_options(onnxruntime, options.threads)
+    session.add_provider_for_devices([found], given)
+    return onnxruntime.InferenceSession(file, session)
 
 
 def _spec(file: Path, argument: Any) -> TensorSpec:

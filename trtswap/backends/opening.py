@@ -12,7 +12,7 @@ from trtswap.arguments import expect
 from trtswap.backends import device as gpus
 from trtswap.backends.engine import Engine
 from trtswap.backends.options import BackendOptions, OnnxRuntimeOptions, OpenVinoOptions, TensorRtOptions, TorchOptions
-from trtswap.backends.trt.library import installed_libraries
+from trtswap.backends.trt.library import installed_libraries, suited
 from trtswap.backends.trt.plans import missing_plans, places_here
 from trtswap.errors import BackendError, InputError, PackError
 
@@ -85,7 +85,10 @@ def choose(
         return Choice("openvino", place, f"openvino on {place}, as asked for.")
     _require("onnxruntime", "The onnxruntime backend needs ONNX Runtime", "pip install onnxruntime")
     if place.type == "cuda":
-        _require_onnxruntime_cuda()
+        from trtswap.backends.onnxruntime import gpu_provider  # noqa: PLC0415 - imports onnxruntime
+
+        provider = gpu_provider(gpus.find_gpu(place))
+        return Choice("onnxruntime", place, f"onnxruntime on {place} with its {provider}, as asked for.")
     return Choice("onnxruntime", place, f"onnxruntime on {place}, as asked for.")
 
 
@@ -214,15 +217,19 @@ def _why_not_tensorrt(gpu: gpus.Gpu, graphs: "Sequence[StageSpec]") -> str | Non
     """What keeps ``auto`` from TensorRT; None where nothing does."""
     if not graphs:
         return "taken for a pack whose engines are built: `trtswap build-engines`"
+    kind = suited(gpu.facts.compute_capability)
     try:
         here = places_here(gpu)
     except BackendError as e:
-        return str(e).rstrip(".")
+        return f'{str(e).rstrip(".")}. {gpu.facts.name} wants {kind.title}: pip install "trtswap[{kind.extra}]"'
     missing = missing_plans([(g.name, g.sha256) for g in graphs], here)
-    if missing:
-        libraries = " or ".join(place.title for place in here)
-        return f"no engine of {', '.join(missing)} for this GPU and {libraries}; `trtswap build-engines`"
-    return None
+    if not missing:
+        return None
+    libraries = " or ".join(place.title for place in here)
+    better = f'; {kind.title} suits this GPU better: pip install "trtswap[{kind.extra}]"'
+    if kind.name in {place.library for place in here}:
+        better = ""
+    return f"no engine of {', '.join(missing)} for this GPU and {libraries}; `trtswap build-engines`{better}"
 
 
 def _explicit_device(device: str | torch.device) -> torch.device:
@@ -248,13 +255,3 @@ def _explicit_device(device: str | torch.device) -> torch.device:
 def _require(module: str, need: str, remedy: str) -> None:
     if find_spec(module) is None:
         raise BackendError(f"{need}, which is not installed: {remedy}.")
-
-
-def _require_onnxruntime_cuda() -> None:
-    import onnxruntime  # noqa: PLC0415 - a heavy library, imported on use
-
-    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-        raise BackendError(
-            "This build of ONNX Runtime has no CUDA provider: install onnxruntime-gpu in place of onnxruntime, use "
-            "backend='torch' for the GPU, or device='cpu'."
-        )

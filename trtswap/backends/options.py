@@ -1,10 +1,12 @@
 """What single backends can be told beyond the graph and the device."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 
 from trtswap.backends import device as gpus
+from trtswap.backends.rtx_provider import Shapes
 from trtswap.errors import InputError
 
 
@@ -14,9 +16,14 @@ class OnnxRuntimeOptions:
 
     Attributes:
         threads: CPU threads of one call; every core where None.
+        shapes: for TensorRT for RTX, which compiles for shapes: smallest, best and largest of each input that has
+            dynamic dimensions; its own guess where empty.
+        kept_in: for the same: folder in which it keeps what it has compiled; the folder of engines where None.
     """
 
     threads: int | None = None
+    shapes: Shapes = field(default_factory=dict)
+    kept_in: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

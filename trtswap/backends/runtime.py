@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, Self, cast
@@ -10,10 +11,19 @@ import torch
 from torch import Tensor
 
 from trtswap.arguments import expect
+from trtswap.backends import device as gpus
 from trtswap.backends.batching import batch_sizes
 from trtswap.backends.engine import Engine
 from trtswap.backends.opening import choose, open_engine
-from trtswap.backends.options import BackendOptions, TensorRtOptions, TorchOptions, has_bfloat16, on_cores
+from trtswap.backends.options import (
+    BackendOptions,
+    OnnxRuntimeOptions,
+    TensorRtOptions,
+    TorchOptions,
+    has_bfloat16,
+    on_cores,
+)
+from trtswap.backends.rtx_provider import Shapes, spanned
 from trtswap.backends.sizing import cores, faces_at_once, frames_at_once, threads_of_each
 from trtswap.errors import InputError
 from trtswap.model.pack import Pack, StageSpec, check_engine
@@ -204,10 +214,21 @@ class Runtime:
         options = on_cores(self.choice.backend, self._threads, calls=self.options.workers, kept_as=kept_as)
         if self.choice.backend == "tensorrt":
             return TensorRtOptions(host_code=self.options.host_code)
+        if isinstance(options, OnnxRuntimeOptions) and self.device.type == "cuda":
+            return replace(options, shapes=self._shapes(spec))
         if self.choice.backend != "torch":
             return options
         halves = spec.precision == "fp32" and spec.kind.half and has_bfloat16(self.device)
         return TorchOptions(half=torch.bfloat16 if halves else None)
+
+    def _shapes(self, spec: StageSpec) -> Shapes:
+        """Smallest, best and largest shapes that a graph will be given, as engines of the pack are built for."""
+        from trtswap.engines.config import default_config  # noqa: PLC0415 - the builder's
+
+        config = default_config(spec, gpus.find_gpu(self.device).facts.memory_bytes)
+        inputs, _ = spec.contract
+        shapes = {i.name: [config.shapes(p, i) for p in config.profiles] for i in inputs}
+        return {name: spanned(each) for name, each in shapes.items()}
 
     def _face_batch(self) -> int:
         """How many faces go through the networks at once: as many as there is memory for and every engine takes."""

@@ -3,7 +3,9 @@
 import importlib.util
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import onnx
 import pytest
@@ -28,7 +30,8 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU")
+    facts = SimpleNamespace(name="a GPU", major=8, minor=9, total_memory=8 * 2**30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: facts)
 
 
 @pytest.fixture
@@ -111,6 +114,10 @@ def test_auto_takes_tensorrt_where_every_graph_has_an_engine(emulator: Machine, 
     choice = choose(graphs=stages)
     assert choice.backend == "torch"
     assert "TensorRT: no engine of mix for this GPU and TensorRT 11.4.0.106; `trtswap build-engines`" in choice.reason
+    assert 'TensorRT for RTX suits this GPU better: pip install "trtswap[rtx]"' in choice.reason
+    emulator.gpu, usual = replace(emulator.gpu, compute_capability="9.0"), emulator.gpu
+    assert choose(graphs=stages).reason.endswith("`trtswap build-engines`.")
+    emulator.gpu = usual
     build(stages[1].path)
     choice = choose(graphs=stages)
     assert (choice.backend, choice.reason) == ("tensorrt", "tensorrt on Emulated GPU: its engines are built.")
@@ -166,15 +173,6 @@ def test_cuda_without_a_gpu_is_refused(backend: str) -> None:
 def test_absent_gpu_number_is_refused() -> None:
     with pytest.raises(BackendError, match="device is 'cuda:3', but there are 1 CUDA devices"):
         choose("torch", "cuda:3")
-
-
-@pytest.mark.usefixtures("gpu")
-def test_onnxruntime_on_cuda_needs_a_build_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    import onnxruntime
-
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
-    with pytest.raises(BackendError, match=r"no CUDA provider: install onnxruntime-gpu"):
-        choose("onnxruntime", "cuda")
 
 
 @pytest.mark.usefixtures("no_gpu")

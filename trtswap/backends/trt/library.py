@@ -106,6 +106,11 @@ def find_library(name: str) -> Library:
     return Library(kind, version, module)
 
 
+def suited(capability: str) -> Kind:
+    """The library that suits a GPU: TensorRT those of data centres (8.0, 9.0, 10.x), TensorRT for RTX all others."""
+    return KINDS["tensorrt" if capability in ("8.0", "9.0") or capability.startswith("10.") else "rtx"]
+
+
 def installed_libraries() -> list[Library]:
     """Those that are here, as ``KINDS`` orders them.
 

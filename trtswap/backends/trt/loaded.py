@@ -1,6 +1,8 @@
 """A plan in memory."""
 
+import logging
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -11,6 +13,21 @@ from trtswap.errors import PlanError
 
 if TYPE_CHECKING:
     import tensorrt as trt
+
+
+LOG = logging.getLogger("trtswap.tensorrt")
+INVALID: Mapping[str, str] = MappingProxyType(
+    {
+        "VERSION_MISMATCH": "it is of another version of the library",
+        "UNSUPPORTED_CC": "it was not made for this GPU",
+        "OLD_CUDA_DRIVER": "it needs a newer driver",
+        "OLD_CUDA_RUNTIME": "it needs a newer CUDA runtime",
+        "INSUFFICIENT_GPU_MEMORY": "the GPU has too little memory for it",
+        "MALFORMED_ENGINE": "it is damaged",
+        "CUDA_ERROR": "CUDA's driver or runtime is not installed well",
+    }
+)
+"""What NVIDIA's own check may say of a plan: members of ``EngineInvalidityDiagnostics``, which are bits."""
 
 
 class LoadedPlan:
@@ -37,6 +54,8 @@ class LoadedPlan:
         self.logger: Any = make_logger(library)
         self._runtime = trt.Runtime(self.logger)
         self._runtime.engine_host_code_allowed = host_code
+        if library.kind.ahead_of_time:
+            self._check_validity(data, name)
         engine = self._runtime.deserialize_cuda_engine(data)
         if engine is None:
             raise PlanError(
@@ -46,6 +65,21 @@ class LoadedPlan:
         self.engine = engine
         self._kernels = kernels
         self._config: Any = self._runtime_config() if library.kind.ahead_of_time else None
+
+    def _check_validity(self, data: bytes, name: str) -> None:
+        """NVIDIA's own word on whether a plan that was made elsewhere runs here; the plan's header suffices for it."""
+        rtx, runtime = self.library.trt, cast(Any, self._runtime)  # what TensorRT has not
+        validity, bits = runtime.get_engine_validity(data[: runtime.engine_header_size])
+        if validity == rtx.EngineValidity.SUBOPTIMAL:
+            LOG.warning("%s: %s says that this engine may be slow here.", name, self.library.title)
+        elif validity == rtx.EngineValidity.INVALID:
+            known = rtx.EngineInvalidityDiagnostics.__members__
+            reasons = [text for bit, text in INVALID.items() if int(bits) & int(known[bit])]
+            raise PlanError(
+                f"{name}: {self.library.title} says that this engine cannot run here: "
+                f"{'; '.join(reasons) or self.logger.take_errors()}. Update the driver, or build it again with "
+                "`trtswap build-engines`."
+            )
 
     def _runtime_config(self) -> Any:
         """How contexts of a plan that was made ahead of time run.

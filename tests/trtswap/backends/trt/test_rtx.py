@@ -195,3 +195,36 @@ def test_neither_library_is_said(emulator: Machine, monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     with pytest.raises(BackendError, match=r'not installed: pip install "trtswap\[rtx\]" for GeForce RTX'):
         choose("tensorrt")
+
+
+@pytest.mark.parametrize(
+    ("faults", "reason"),
+    [
+        (("OLD_CUDA_DRIVER",), "it needs a newer driver"),
+        (("VERSION_MISMATCH", "UNSUPPORTED_CC"), "another version of the library; it was not made for this GPU"),
+        (("INSUFFICIENT_GPU_MEMORY",), "the GPU has too little memory for it"),
+    ],
+)
+def test_nvidias_own_check_refuses_a_plan_with_its_reason(
+    library: Machine, graph: Path, faults: tuple[str, ...], reason: str
+) -> None:
+    library.faults.update(faults)
+    with pytest.raises(PlanError, match=rf"TensorRT for RTX 1\.7.* says that this engine cannot run here: .*{reason}"):
+        run(graph)
+
+
+def test_a_plan_that_may_be_slow_runs_and_says_so(
+    library: Machine, graph: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    library.faults.add("slow here")
+    with caplog.at_level(logging.WARNING):
+        run(graph)
+    assert "may be slow here" in caplog.text
+
+
+def test_every_word_of_nvidias_check_is_known() -> None:
+    import tensorrt_rtx as real
+
+    from trtswap.backends.trt.loaded import INVALID
+
+    assert set(INVALID) == set(real.EngineInvalidityDiagnostics.__members__)
