@@ -176,6 +176,7 @@ def _convert(
             weights=pack.weights,
             tolerance=pack.tolerance,
             random=pack.random,
+            landmarks=pack.landmarks,
         )
 
 

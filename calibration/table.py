@@ -147,7 +147,7 @@ class CalibrationTable:
 
 
 def pack_hash(pack: Pack) -> str:
-    """SHA-256 over the names and hashes of a pack's graphs."""
+    """SHA-256 over the names and hashes of a pack's own graphs."""
     lines = "".join(f"{name} {stage.sha256}\n" for name, stage in sorted(pack.stages.items()))
     return hashlib.sha256(lines.encode()).hexdigest()
 

@@ -134,13 +134,13 @@ def build_engines(
         PackError: the pack cannot be converted.
         PrecisionError: converted graphs are too far from the pack's, or its tolerances have an unknown name.
     """
-    unknown = set(options.stages) - set(pack.stages)
+    unknown = set(options.stages) - set(pack.graphs)
     if unknown:
         raise InputError(
-            f"pack {pack.name} has no stage {', '.join(sorted(unknown))}; it has {', '.join(pack.stages)}."
+            f"pack {pack.name} has no stage {', '.join(sorted(unknown))}; it has {', '.join(pack.graphs)}."
         )
     folder = folder or plans_folder()
-    wanted = [pack.stages[name] for name in options.stages or pack.stages]
+    wanted = [pack.graphs[name] for name in options.stages or pack.graphs]
     listener = listener or SilentListener()
     with graphs_of(
         pack,

@@ -74,11 +74,11 @@ def examine(
     built = build_engines(pack, aim(gpu), options, listener=listener, folder=folder, refused=refused)
     found = {b.stage: _examine(pack, b, gpu) for b in built}
     found |= {stage: Examined(stage, problem=str(error)) for stage, error in refused.items()}
-    return [found[name] for name in options.stages or pack.stages]
+    return [found[name] for name in options.stages or pack.graphs]
 
 
 def _examine(pack: Pack, built: Built, gpu: Gpu) -> Examined:
-    stage, record = pack.stages[built.stage], built.plan.record
+    stage, record = pack.graphs[built.stage], built.plan.record
     with (
         TensorRtEngine(stage.path, record, built.plan.read(), gpu=gpu) as engine,
         OnnxRuntimeEngine(stage.path, device=torch.device("cpu"), precision=stage.precision) as reference,

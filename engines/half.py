@@ -28,11 +28,11 @@ class Graphs:
 
     def precision(self, stage: str) -> str:
         """Precision that the graph of a stage has or will have."""
-        return self.pack.stages[stage].precision
+        return self.pack.graphs[stage].precision
 
     def stage(self, name: str) -> StageSpec:
         """The graph of a stage."""
-        return self.pack.stages[name]
+        return self.pack.graphs[name]
 
 
 class HalfGraphs(Graphs):

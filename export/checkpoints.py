@@ -50,7 +50,7 @@ class Checkpoint:
     sha256: str
     urls: tuple[str, ...]
     licence: str
-    format: Literal["state_dict", "pickled_module", "onnx"]
+    format: Literal["state_dict", "pickled_module", "onnx", "tflite"]
     size: int | None = None
     entry: str | None = None
     unexpected: tuple[str, ...] = ()
@@ -184,6 +184,8 @@ def load_state_dict(checkpoint: str | Checkpoint, path: Path) -> dict[str, Tenso
         raise CheckpointError(f"checkpoint {entry.name}: {path} is not the official file: {problem}. Get it again.")
     if entry.format == "onnx":
         raise CheckpointError(f"checkpoint {entry.name} is an ONNX graph without tensors by name: trtswap pack wrap it")
+    if entry.format == "tflite":
+        raise CheckpointError(f"checkpoint {entry.name} is a TensorFlow Lite file: trtswap.export.mesh reads it")
     if entry.format == "pickled_module":
         return load_module_state(path)
     try:

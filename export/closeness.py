@@ -130,6 +130,9 @@ def measure(stage: StageSpec, wanted: Outputs, found: Outputs, figures: Figures)
     if stage.kind.gives == "labels":
         figures.add("label_agreement", float((a == b).mean()))
         return
+    if stage.kind.gives == "points":
+        figures.add("landmark_pixels", float(np.linalg.norm(a.astype(np.float64) - b, axis=-1).max()))
+        return
     error = np.abs(a.astype(np.float64) - b)
     figures.add("max_error", float(error.max()))
     figures.add("mean_error", float(error.mean()))

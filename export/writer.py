@@ -79,6 +79,7 @@ class PackWriter:
         weights: Mapping[str, Mapping[str, str]],
         tolerance: Mapping[str, Mapping[str, float]] | None = None,
         random: Sequence[str] = (),
+        landmarks: str = "dense",
     ) -> Pack:
         """Write pack.toml, read the pack back, open every graph against the contract, move the folder to the target.
 
@@ -87,6 +88,7 @@ class PackWriter:
             weights: for each checkpoint that went in: sha256, url, licence.
             tolerance: per precision, how far the pack may be from itself in it; see ``trtswap.calibration``.
             random: stages with random weights.
+            landmarks: what faces are aligned by; see :class:`~trtswap.model.pack.Pack`.
 
         Raises:
             PackError: the pack would not pass ``trtswap pack check``.
@@ -96,6 +98,7 @@ class PackWriter:
         tables = {"stages": {k: stage_table(s) for k, s in self._stages.items()}, "weights": weights}
         tables |= {"tolerance": {k: dict(v) for k, v in tolerance.items()}} if tolerance else {}
         head |= {"random": list(random)} if random else {}
+        head |= {"landmarks": landmarks} if landmarks != "dense" else {}
         toml = tomli_w.dumps(head | tables, multiline_strings=True)
         try:
             (self._folder / "pack.toml").write_text(toml, encoding="utf-8", newline="\n")
@@ -141,7 +144,8 @@ def stage_table(stage: StageSpec) -> dict[str, Any]:
         "max_faces": stage.max_faces,
         "single": stage.single,
         "made_for": stage.made_for,
-        **{name: getattr(stage, name) for name in sorted(stage.kind.defaults)},
+        **{name: getattr(stage, name) for name in sorted(stage.kind.defaults - {"offsets"})},
+        "offsets": [list(pair) for pair in stage.offsets],
         "figures": dict(stage.figures),
     }
     # A weight of 0 is a weight; a threshold of 0 is none, and a key that is missing says so.

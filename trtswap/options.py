@@ -24,6 +24,8 @@ class RuntimeOptions:
 
     Attributes:
         restore: open the pack's restorer, if it has one; without it no request can restore.
+        dense: open the graph that measures faces at 478 points, from which the landmarks are made then: they are
+            steadier than a detector's five.
         occlude: open the pack's occluder, if it has one: what lies in front of a face is left as it is.
         batch: frames that are read, searched and swapped at once, however many are given; chosen from the free memory
             where None.
@@ -45,6 +47,7 @@ class RuntimeOptions:
     """
 
     restore: bool = True
+    dense: bool = True
     occlude: bool = True
     batch: int | None = None
     face_batch: int | None = None

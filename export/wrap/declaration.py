@@ -11,7 +11,7 @@ from trtswap.export.recipes import SIMILARITY
 from trtswap.model.pack import AVERAGES
 from trtswap.model.stages import STAGES, StageKind
 
-WRAPPABLE = tuple(STAGES)
+WRAPPABLE = tuple(name for name in STAGES if name != "landmarks")
 DECODERS = ("scrfd", "retinaface", "yunet", "yolo_face")
 """How detectors say where faces are; see :mod:`trtswap.export.wrap.decoders`."""
 

@@ -60,6 +60,7 @@ def wrap_pack(
             description=f"{pack.name} with {changed}.",
             weights=weights,
             random=[stage for stage in pack.random if stage not in made],
+            landmarks=pack.landmarks,
         )
 
 

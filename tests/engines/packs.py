@@ -76,6 +76,6 @@ def write_pack(folder: Path, name: str = "hand", **graphs: str) -> Pack:
     for stage, text in (GRAPHS | graphs).items():
         onnx.save(onnx.parser.parse_model(HEADER + text), folder / f"{stage}.onnx")
         tables[stage] = {"file": f"{stage}.onnx", "sha256": sha256_of(folder / f"{stage}.onnx"), **KEYS[stage]}
-    head = {"format": 1, "name": name, "version": "1", "licence": "none", "stages": tables}
+    head = {"format": 1, "name": name, "version": "1", "licence": "none", "landmarks": "five", "stages": tables}
     (folder / "pack.toml").write_text(tomli_w.dumps(head), "utf-8")
     return Pack.load(folder)

@@ -66,7 +66,10 @@ def test_flags_win_over_the_file_and_tables_over_its_top(tmp_path: Path, hand: P
     [
         ("a = [", "cannot be read as TOML"),
         ("level = 3", "unknown keys level; known: batch, faces, hardware_compatibility, optimisation_level, profiles"),
-        ("[mouth]\nlevel = 3", "unknown tables mouth; known: detect, identify, encode, swap, parse, occlude, restore"),
+        (
+            "[mouth]\nlevel = 3",
+            "unknown tables mouth; known: detect, landmarks, identify, encode, swap, parse, occlude, restore",
+        ),
         ("faces = '1,2'", r"faces is '1,2', expected MIN,BEST,MAX, such as 1,4,16, or one number"),
         ("faces = 'a,b,c'", r"faces is 'a,b,c', expected MIN,BEST,MAX"),
         ("faces = [4, 2, 8]", "a range is 4,2,8, expected three numbers that do not fall"),

@@ -97,7 +97,7 @@ class Stage:
 
 def wanted_stages(pack: Pack, options: RuntimeOptions) -> tuple[StageSpec, ...]:
     """The stages of a pack that are opened: all but those that an option leaves out."""
-    return tuple(s for s in pack.stages.values() if s.kind.option is None or getattr(options, s.kind.option))
+    return tuple(s for s in pack.graphs.values() if s.kind.option is None or getattr(options, s.kind.option))
 
 
 class Runtime:
@@ -153,7 +153,7 @@ class Runtime:
     def stage(self, name: str, watchers: Sequence[Watcher] = ()) -> Stage:
         """One graph, ready to run; several may be made of the same."""
         return Stage(
-            self.pack.stages[name],
+            self.pack.graphs[name],
             self.engines[name],
             face_batch=self.face_batch,
             captures=self.options.cuda_graphs,
@@ -235,7 +235,7 @@ class Runtime:
         limits = {
             name: engine.max_rows
             for name, engine in self.engines.items()
-            if engine.max_rows is not None and not self._alone(self.pack.stages[name])
+            if engine.max_rows is not None and not self._alone(self.pack.graphs[name])
         }
         asked, most = self.options.face_batch, min(limits.values(), default=None)
         if asked is None:
@@ -258,7 +258,7 @@ class Runtime:
         """Have the networks of crops ready for every size of a batch; whole frames come in many more sizes."""
         for name in self.engines:
             # The pack's numbers, not the graph's, which may leave a size open that the pack gives.
-            inputs, _ = self.pack.stages[name].contract
+            inputs, _ = self.pack.graphs[name].contract
             shapes = {spec.name: spec.shape for spec in inputs}
             if any(isinstance(length, str) for shape in shapes.values() for length in shape[1:]):
                 continue

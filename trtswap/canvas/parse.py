@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trtswap.backends.runtime import Stage
-from trtswap.pixels.upload import on_device
+from trtswap.pixels.transfer import on_device
 
 if TYPE_CHECKING:
     from trtswap.canvas.batch import FaceBatch

@@ -19,7 +19,7 @@ from trtswap.faces import Faces
 from trtswap.options import SwapOptions
 from trtswap.pixels.frames import Frames, Layer
 from trtswap.pixels.geometry import align
-from trtswap.pixels.upload import on_device
+from trtswap.pixels.transfer import on_device
 from trtswap.session.stopwatch import Stopwatch
 
 

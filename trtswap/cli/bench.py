@@ -36,6 +36,7 @@ def bench(
     face_batch: opt.FaceBatch = None,
     workers: opt.Workers = None,
     detect_every: opt.DetectEvery = 1,
+    landmarks: opt.Landmarks = "dense",
     restore: opt.Restore = True,
     pipelined: Annotated[
         bool, typer.Option(" /--in-turn", help="Work in turn, not at the same time.", show_default=False)
@@ -67,7 +68,12 @@ def bench(
     from trtswap.report.measuring import result, table  # noqa: PLC0415 - heavy, imported on use
 
     settled = RuntimeOptions(
-        restore=restore, face_batch=face_batch, threads=threads, host_code=host_code, limits=Limits.parse(limit or ())
+        restore=restore,
+        dense=landmarks == "dense",
+        face_batch=face_batch,
+        threads=threads,
+        host_code=host_code,
+        limits=Limits.parse(limit or ()),
     )
     cases = Cases(
         Running(pack, backend, device, settled, workers if pipelined else 1), SwapOptions(detect_every=detect_every),

@@ -26,10 +26,15 @@ def detect(
     smooth: opt.Smooth = opt.DEFAULTS.smooth,
     fill: opt.Fill = opt.DEFAULTS.fill,
     detect_every: opt.DetectEvery = opt.DEFAULTS.detect_every,
+    landmarks: opt.Landmarks = "dense",
     start: opt.Start = None,
     end: opt.End = None,
     keep_going: opt.KeepGoing = False,
     as_json: opt.AsJson = False,
+    dense: Annotated[
+        bool,
+        typer.Option("--dense", help="With --json: each face's 478 points, and what they say of pose, mouth and eyes."),
+    ] = False,
     quiet: opt.Quiet = False,
     pack: opt.PackName = opt.DEFAULT_PACK,
     backend: opt.Backend = "auto",
@@ -45,7 +50,11 @@ def detect(
     "frames", a list with for each frame its "index", "pts_seconds" (0 is what a player shows as 0) and "faces", each
     with "box" [x1, y1, x2, y2], "landmarks" (right eye, left eye, nose, right and left mouth corner, [x, y] each),
     "score" and "track" (the same number for the same face over time); "warnings"; and "loss", null unless the video
-    is cut off. Coordinates are pixels of the displayed frame, the centre of the first one at 0, 0.
+    is cut off. With --dense each face has a "dense", too: null where its points do not fit, as in a full profile, else
+    "score", "yaw", "pitch" and "roll" in degrees (right, up, clockwise), "mouth" (between the lips, of the eyes' outer
+    distance), "eyes" (between the lids, of the eye's width; right and left), "gaze" (the iris from the middle of its
+    eye, of the eye's width; [x, y] of right and left) and "points" ([x, y, depth] of 478, as MediaPipe numbers them).
+    Coordinates are pixels of the displayed frame, the centre of the first one at 0, 0.
     """
     with as_usage_error():
         choices = SwapOptions(
@@ -59,6 +68,7 @@ def detect(
         settled = RuntimeOptions(
             restore=False,
             occlude=False,
+            dense=dense or landmarks == "dense",
             batch=batch,
             threads=threads,
             host_code=host_code,
@@ -75,7 +85,7 @@ def detect(
     from trtswap.cli.runtime import Running, in_one_line  # noqa: PLC0415 - heavy, imported on use
 
     console = stderr()
-    sink: Sink = JsonSink(sys.stdout) if as_json else TableSink(stdout())
+    sink: Sink = JsonSink(sys.stdout, dense=dense) if as_json else TableSink(stdout())
     # A bar that redraws itself and a document on the same terminal would spoil each other.
     display = display_for(console, quiet=quiet or (as_json and sys.stdout.isatty()))
 

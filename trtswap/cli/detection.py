@@ -4,18 +4,20 @@ import json
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TextIO
 
 import torch
 from rich.console import Console
 from rich.table import Column, Table
+from torch import Tensor
 
 from trtswap.cli.console import count, say
 from trtswap.cli.interrupt import StopSwitch
 from trtswap.cli.progress import Display
 from trtswap.faces import Faces
+from trtswap.faces.pose import pose_of
 from trtswap.pictures.arrays import read_image
 from trtswap.swapper import Swapper, expected_frames
 from trtswap.video.info import Loss
@@ -41,17 +43,26 @@ class Sink(ABC):
 
 
 class JsonSink(Sink):
-    """One document, a line per frame, of which nothing is kept."""
+    """One document, a line per frame, of which nothing is kept.
 
-    def __init__(self, out: TextIO):
+    Args:
+        out: takes it.
+        dense: also what the faces' points say, and the points themselves.
+    """
+
+    def __init__(self, out: TextIO, *, dense: bool = False):
         self._out = out
+        self._dense = dense
         self._separator = "\n"
 
     def begin(self, header: dict[str, Any]) -> None:
         self._out.write(json.dumps(header)[:-1] + ', "frames": [')
 
     def frame(self, index: int, pts_seconds: float, faces: Faces) -> None:
-        row = {"index": index, "pts_seconds": round(pts_seconds, 6), "faces": _rows(faces)}
+        rows = _rows(faces)
+        if self._dense:
+            rows = [row | {"dense": dense} for row, dense in zip(rows, _dense_rows(faces), strict=True)]
+        row = {"index": index, "pts_seconds": round(pts_seconds, 6), "faces": rows}
         self._out.write(self._separator + json.dumps(row, allow_nan=False))
         self._separator = ",\n"
 
@@ -173,3 +184,18 @@ def _rows(faces: Faces) -> list[dict[str, Any]]:
         }
         for box, landmarks, score, track in columns
     ]
+
+
+def _dense_rows(faces: Faces) -> list[dict[str, Any] | None]:
+    """What was measured of each face; None where its points do not fit."""
+    pose = pose_of(faces.points)
+    rows = []
+    for i, fit in enumerate(faces.fit.tolist()):
+        said = {entry.name: _short(getattr(pose, entry.name)[i]) for entry in fields(pose)}
+        rows.append({"score": round(fit, 6), **said, "points": _short(faces.points[i])} if fit > 0 else None)
+    return rows
+
+
+def _short(values: Tensor) -> Any:
+    """Numbers in as many brackets as the tensor has dimensions, with three digits behind the point."""
+    return [_short(part) for part in values] if values.dim() else round(float(values), 3)

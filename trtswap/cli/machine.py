@@ -125,7 +125,7 @@ def _pack(name: str, folder: Path) -> dict[str, Any]:
     except PackError as error:
         known = {"name": name, "folder": str(folder), "version": None, "licence": None, "similarity": None}
         return known | {"problem": str(error), "auto": None}
-    auto = automatic_choice(tuple(pack.stages.values()))
+    auto = automatic_choice(tuple(pack.graphs.values()))
     known = {"name": name, "folder": str(folder), "version": pack.version, "licence": pack.licence}
     similarity = pack.stages["identify"].threshold or None
     return known | {"similarity": similarity, "references": references(pack), "problem": None, "auto": auto}

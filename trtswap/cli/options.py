@@ -95,6 +95,14 @@ DetectEvery = Annotated[
     ),
 ]  # fmt: skip
 
+Landmarks = Annotated[
+    Literal["dense", "five"],
+    typer.Option(
+        help="dense: measure faces at 478 points and align them by these, which is steadier; five: by the detector's "
+        "own five.", rich_help_panel=FINDING,
+    ),
+]  # fmt: skip
+
 # Look
 Mouth = Annotated[
     bool,

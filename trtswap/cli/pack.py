@@ -43,7 +43,7 @@ def check(
     if output is not None and picture is None:
         raise typer.BadParameter("only with --picture.", param_hint="--output")
     loaded = Pack.load(find_pack(pack))
-    rows = [check_stage(stage) for stage in loaded.stages.values()]
+    rows = [check_stage(stage) for stage in loaded.graphs.values()]
     sheet = output or Path(f"{loaded.path.name}-check.png")
     if picture is not None:
         from trtswap.cli.pack_sheet import contact_sheet  # noqa: PLC0415 - heavy, imported on use

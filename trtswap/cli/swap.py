@@ -47,6 +47,7 @@ def swap(
     smooth: opt.Smooth = opt.DEFAULTS.smooth,
     fill: opt.Fill = opt.DEFAULTS.fill,
     detect_every: opt.DetectEvery = opt.DEFAULTS.detect_every,
+    landmarks: opt.Landmarks = "dense",
     mouth: opt.Mouth = True,
     restore: opt.Restore = True,
     restore_weight: opt.RestoreWeight = None,
@@ -94,6 +95,7 @@ def swap(
         )  # fmt: skip
         settled = RuntimeOptions(
             restore=restore,
+            dense=landmarks == "dense",
             occlude=occlude,
             batch=batch,
             face_batch=face_batch,

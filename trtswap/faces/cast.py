@@ -11,7 +11,7 @@ from trtswap.faces.faces import Faces
 from trtswap.faces.identity import Identifier, Identity, similarity
 from trtswap.faces.recognise import LOOK_EVERY, RUN, Look, Recognised, Rule, rivals
 from trtswap.pixels.frames import Frames
-from trtswap.pixels.upload import on_device
+from trtswap.pixels.transfer import on_device
 
 Who = Identity | Sequence[tuple[Identity, Identity]]
 

@@ -5,10 +5,12 @@ from torch import Tensor
 
 from trtswap.backends.runtime import Stage
 from trtswap.faces.cuts import thumbnails
+from trtswap.faces.dense import DenseLandmarks
 from trtswap.faces.faces import Faces
 from trtswap.faces.turned import SIDE, set_upright
 from trtswap.pixels.frames import Frames, searched_size
 from trtswap.pixels.geometry import invert, transform_points
+from trtswap.pixels.transfer import to_host
 
 
 class Detector:
@@ -19,6 +21,7 @@ class Detector:
         threshold: lowest score that counts as a face, 0..1.
         max_faces: at most this many faces a frame, the best ones.
         size: longer side of the picture that is searched; the pack's where None.
+        dense: measures what was found; nothing does where None.
     """
 
     def __init__(
@@ -28,8 +31,10 @@ class Detector:
         threshold: float | None = None,
         max_faces: int | None = None,
         size: int | None = None,
+        dense: DenseLandmarks | None = None,
     ) -> None:
         spec = stage.spec
+        self._dense = dense
         self.stage = stage
         self.size = size or spec.size
         self.threshold = spec.threshold if threshold is None else threshold
@@ -84,7 +89,9 @@ class Detector:
         )
         faces = _alignable_of(faces, frames.display_size)
         upright = set_upright(frames, faces, self._searched, min(SIDE, self.stage.spec.size // 32 * 32))
-        return faces if upright is faces else _alignable_of(upright, frames.display_size)
+        if upright is not faces:
+            faces = _alignable_of(upright, frames.display_size)
+        return faces if self._dense is None else _alignable_of(self._dense(frames, faces), frames.display_size)
 
 
 def _alignable_of(faces: Faces, display_size: tuple[int, int]) -> Faces:
@@ -106,12 +113,3 @@ def alignable(faces: Faces, display_size: tuple[int, int]) -> Tensor:
     area = (faces.box[:, 2:] > faces.box[:, :2]).all(1)
     spread = (faces.landmarks - faces.landmarks.mean(1, keepdim=True)).square().sum(-1).mean(1)
     return near & area & (spread >= 0.25) & faces.score.isfinite()
-
-
-def to_host(*tensors: Tensor) -> list[Tensor]:
-    """Float32 tensors of one device on the host: from a GPU in one transfer, which waits for it once."""
-    if all(t.device.type == "cpu" for t in tensors):
-        return list(tensors)
-    flat = torch.cat([t.flatten() for t in tensors]).cpu()
-    parts = torch.split(flat, [t.numel() for t in tensors])
-    return [part.view(t.shape) for part, t in zip(parts, tensors, strict=True)]

@@ -5,6 +5,9 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
+POINTS = 478
+_UNMEASURED = torch.zeros(0)
+
 
 @dataclass(frozen=True)
 class Faces:
@@ -21,6 +24,9 @@ class Faces:
             in an unmirrored image the right eye has the smaller x).
         score: float32 [N], 0..1.
         track: int64 [N], the same number for the same person over time; -1 before tracking.
+        points: float32 [N, 478, 3], points of the face's surface in the same pixels, x, y and depth (smaller towards
+            the camera), as MediaPipe numbers them; zeros where ``fit`` is 0.
+        fit: float32 [N], 0..1, how sure it is that the points fit; 0: they were not measured, or do not fit.
     """
 
     frame_index: Tensor
@@ -28,6 +34,13 @@ class Faces:
     landmarks: Tensor
     score: Tensor
     track: Tensor
+    points: Tensor = _UNMEASURED
+    fit: Tensor = _UNMEASURED
+
+    def __post_init__(self) -> None:
+        if self.points is _UNMEASURED or self.fit is _UNMEASURED:
+            object.__setattr__(self, "points", self.score.new_zeros(len(self.score), POINTS, 3))
+            object.__setattr__(self, "fit", torch.zeros_like(self.score))
 
     @staticmethod
     def none(device: torch.device | str = "cpu") -> "Faces":

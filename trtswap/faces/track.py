@@ -14,15 +14,20 @@ import torch
 from torch import Tensor
 
 from trtswap.faces.cuts import Cut
-from trtswap.faces.faces import Faces
+from trtswap.faces.faces import POINTS, Faces
 
 # A face is the same as before if its landmarks moved by less than this share of its size.
 MAX_MOVE = 0.5
 # ... and by less than this share where the picture has changed so suddenly that it may be a cut: between two frames of
 # the clips in tests/trtswap/faces/test_cuts.py nobody's landmarks move by more than 0.1 while the picture stays.
 MAX_MOVE_AT_A_CHANGE = 0.12
-# Columns of an observation: box 4, landmarks 10, score 1.
-_BOX, _LANDMARKS, _SCORE = slice(0, 4), slice(4, 14), 14
+# Columns of an observation: what is smoothed, box 4, landmarks 10, points; and what is not, score 1, fit 1.
+_BOX, _LANDMARKS, _POINTS, _SCORE, _FIT = slice(0, 4), slice(4, 14), slice(14, -2), -2, -1
+# A face that was measured at 478 points holds still as far as it is less than this share of the distance between its
+# eyes away from the parabola: there it is smoothed. Further away it has moved as no parabola does, and stays where it
+# is. Shake of aligned faces of 512 pixels in a talking head's video, still, in all, at worst (95 %): 0.35, 0.42, 1.08
+# unsmoothed; 0.29, 0.49, 2.23 on the parabola; 0.27, 0.36, 0.98 so.
+HELD = 0.004
 # Points that a parabola is fitted to; a line goes through fewer.
 _PARABOLA = 5
 
@@ -54,7 +59,8 @@ class Tracker:
 
     Smoothing fits a parabola to each coordinate over the window by least squares and takes its value at the
     frame (Savitzky and Golay, 1964): with 9 frames the standard deviation of independent noise halves, while
-    a head that moves with constant speed or acceleration is followed exactly.
+    a head that moves with constant speed or acceleration is followed exactly. Faces that were measured densely are
+    smoothed only as far as they hold still (``HELD``): theirs is the smaller noise.
     """
 
     def __init__(self, *, half_window: int = 4, max_gap: int = 5, min_lag: int = 0):
@@ -122,6 +128,8 @@ class Tracker:
             return None
         start, end = self._smoothed(track, before), self._smoothed(track, after)
         row = torch.lerp(start, end, (time - before) / (after - before))
+        if not start[_FIT] * end[_FIT] > 0:
+            row[_FIT], row[_POINTS] = 0, 0
         return self._fitted(track, time, row, fewest=_PARABOLA)
 
     def _smoothed(self, track: _Track, time: int) -> Tensor:
@@ -133,8 +141,14 @@ class Tracker:
         near = [(t - time, r) for t, r in known if abs(t - time) <= self.half_window]
         if len(near) < fewest:
             return row
-        fitted = parabola_at_zero(torch.tensor([float(t) for t, _ in near]), torch.stack([r for _, r in near]))
-        return torch.cat([fitted[:_SCORE], row[_SCORE:]])
+        fitted = torch.cat([_curve(near)[:_SCORE], row[_SCORE:]])
+        if row[_FIT] == 0:
+            fitted[_POINTS] = 0
+            return fitted
+        measured = [(t, r) for t, r in near if r[_FIT] > 0]
+        if len(measured) < len(near):
+            fitted[_POINTS] = _curve(measured)[_POINTS] if len(measured) >= fewest else row[_POINTS]
+        return fitted if time not in track.times else fitted + _kept_motion(row, fitted) * (row - fitted)
 
     def _forget(self, time: int) -> None:
         """Drop what no later frame can need."""
@@ -160,6 +174,19 @@ def parabola_at_zero(times: Tensor, values: Tensor) -> Tensor:
     return fitted.float()
 
 
+def _curve(near: list[tuple[int, Tensor]]) -> Tensor:
+    """The parabola's row at time 0."""
+    return parabola_at_zero(torch.tensor([float(t) for t, _ in near]), torch.stack([r for _, r in near]))
+
+
+def _kept_motion(row: Tensor, fitted: Tensor) -> Tensor:
+    """Share of its distance from the parabola that a face keeps: 0 for noise, 1 for motion."""
+    away = (row[_LANDMARKS] - fitted[_LANDMARKS]).view(5, 2).mean(0).square().sum()
+    right, left = row[_LANDMARKS].view(5, 2)[:2]
+    noise = (HELD**2 * (left - right).square().sum()).clamp(min=1e-12)
+    return away / (away + noise)
+
+
 def moves(before: Faces, after: Faces) -> list[tuple[float, int, int]]:
     """(move, row of before, row of after) of every pair that may be the same face; 1 is the size of the face."""
     return list(_moves(_rows(before), _rows(after)))
@@ -177,8 +204,9 @@ def _moves(last: Tensor, observed: Tensor) -> Iterator[tuple[float, int, int]]:
 
 
 def _rows(faces: Faces) -> Tensor:
-    """Observations, float32 [N, 15]."""
-    return torch.cat([faces.box, faces.landmarks.flatten(1), faces.score[:, None]], 1)
+    """Observations, float32 [N, 1450]."""
+    smooth = faces.box, faces.landmarks.flatten(1), faces.points.flatten(1)
+    return torch.cat([*smooth, faces.score[:, None], faces.fit[:, None]], 1)
 
 
 def _size(rows: Tensor) -> Tensor:
@@ -197,4 +225,6 @@ def _faces(rows: list[tuple[int, Tensor]]) -> Faces:
         landmarks=table[:, _LANDMARKS].reshape(-1, 5, 2),
         score=table[:, _SCORE],
         track=torch.tensor([number for number, _ in rows]),
+        points=table[:, _POINTS].reshape(-1, POINTS, 3),
+        fit=table[:, _FIT],
     )

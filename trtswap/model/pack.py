@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -21,12 +22,14 @@ from trtswap.model.stages import SETTINGS, STAGES, Port, StageKind
 from trtswap.pixels.geometry import TEMPLATES
 
 FORMAT = 1
+LANDMARKS = 5
+SHARED = Path(__file__).parents[1] / "packs" / "shared" / "stages.toml"
 # Bytes of a file name that every file system allows.
 MOST_NAME = 255
 STAGE_KEYS = frozenset(
     (
         "file", "sha256", "precision", "size", "template", "latent", "max_faces", "single", "made_for", "figures",
-        "threshold", "weight", "average", "mask", "fidelity",
+        "threshold", "weight", "average", "mask", "fidelity", "offsets",
     )
 )  # fmt: skip
 AVERAGES = ("unit", "mean", "none")
@@ -47,7 +50,8 @@ class StageSpec:
             one means that each face takes the one that fits best. Empty for detect; parse has the canvas's.
         latent: length of an identity latent (identify, swap), else 0.
         max_faces: rows of the detect graph's outputs, else 0.
-        threshold: lowest score that counts as a face (detect); lowest cosine that counts as the same person (identify),
+        threshold: lowest score that counts as a face (detect), or with which points are taken (landmarks); lowest
+            cosine that counts as the same person (identify),
             0 where pack.toml gives none, because the graph cannot tell people apart; else 0.
         weight: default share of the restored picture, 0..1 (restore), else 1.
         average: one of ``AVERAGES`` (encode), else empty.
@@ -55,6 +59,8 @@ class StageSpec:
         fidelity: default of an input of that name, 0..1: how near a restorer keeps to what it is given, which
             CodeFormer lets choose; None where the graph has no such input.
         single: the graph takes one row at a time, and is run once for each.
+        offsets: where the graph's five landmarks lie, and what is aligned by them with them, from those that are made of
+            measured points (detect): see :data:`trtswap.faces.dense.OFFSETS`, which count where there are none.
         made_for: the faces that it was trained on alone, in words, where that is not real people: `rendered heads`.
         figures: what was measured at export, for people.
     """
@@ -73,6 +79,7 @@ class StageSpec:
     mask: bool = False
     fidelity: float | None = None
     single: bool = False
+    offsets: tuple[tuple[float, float], ...] = ()
     made_for: str = ""
     figures: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -117,6 +124,15 @@ class Pack:
     """How far the pack may be from itself in another precision: figures by name, per precision."""
     random: tuple[str, ...] = ()
     """Stages whose networks were never trained: such a pack is for speed and tests, and paints noise."""
+    landmarks: str = "dense"
+    """What faces are aligned by: ``dense``, points that a landmarks graph measures, the one that comes with trtswap where
+    the pack has none; ``five``, its detector's own landmarks, which its networks were trained with."""
+
+    @property
+    def graphs(self) -> Mapping[str, StageSpec]:
+        """What runs, in the order of the work: the pack's stages, and what comes with trtswap for packs without it."""
+        known = {**shared_stages(), **self.stages} if self.landmarks == "dense" else self.stages
+        return MappingProxyType({name: known[name] for name in STAGES if name in known})
 
     @property
     def canvas_size(self) -> int:
@@ -196,6 +212,9 @@ class Pack:
         _check_stage_names(toml, tables)
         stages = {name: _stage(toml, name, tables[name]) for name in STAGES if name in tables}
         _check_stages_fit(toml, stages)
+        landmarks = _get(toml, data, "landmarks", str, "dense")
+        if landmarks not in ("dense", "five"):
+            raise PackError(f"{toml}: landmarks is {landmarks!r}, expected dense or five.")
         return Pack(
             path=toml.parent,
             name=_get(toml, data, "name", str),
@@ -206,7 +225,15 @@ class Pack:
             weights=MappingProxyType(_weights(toml, data)),
             tolerance=MappingProxyType(_tolerance(toml, data)),
             random=_random(toml, data, stages),
+            landmarks=landmarks,
         )
+
+
+@cache
+def shared_stages() -> Mapping[str, StageSpec]:
+    """What comes with trtswap for every pack that has no such stage of its own."""
+    tables = _get(SHARED, read_toml(SHARED), "stages", dict)
+    return MappingProxyType({name: _stage(SHARED, name, table) for name, table in tables.items()})
 
 
 def _random(toml: Path, data: dict[str, Any], stages: Mapping[str, StageSpec]) -> tuple[str, ...]:
@@ -288,6 +315,17 @@ def _templates(where: Path, table: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(names)
 
 
+def _offsets(where: Path, table: Mapping[str, Any]) -> tuple[tuple[float, float], ...]:
+    given = _get(where, table, "offsets", list, [])
+    pairs = [p for p in given if isinstance(p, list) and len(p) == 2 and all(type(v) in (int, float) for v in p)]
+    if given and (len(given) != LANDMARKS or len(pairs) != LANDMARKS or not all(abs(v) < 1 for p in pairs for v in p)):
+        raise PackError(
+            f"{where}: offsets is {given!r}, expected {LANDMARKS} pairs of numbers between -1 and 1, shares of the "
+            "distance between the eyes."
+        )
+    return tuple((float(x), float(y)) for x, y in pairs)
+
+
 def _weights(toml: Path, data: Mapping[str, Any]) -> dict[str, Mapping[str, str]]:
     tables = _get(toml, data, "weights", dict, {})
     return {name: MappingProxyType(_get(Path(f"{toml} [weights]"), tables, name, dict)) for name in tables}
@@ -337,6 +375,7 @@ def _stage(toml: Path, name: str, table: Any) -> StageSpec:
         mask=_get(where, table, "mask", bool, False),
         fidelity=_number(where, table, "fidelity", 0.0) if "fidelity" in table else None,
         single=_get(where, table, "single", bool, False),
+        offsets=_offsets(where, table),
         made_for=_get(where, table, "made_for", str, ""),
         figures=MappingProxyType(_get(where, table, "figures", dict, {})),
     )

@@ -15,11 +15,23 @@ import torch
 from trtswap.backends.engine import TensorSpec
 
 Content = Literal[
-    "frames", "faces", "latents", "codes", "boxes", "landmarks", "scores", "labels", "pictures", "masks", "shares"
+    "frames",
+    "faces",
+    "latents",
+    "codes",
+    "boxes",
+    "landmarks",
+    "scores",
+    "labels",
+    "pictures",
+    "masks",
+    "shares",
+    "points",
 ]
 """What a tensor holds: ``frames`` are whole pictures, upright and letterboxed, ``faces`` aligned crops; both, and
 ``pictures``, are RGB, NCHW, 0..1. ``latents`` have unit length, ``codes`` are what a swap network takes in place of
-them. ``masks`` are 0..1 at each pixel, ``shares`` one number, 0..1. Positions are in pixels of the input."""
+them. ``masks`` are 0..1 at each pixel, ``shares`` one number, 0..1. ``points`` are those of a face's surface,
+with their depth. Positions are in pixels of the input."""
 
 SETTINGS = ("size", "latent", "max_faces")
 """Numbers of a stage's entry in pack.toml that shapes can name."""
@@ -129,9 +141,20 @@ _KINDS = (
             Port("landmarks", ("B", "max_faces", 5, 2), "landmarks"),
             Port("scores", ("B", "max_faces"), "scores"),
         ),
-        defaults=frozenset(("threshold",)),
+        defaults=frozenset(("threshold", "offsets")),
         aligned=False,
         multiple=32,
+        seeking=True,
+        float32_behind=True,
+    ),
+    StageKind(
+        name="landmarks",
+        doing="measuring",
+        inputs=(CROPS,),
+        outputs=(Port("points", ("N", 478, 3), "points"), Port("scores", ("N",), "scores")),
+        defaults=frozenset(("threshold",)),
+        required=False,
+        option="dense",
         seeking=True,
         float32_behind=True,
     ),

@@ -16,7 +16,7 @@ from trtswap.pixels.color import PixelFormat, planes_from_rgb, rgb_from_planes
 from trtswap.pixels.geometry import compose, identity_transform, invert
 from trtswap.pixels.light import sdr_from_signal, signal_from_sdr
 from trtswap.pixels.regions import blend, cut, layer_order
-from trtswap.pixels.upload import on_device
+from trtswap.pixels.transfer import on_device
 from trtswap.pixels.warp import bounds, grouped, kinds, shifted, started, warp
 
 Planes = tuple[Tensor, Tensor, Tensor]

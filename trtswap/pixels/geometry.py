@@ -30,7 +30,9 @@ class Template:
 
 
 # arcface_112_v1 and its four turned companions: SimSwap's pose templates; arcface_112_v2: insightface; arcface_128: the
-# same with 8 pixels more on each side; mtcnn_512: of HifiFace; ffhq_512: FFHQ alignment.
+# same with 8 pixels more on each side; mtcnn_512: of HifiFace; ffhq_512: FFHQ alignment; mesh_192: where YuNet's points
+# lie, on average and symmetric, in the square that MediaPipe's face mesh is given: the mesh's own box, upright, 1.5
+# times as large (138 frames of a speaker, after three rounds from the mesh's own points).
 TEMPLATES = MappingProxyType(
     {
         "arcface_112_v1": Template(
@@ -64,6 +66,7 @@ TEMPLATES = MappingProxyType(
                 (313.23620, 396.67880),
             ),
         ),
+        "mesh_192": Template(192, ((69.0, 74.5), (122.0, 74.5), (95.5, 105.0), (73.3, 125.5), (117.7, 125.5))),
         "ffhq_512": Template(
             512,
             (

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from trtswap.pixels.upload import on_device
+from trtswap.pixels.transfer import on_device
 from trtswap.pixels.warp import (
     Filter,
     Region,

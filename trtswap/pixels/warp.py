@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trtswap.pixels.geometry import invert
-from trtswap.pixels.upload import on_device
+from trtswap.pixels.transfer import on_device
 
 # Largest variance, square pixels, of one pass of the three-tap blur; a larger one would ring.
 _PASS_VARIANCE = 0.4

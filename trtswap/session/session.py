@@ -17,6 +17,7 @@ from trtswap.canvas.pipeline import Opened, Pipeline
 from trtswap.errors import InputError, SessionError
 from trtswap.faces import Faces
 from trtswap.faces.cast import ByReference, Casting, Nobody, OneForAll, Who
+from trtswap.faces.dense import DenseLandmarks
 from trtswap.faces.detect import Detector
 from trtswap.faces.follow import Followed, Follower, Unrelated
 from trtswap.faces.identity import Identifier, Identity
@@ -270,7 +271,12 @@ def detector(runtime: Runtime, options: SwapOptions, watchers: Sequence[Watcher]
         threshold=options.detect_threshold,
         max_faces=options.max_faces,
         size=options.search_size,
+        dense=_dense(runtime, watchers) if "landmarks" in runtime.engines else None,
     )
+
+
+def _dense(runtime: Runtime, watchers: Sequence[Watcher]) -> DenseLandmarks:
+    return DenseLandmarks(runtime.stage("landmarks", watchers), runtime.pack.stages["detect"].offsets)
 
 
 def _watchers(observers: Iterable[Observer]) -> tuple[Watcher, ...]:

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from trtswap.faces.detect import Detector, alignable, to_host
+from trtswap.faces.detect import Detector, alignable
 from trtswap.pictures.arrays import frames_from_rgb
 from trtswap.pixels.geometry import TEMPLATES, similarity
+from trtswap.pixels.transfer import to_host
 
 POINTS = TEMPLATES["ffhq_512"].scaled(60) + 10
 BOX = torch.tensor([10.0, 10, 70, 70])

@@ -126,7 +126,9 @@ def test_tracked_landmarks_are_near_the_searched_ones(
             call = type(engine).__call__
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(
-                    type(engine), "__call__", lambda self, **t: (rows.append(len(t["images"])), call(self, **t))[1]
+                    type(engine),
+                    "__call__",
+                    lambda self, **t: (rows.append(len(t.get("images", ()))), call(self, **t))[1],
                 )
                 batches = list(swapper.detect_video(data / "presenter.mp4", end=2))
         return [faces.of_frame(b) for frames, faces in batches for b in range(len(frames))], sum(rows)

@@ -84,7 +84,7 @@ def test_a_new_stage_is_loaded_opened_run_and_compared(inverting: Path, paste_pa
     ]
     inputs = example_inputs(spec, 2)
     with Runtime(pack, backend="onnxruntime", device="cpu") as runtime:
-        assert list(runtime.engines) == [*Pack.load(paste_pack).stages, "invert"]
+        assert list(runtime.engines) == [*Pack.load(paste_pack).graphs, "invert"]
         found = {name: value.numpy() for name, value in runtime.stage("invert")(**inputs).items()}
         wanted = {"inverted": 1 - inputs["faces"].numpy()}
         assert figures_of(spec, [(wanted, found)]).values["picture_db"] == 120

@@ -53,7 +53,9 @@ class HandWritten:
     def __init__(self, path: Path) -> None:
         self.path = path
         path.mkdir()
-        self.data: dict[str, Any] = {"format": 1, "name": "hand", "version": "3", "licence": "CC0-1.0"}
+        self.data: dict[str, Any] = {
+            "format": 1, "name": "hand", "version": "3", "licence": "CC0-1.0", "landmarks": "five"
+        }  # fmt: skip
         self.data["stages"] = {name: {"file": f"{name}.onnx"} | table for name, table in TABLES.items()}
         for name, text in GRAPHS.items():
             self.graph(name, text)
@@ -163,7 +165,10 @@ def test_unreadable_toml(written: HandWritten, content: bytes) -> None:
         ({"licence": ["MIT"]}, r"licence is \['MIT'\], expected str"),
         ({"description": 1.5}, r"description is 1\.5, expected str"),
         ({"stages": 3}, r"stages is 3, expected dict"),
-        ({"stages": {}}, r"no graph for detect, identify, swap, parse\. .*optional: encode, occlude, restore\."),
+        (
+            {"stages": {}},
+            r"no graph for detect, identify, swap, parse\. .*optional: landmarks, encode, occlude, restore\.",
+        ),
         ({"weights": {"yunet_n": "hash"}}, r"\[weights\]: yunet_n is 'hash', expected dict"),
     ],
     ids=str,
@@ -191,7 +196,8 @@ def test_missing_unknown_and_malformed_stages(written: HandWritten) -> None:
     written.data["stages"] |= {"parse": parse, "enhance": parse}
     written.save()
     with pytest.raises(
-        PackError, match=r"unknown stages enhance; known: detect, identify, encode, swap, parse, occlude, restore"
+        PackError,
+        match=r"unknown stages enhance; known: detect, landmarks, identify, encode, swap, parse, occlude, restore",
     ):
         Pack.load(written.path)
     del written.data["stages"]["enhance"]
