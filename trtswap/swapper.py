@@ -14,7 +14,7 @@ from trtswap.backends import Choice
 from trtswap.backends.engine import Engine
 from trtswap.backends.runtime import Runtime
 from trtswap.errors import InputError, SourceError
-from trtswap.faces import Faces
+from trtswap.faces import Faces, sources
 from trtswap.faces.cast import Who
 from trtswap.faces.identity import Identifier, Identity, average
 from trtswap.faces.largest import largest
@@ -146,15 +146,19 @@ class Swapper:
         names = tuple(str(i) if isinstance(i, str | Path) else f"picture {n}" for n, i in enumerate(images, 1))
         stages = list(dict.fromkeys(("identify", self.pack.coder.name)))
         found = [self._latents(image, name, pick, stages) for image, name in zip(images, names, strict=True)]
-        rows = {stage: torch.cat([latents[stage] for latents in found]) for stage in stages}
+        doubts = tuple(f"{name}: {doubt}." for name, (_, said) in zip(names, found, strict=True) for doubt in said)
+        rows = {stage: torch.cat([latents[stage] for latents, _ in found]) for stage in stages}
         code = average(rows["encode"], self.pack.coder.average) if "encode" in rows else None
         made_by = {stage: self.pack.stages[stage].sha256 for stage in stages}
         return Identity(
-            average(rows["identify"]), names, self.pack.name, made_by["identify"], code, made_by.get("encode", "")
-        )
+            average(rows["identify"]), names, self.pack.name, made_by["identify"], code, made_by.get("encode", ""),
+            doubts,
+        )  # fmt: skip
 
-    def _latents(self, image: Any, name: str, pick: str | int, stages: Sequence[str]) -> dict[str, Tensor]:
-        """What graphs make of the face of a picture: float32 [1, D] each."""
+    def _latents(
+        self, image: Any, name: str, pick: str | int, stages: Sequence[str]
+    ) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+        """What graphs make of the face of a picture, float32 [1, D] each, and what speaks against the picture."""
         rgb = read_image(image, limits=self._limits) if isinstance(image, str | Path | bytes) else image
         frames, faces = self._faces_of_source(frames_from_rgb([rgb]))
         face = _pick(faces, name, pick)
@@ -164,7 +168,7 @@ class Swapper:
                 raise SourceError(
                     f"{name}: the {stage} graph of pack {self.pack.name} gave no numbers (NaN or infinity)."
                 )
-        return latents
+        return latents, sources.doubts(frames, face)
 
     def _faces_of_source(self, upright: Frames) -> tuple[Frames, Faces]:
         """A picture and its faces; turned by quarters where none is found in it as it is, nor in smaller copies."""
@@ -331,7 +335,7 @@ class Swapper:
         summary = session.summary()
         for observer in observers:
             observer.end(summary)
-        warnings += self._warnings(source, summary, session.options)
+        warnings += self._warnings(source, who, summary, session.options)
         per_frame, spans = tuple(counts.of_frames), tuple(watch.spans)
         return SwapResult(session.frames, per_frame, watch.seconds, warnings, frames.loss, spans)
 
@@ -379,12 +383,15 @@ class Swapper:
         summary = session.summary()
         for observer in observers:
             observer.end(summary)
-        warnings = (*picture.warnings, *self._warnings(source, summary, session.options))
+        warnings = (*picture.warnings, *self._warnings(source, who, summary, session.options))
         return SwapResult(len(picture.samples), tuple(counts.of_frames), session.stopwatch.seconds, warnings)
 
-    def _warnings(self, source: Path | str, summary: Summary, options: SwapOptions) -> tuple[str, ...]:
-        """What pack and faces give reason to say, whatever kind of file it was."""
-        return (*untrained(self.pack), *narrow(self.pack, source), *left_alone(source, summary, options, self.pack))
+    def _warnings(self, source: Path | str, who: Who, summary: Summary, options: SwapOptions) -> tuple[str, ...]:
+        """What pack, identities and faces give reason to say, whatever kind of file it was."""
+        identities = [who] if isinstance(who, Identity) else [identity for pair in who for identity in pair]
+        doubts = dict.fromkeys(doubt for identity in identities for doubt in identity.doubts)
+        alone = left_alone(source, summary, options, self.pack)
+        return (*untrained(self.pack), *narrow(self.pack, source), *doubts, *alone)
 
     def close(self) -> None:
         """Release the engines, unless the runtime is the caller's; may be called twice."""

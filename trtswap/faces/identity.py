@@ -88,6 +88,7 @@ class Identity:
         graph: SHA-256 of that graph. Empty for a latent of one's own making, of which only the length can be checked.
         code: float32 [D'], what the swap graph of a pack with an encode graph takes; None: it takes the latent.
         coder: SHA-256 of that encode graph; empty where there is none, or for a code of one's own making.
+        doubts: what speaks against the pictures, one sentence each with a picture's name; not saved.
     """
 
     latent: Tensor
@@ -96,6 +97,7 @@ class Identity:
     graph: str = ""
     code: Tensor | None = None
     coder: str = ""
+    doubts: tuple[str, ...] = ()
 
     @property
     def source(self) -> Tensor:

@@ -59,8 +59,8 @@ class StageSpec:
         fidelity: default of an input of that name, 0..1: how near a restorer keeps to what it is given, which
             CodeFormer lets choose; None where the graph has no such input.
         single: the graph takes one row at a time, and is run once for each.
-        offsets: where the graph's five landmarks lie, and what is aligned by them with them, from those that are made of
-            measured points (detect): see :data:`trtswap.faces.dense.OFFSETS`, which count where there are none.
+        offsets: where the graph's five landmarks lie from those that are made of measured points (detect): see
+            :data:`trtswap.faces.dense.OFFSETS`, which count where there are none.
         made_for: the faces that it was trained on alone, in words, where that is not real people: `rendered heads`.
         figures: what was measured at export, for people.
     """
@@ -125,8 +125,8 @@ class Pack:
     random: tuple[str, ...] = ()
     """Stages whose networks were never trained: such a pack is for speed and tests, and paints noise."""
     landmarks: str = "dense"
-    """What faces are aligned by: ``dense``, points that a landmarks graph measures, the one that comes with trtswap where
-    the pack has none; ``five``, its detector's own landmarks, which its networks were trained with."""
+    """What faces are aligned by: ``dense``, points that a landmarks graph measures, the one that comes with trtswap
+    where the pack has none; ``five``, its detector's own landmarks."""
 
     @property
     def graphs(self) -> Mapping[str, StageSpec]:
