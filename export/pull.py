@@ -111,7 +111,11 @@ def fetch(entry: Checkpoint, part: Path, *, mirror: str | None, progress: Progre
             return fetch_verified(url, part, entry.size, entry.sha256, progress)
         except DownloadError as error:
             failures.append(str(error))
-    if entry.archive is not None:
+    if entry.archive is not None and "://" not in entry.archive.url:
+        failures.append(
+            f"it lies in {entry.archive.file}, which has to be got by other means: its folder is for --from"
+        )
+    elif entry.archive is not None:
         zipped = archive_part(part)
         try:
             fetch_verified(entry.archive.url, zipped, None, entry.archive.sha256, progress)

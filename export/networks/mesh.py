@@ -65,7 +65,8 @@ class FaceMesh(nn.Module):
 
 def _pairs(values: Tensor) -> Tensor:
     """[N, ..., 2 P] as [N, P, 2]."""
-    return values.flatten(1).unflatten(1, (-1, 2))
+    flat = values.flatten(1)
+    return torch.stack([flat[:, ::2], flat[:, 1::2]], -1)
 
 
 def _order(subsets: Sequence[Sequence[int]]) -> Tensor:

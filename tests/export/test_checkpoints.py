@@ -37,7 +37,7 @@ def test_manifest_is_complete_and_consistent():
     for name, entry in entries.items():
         assert entry.name == name
         assert len(bytes.fromhex(entry.sha256)) == 32
-        assert entry.urls
+        assert entry.urls or entry.archive
         assert all(url.startswith("https://") for url in entry.urls)
         assert entry.licence
         assert (entry.format == "onnx") == entry.file.endswith(".onnx")

@@ -382,3 +382,15 @@ def test_an_archive_whose_file_has_another_size_is_not_unpacked(tmp_path, archiv
     with pytest.raises(CheckpointError, match=r"inner.pth has 100,000,000 bytes, expected 2,097,152"):
         pull(entry(archive=other), tmp_path / "into", source=tmp_path, accept_licence=True)
     assert names(tmp_path / "into") == []
+
+
+def test_what_lies_in_a_package_comes_from_a_folder(tmp_path):
+    """MediaPipe's face mesh has no address of its own."""
+    with pytest.raises(
+        CheckpointError, match=r"it lies in mediapipe-0\.10\.21.*\.whl, which has to be got by other means"
+    ):
+        pull("mediapipe_face_mesh", tmp_path, accept_licence=True)
+    (tmp_path / "wheels").mkdir()
+    (tmp_path / "wheels" / "mediapipe-0.10.21-cp311-cp311-manylinux_2_28_x86_64.whl").write_bytes(b"no wheel")
+    with pytest.raises(CheckpointError, match=r"its sha256 is .*, expected 05dc4a9e"):
+        pull("mediapipe_face_mesh", tmp_path, source=tmp_path / "wheels", accept_licence=True)

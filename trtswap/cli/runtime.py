@@ -65,9 +65,11 @@ class Running:
 
 
 def precisions(swapper: Swapper) -> str:
-    """The arithmetic that runs: ``fp32``, or ``fp16+fp32 (swap, restore), fp32 (others)``."""
+    """The arithmetic of the pack's own stages: ``fp32``, or ``fp16+fp32 (swap, restore), fp32 (others)``."""
     stages: dict[str, list[str]] = {}
     for name, engine in swapper.engines.items():
+        if name not in swapper.pack.stages:
+            continue
         stages.setdefault(engine.precision, []).append(name)
     if len(stages) == 1:
         return next(iter(stages))

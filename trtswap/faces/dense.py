@@ -53,9 +53,9 @@ class DenseLandmarks:
             return faces
         spec = self._stage.spec
         to_crop = align(faces.landmarks, spec.templates, spec.size)
-        crops = frames.sample(faces.frame_index, to_crop, spec.size).clamp(0, 1)
-        outputs = self._stage.rows(faces=crops)
-        points, scores = to_host(outputs["points"], outputs["scores"])
+        parts = torch.split(torch.arange(len(faces)), self._stage.face_batch)  # a crowd's crops would take a gigabyte
+        found = [self._measured(frames, faces.frame_index[rows], to_crop[rows]) for rows in parts]
+        points, scores = to_host(*(torch.cat([part[name] for part in found]) for name in ("points", "scores")))
         fits = (scores >= spec.threshold) & points.isfinite().flatten(1).all(1)
         points = in_frame(points, to_crop)
         return replace(
@@ -64,6 +64,11 @@ class DenseLandmarks:
             points=torch.where(fits[:, None, None], points, 0.0),
             fit=torch.where(fits, scores, 0.0),
         )
+
+    def _measured(self, frames: Frames, frame_index: Tensor, to_crop: Tensor) -> dict[str, Tensor]:
+        """What the graph says to some faces, on the device."""
+        crops = frames.sample(frame_index, to_crop, self._stage.spec.size).clamp(0, 1)
+        return self._stage.rows(faces=crops)
 
 
 def in_frame(points: Tensor, to_crop: Tensor) -> Tensor:

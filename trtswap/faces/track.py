@@ -184,7 +184,8 @@ def _kept_motion(row: Tensor, fitted: Tensor) -> Tensor:
     away = (row[_LANDMARKS] - fitted[_LANDMARKS]).view(5, 2).mean(0).square().sum()
     right, left = row[_LANDMARKS].view(5, 2)[:2]
     noise = (HELD**2 * (left - right).square().sum()).clamp(min=1e-12)
-    return away / (away + noise)
+    share: Tensor = away / (away + noise)
+    return share
 
 
 def moves(before: Faces, after: Faces) -> list[tuple[float, int, int]]:

@@ -27,7 +27,7 @@ def test_build_and_swap(
     built = run("build-engines", paste_pack, "--precision", "fp32", "--json")
     assert built.code == 0, built.err
     stages = {row["stage"]: row for row in json.loads(built.out)}
-    assert list(stages) == ["detect", "identify", "swap", "parse"]
+    assert list(stages) == ["detect", "landmarks", "identify", "swap", "parse"]
     assert all(row["built_because"] == "not built yet" for row in stages.values())
     again = run("build-engines", paste_pack, "--precision", "fp32", "--json")
     assert all(row["built_because"] is None for row in json.loads(again.out))
@@ -51,7 +51,7 @@ def half_against_full(run: Run, pack: Path, clip: Path, source: Path, folder: Pa
     assert run("calibrate", pack, "--video", clip, "--frames", 1, "--threads", 1, "--overwrite").code == 0
     built = run("build-engines", pack, "--json", *config)
     assert built.code == 0, built.err
-    stages = Pack.load(pack).stages
+    stages = Pack.load(pack).graphs
     assert {row["stage"]: row["precision"] for row in json.loads(built.out)} == dict.fromkeys(stages, "fp16")
     finished = []
     for backend in ("tensorrt", "onnxruntime"):

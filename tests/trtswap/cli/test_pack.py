@@ -46,8 +46,8 @@ def test_check_as_json(run: Run, pack: Path) -> None:
     ran = run("pack", "check", pack, "--json")
     report = json.loads(ran.out)
     assert ran.code == 0
-    assert [s["stage"] for s in report["stages"]] == ["detect", "identify", "swap", "parse", "restore"]
-    assert report["stages"][3]["outputs"] == ["labels [N,32,32] uint8"]
+    assert [s["stage"] for s in report["stages"]] == ["detect", "landmarks", "identify", "swap", "parse", "restore"]
+    assert report["stages"][4]["outputs"] == ["labels [N,32,32] uint8"]
 
 
 def test_check_says_who_counts_as_the_same_person(run: Run) -> None:

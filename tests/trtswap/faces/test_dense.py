@@ -92,9 +92,9 @@ def test_faces_that_do_not_fit_keep_their_five_points() -> None:
     points = torch.full((3, 478, 3), 90.0)
     points[2, 5] = math.nan
     spec = shared_stages()["landmarks"]
-    stage: Any = SimpleNamespace(
-        spec=spec, rows=lambda faces: {"points": points, "scores": torch.tensor([0.4, 1.0, 1])}
-    )
+    rows = iter([{"points": points[:2], "scores": torch.tensor([0.4, 1.0])},
+                 {"points": points[2:], "scores": torch.tensor([1.0])}])  # fmt: skip
+    stage: Any = SimpleNamespace(spec=spec, face_batch=2, rows=lambda faces: next(rows))
     frames: Any = SimpleNamespace(sample=lambda index, transforms, size: torch.zeros(len(index), 3, size, size))
     given = faces(3)
     found = DenseLandmarks(stage)(frames, given)
