@@ -202,7 +202,7 @@ class _Job:
             if reason is None:
                 plan = next(p for p in found if p.record.key == key)
                 return Built(self.source.name, plan.prefer(), None)
-            listener.engine(self.source.name, f"{reason}; compiler: {self.compiler}")
+            listener.engine(self.source.name, f"{reason}; compiler: {self.compiler}{self._room(config)}")
             return Built(self.source.name, self._build(key, config, listener), reason)
 
     def _key(self, config: BuildConfig) -> str:
@@ -333,6 +333,13 @@ class _Job:
             build_seconds=round(time.monotonic() - started, 3),
         )  # fmt: skip
         return write_plan(replace(record, device_memory_bytes=made.memory_bytes), made.plan, self.folder)
+
+    def _room(self, config: BuildConfig) -> str:
+        """What an engine for GPUs elsewhere may take, for people, before it is built."""
+        if not self.aim.ahead_of_time:
+            return ""
+        memory = self.aim.memory_bytes / GIB
+        return f"; up to {config.most_rows} at once, in at most {MEMORY_SHARE * memory:.1f} of {memory:.1f} GiB"
 
     def _smaller(self, config: BuildConfig, memory_bytes: int) -> tuple[BuildConfig, str]:
         """The config for half as many rows, and why."""

@@ -55,7 +55,10 @@ def test_ctrl_c_ends_a_build_within_a_second_and_leaves_nothing(engines: Path) -
     ) as process:  # fmt: skip
         assert process.stderr is not None
         line = process.stderr.readline()
-        assert line.startswith("detect: building, because: not built yet")
+        assert line.startswith(
+            "detect: building, because: not built yet; compiler: onnx-parser; up to 32 at once, in at"
+        )
+        assert "at most 4.8 of 8.0 GiB" in line
         time.sleep(0.7)
         process.send_signal(signal.SIGINT)
         started = time.monotonic()
