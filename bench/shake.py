@@ -1,6 +1,6 @@
 """How much an aligned face shakes: by its landmarks, five of a detector or made of 478 points, and by the smoothing.
 
-    python bench/shake.py VIDEO [--pack PACK] [--write FILE.json]
+    python -m bench.shake VIDEO [--pack PACK] [--write FILE.json]
 
 Every frame's face is cut out as a canvas of 512 pixels. How far the picture moves from one canvas to the next is found
 by phase correlation (Kuglin and Hines, 1975; OpenCV's), which knows nothing of landmarks: a steady alignment leaves no
@@ -16,9 +16,9 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from measure import case, result, table, write
 from numpy.typing import NDArray
 
+from bench.measure import case, result, table, write
 from trtswap import RuntimeOptions, SwapOptions
 from trtswap.backends.runtime import Runtime
 from trtswap.pixels.geometry import align
