@@ -74,6 +74,8 @@ def detect(
             host_code=host_code,
             limits=Limits.parse(limit or ()),
         )
+    if dense and not as_json:
+        raise typer.BadParameter("--dense adds to what --json prints; expected both.")
     check_input(input_)
     check_range(start, end)
     if is_picture(input_) and (start is not None or end is not None):

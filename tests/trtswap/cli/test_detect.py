@@ -106,3 +106,23 @@ def test_no_video(detect: Run, tmp_path: Path, content: bytes | None) -> None:
     ran = detect(source, "--json")
     assert (ran.code, ran.out) == (1, "")
     assert str(source) in ran.err
+
+
+def test_what_the_points_say(detect: Run, pictures: Path) -> None:
+    (frame,) = document(detect(pictures / "face.png", "--json", "--dense"))["frames"]
+    dense = frame["faces"][0]["dense"]
+    assert set(dense) == {"score", "yaw", "pitch", "roll", "mouth", "eyes", "gaze", "points"}
+    assert len(dense["points"]) == 478
+    assert {len(point) for point in dense["points"]} == {3}
+    assert abs(dense["yaw"]) < 15
+    assert dense["score"] > 0.9
+    (frame,) = document(detect(pictures / "face.png", "--json", "--dense", "--landmarks", "five"))["frames"]
+    assert frame["faces"][0]["dense"] is not None  # who asks for them gets them
+    (frame,) = document(detect(pictures / "face.png", "--json", "--landmarks", "five"))["frames"]
+    assert "dense" not in frame["faces"][0]
+
+
+def test_points_belong_to_a_document(detect: Run, pictures: Path) -> None:
+    ran = detect(pictures / "face.png", "--dense")
+    assert ran.code == 2
+    assert "--dense adds to what --json prints; expected both." in ran.err
