@@ -65,7 +65,7 @@ class Check:
 def numerics(pack: Pack, device: torch.device, *, tiny: bool) -> list[dict[str, Any]]:
     """Largest and mean difference of each graph to float32 on the CPU, as a share of the output's range."""
     rows = []
-    for name, spec in pack.stages.items():
+    for name, spec in pack.graphs.items():
         inputs = example(spec, pack, count=2, tiny=tiny)
         with open_engine(spec, backend="torch", device="cpu") as engine:
             truth = {key: value.clone().double() for key, value in engine(**inputs).items()}
