@@ -25,7 +25,7 @@ dist/.built: $(SOURCES)
 	touch $@
 
 $(TEST_VENV)/.ready: constraints.txt pyproject.toml | dist/.built
-	@echo "Installing trtswap and what its tests need into $(TEST_VENV), about 1.7 GB; once, some minutes"
+	@echo "Installing trtswap and what its tests need into $(TEST_VENV), about 2 GB; once, some minutes"
 	$(PYTHON) -m venv $(TEST_VENV)
 	$(TEST_VENV)/bin/$(PIP) install -c constraints.txt pip
 	$(TEST_VENV)/bin/$(PIP) install -c constraints.txt --group test "$$(ls dist/*.whl)[export,openvino]"
