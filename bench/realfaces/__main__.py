@@ -41,14 +41,17 @@ class Clip:
 
     Attributes:
         faces: one for each of ``times``, the numbers of the frames that have one.
-        pictures: the frames' own pictures around the face, uint8 [h, w, 3] each, and where they begin.
-        pose: what the faces' points say.
+        frames: these frames, whole, RGB uint8 [H, W, 3] each.
     """
 
     faces: Faces
     times: list[int]
     frames: list[NDArray[np.uint8]]
-    pose: Pose
+
+    @property
+    def pose(self) -> Pose:
+        """What the faces' points say."""
+        return pose_of(self.faces.points)
 
     def canvases(self, landmarks: torch.Tensor) -> NDArray[np.float32]:
         """The frames cut by landmarks [T, 5, 2]: float32 RGB [T, 512, 512, 3], 0..255."""
@@ -71,8 +74,7 @@ def follow(video: Path, runtime: Runtime) -> Clip:
                 faces.append(batch.faces[torch.tensor([row])])
                 times.append(batch.first_frame + frame)
                 frames.append(batch.frames.rgb(frame).numpy())
-    together = Faces.cat(faces)
-    return Clip(together, times, frames, pose_of(together.points))
+    return Clip(Faces.cat(faces), times, frames)
 
 
 def both(original: Clip, swapped: Clip) -> tuple[Clip, Clip]:
@@ -83,8 +85,7 @@ def both(original: Clip, swapped: Clip) -> tuple[Clip, Clip]:
 
 def _only(clip: Clip, times: list[int]) -> Clip:
     rows = [clip.times.index(time) for time in times]
-    faces = clip.faces[torch.tensor(rows, dtype=torch.int64)]
-    return Clip(faces, times, [clip.frames[row] for row in rows], pose_of(faces.points))
+    return Clip(clip.faces[torch.tensor(rows, dtype=torch.int64)], times, [clip.frames[row] for row in rows])
 
 
 def identity_cases(original: Clip, swapped: Clip, source: Path, runtime: Runtime) -> list[dict[str, Any]]:
@@ -124,10 +125,9 @@ def picture_cases(original: Clip, swapped: Clip) -> list[dict[str, Any]]:
     if not masks.any():
         return []
     own = swapped.canvases(swapped.faces.landmarks)
-    grey = [canvases.mean(-1) for canvases in (original.canvases(original.faces.landmarks), own)]
     ratio = measures.flicker(after, masks) / measures.flicker(before, masks)
     sharp = measures.sharpness(after, masks) / measures.sharpness(before, masks)
-    steady = np.median(shake(grey[1])) / np.median(shake(grey[0]))
+    steady = np.median(shake(own.mean(-1))) / np.median(shake(before.mean(-1)))
     return [
         measure.case("flicker", "times the original's", [ratio]),
         measure.case("sharpness", "times the original's", [sharp]),
@@ -139,15 +139,16 @@ def picture_cases(original: Clip, swapped: Clip) -> list[dict[str, Any]]:
 
 def sheet(original: Clip, swapped: Clip, source: Path) -> Image.Image:
     """Source, original and swapped face side by side, for frames spread over the clip."""
+    spread = np.linspace(0, len(original.times) - 1, SHEET_ROWS).round().astype(int)
+    original, swapped = (_only(clip, [original.times[i] for i in spread]) for clip in (original, swapped))
     canvases = [clip.canvases(original.faces.landmarks) for clip in (original, swapped)]
-    rows = np.linspace(0, len(original.times) - 1, SHEET_ROWS).round().astype(int)
     face = Image.open(source).convert("RGB")
     face.thumbnail((SHEET_SIDE, SHEET_SIDE))
-    page = Image.new("RGB", ((len(rows) + 1) * SHEET_SIDE, 2 * SHEET_SIDE), (32, 32, 32))
+    page = Image.new("RGB", ((SHEET_ROWS + 1) * SHEET_SIDE, 2 * SHEET_SIDE), (32, 32, 32))
     page.paste(face, (0, 0))
-    for column, row in enumerate(rows, 1):
-        for line, one in enumerate(canvases):
-            picture = Image.fromarray(one[row].round().astype(np.uint8)).resize((SHEET_SIDE, SHEET_SIDE))
+    for line, row in enumerate(canvases):
+        for column, canvas in enumerate(row, 1):
+            picture = Image.fromarray(canvas.round().astype(np.uint8)).resize((SHEET_SIDE, SHEET_SIDE))
             page.paste(picture, (column * SHEET_SIDE, line * SHEET_SIDE))
     return page
 

@@ -11,9 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SAME = 0.6
-"""Distance below which two pictures show one person, by dlib's own documentation: 99.4 % right on LFW."""
-
 
 class Judge:
     """Descriptors of faces; those of one person lie near each other.

@@ -15,15 +15,11 @@ from torch import Tensor, nn
 
 from trtswap.errors import CheckpointError
 from trtswap.export.networks.tflite import FlatNetwork, read_tflite
+from trtswap.faces.pose import LEFT_EYE, RIGHT_EYE
 
-SIZE, POINTS = 192, 478
+SIZE = 192
 IRISES = 468  # points from here on: five of the right eye's iris, then five of the left one's
 MATRIX = "Landmarks2TransformMatrix"
-
-# Points around each eye, whose mean depth is the iris's: the corners and lids of FACEMESH_RIGHT_EYE and _LEFT_EYE in
-# MediaPipe's face_mesh_connections.py. Right is the person's own, which has the smaller x.
-RIGHT_EYE = (33, 7, 163, 144, 145, 153, 154, 155, 133, 246, 161, 160, 159, 158, 157, 173)
-LEFT_EYE = (263, 249, 390, 373, 374, 380, 381, 382, 362, 466, 388, 387, 386, 385, 384, 398)
 
 
 class FaceMesh(nn.Module):
@@ -58,6 +54,7 @@ class FaceMesh(nn.Module):
         irises = torch.cat([_pairs(right_iris), _pairs(left_iris)], 1)
         where = torch.cat([flat[:, self.order], irises], 1)
         depth = points[..., 2]
+        # An iris has the mean depth of its eye's corners and lids.
         behind = [depth[:, list(eye)].mean(1, keepdim=True).expand(-1, 5) for eye in (RIGHT_EYE, LEFT_EYE)]
         # The file counts from the corner of the first pixel, this project from its centre.
         return torch.cat([where - 0.5, torch.cat([depth, *behind], 1)[..., None]], 2), flag.reshape(-1).sigmoid()

@@ -53,14 +53,12 @@ class FlatGraph:
         operators: in the order of the work.
         shapes: of every tensor, with a batch of 1; four dimensions are NHWC.
         constants: values by index of the tensor.
-        names: of every tensor.
         inputs, outputs: indices of tensors.
     """
 
     operators: tuple[Operator, ...]
     shapes: tuple[tuple[int, ...], ...]
     constants: Mapping[int, NDArray[Any]]
-    names: tuple[str, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
 
@@ -88,7 +86,6 @@ def read_tflite(file: Path) -> FlatGraph:
         operators=tuple(_operator(model, graph.Operators(i)) for i in range(graph.OperatorsLength())),
         shapes=tuple(tuple(map(int, t.ShapeAsNumpy())) if t.ShapeLength() else () for t in tensors),
         constants=constants,
-        names=tuple(t.Name().decode() for t in tensors),
         inputs=tuple(map(int, graph.InputsAsNumpy())),
         outputs=tuple(map(int, graph.OutputsAsNumpy())),
     )
@@ -186,7 +183,7 @@ class FlatNetwork(nn.Module):
         """A parameter's name; its axes in another order, if any are given."""
         source = self._copies.get(index, index)
         name = f"w{source}"
-        if name not in dict(self.named_parameters(recurse=False)):
+        if name not in self._parameters:
             value = torch.from_numpy(self._graph.constants[source].astype(np.float32))
             self.register_parameter(name, nn.Parameter(value.permute(axes) if axes else value, requires_grad=False))
         return name

@@ -14,9 +14,9 @@ from trtswap.backends import open_engine
 from trtswap.backends.trt.library import AMPERE_ON, find_library
 from trtswap.errors import CheckpointError
 from trtswap.export.mesh import export_mesh, in_half
-from trtswap.export.networks.mesh import LEFT_EYE, RIGHT_EYE
 from trtswap.export.networks.tflite import FlatGraph, FlatNetwork, Operator, read_tflite
 from trtswap.export.rules import check_rules
+from trtswap.faces.pose import LEFT_EYE, RIGHT_EYE
 from trtswap.model.pack import shared_stages
 
 from .mesh_golden import pictures
@@ -110,7 +110,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 def graph_of(operator: Operator, *shapes: tuple[int, ...], **constants: NDArray[np.generic]) -> FlatGraph:
     """One operator on tensor 0; constants are tensors 1, 2, ...; the last shape is the output's."""
     values = {int(name[1:]): value for name, value in constants.items()}
-    return FlatGraph((operator,), shapes, values, tuple(map(str, range(len(shapes)))), (0,), operator.outputs)
+    return FlatGraph((operator,), shapes, values, (0,), operator.outputs)
 
 
 @pytest.mark.parametrize(("size", "kernel", "stride"), [(8, 3, 2), (7, 3, 2), (8, 2, 2), (9, 5, 1), (7, 3, 3)])

@@ -87,6 +87,10 @@ class HostStream:
     def wait_stream(self, stream: "HostStream") -> None:
         self.waited_for.append(stream.cuda_stream)
 
+    def wait_event(self, made_on: "HostStream") -> None:
+        """An event of the emulated machine is the stream that it was recorded on."""
+        self.wait_stream(made_on)
+
     def synchronize(self) -> None:
         self._machine.wait(self)
 
@@ -161,9 +165,6 @@ class HostGpu(CudaDevice):
 
     def send(self, item: Any) -> Any:
         return item, self.current_stream()
-
-    def _wait(self, stream: HostStream, made: HostStream) -> None:
-        stream.wait_stream(made)
 
     def _captured(self, lane: Lane, launch: Callable[[], bool]) -> tuple[bool, Callable[[], None]]:
         stream = self.current_stream()

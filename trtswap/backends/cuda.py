@@ -94,15 +94,12 @@ class CudaDevice:
 
     def receive(self, parcel: tuple[Any, torch.cuda.Event]) -> Any:
         item, made = parcel
-        stream = self.current_stream()
-        self._wait(stream, made)
+        stream: Any = self.current_stream()
+        stream.wait_event(made)
         for tensor in tensors_in(item):
             if tensor.device == self.device:
                 self.keep(tensor, stream)
         return item
-
-    def _wait(self, stream: Any, made: Any) -> None:
-        stream.wait_event(made)
 
     def capture(self, lane: Lane, launch: Callable[[Stream], bool]) -> Callable[[], None]:
         # torch.cuda.graph would also collect garbage and empty PyTorch's cache, which costs far more than the capture.

@@ -75,16 +75,12 @@ class OnnxRuntimeEngine(GraphEngine):
             raise BackendError(f"{file} cannot be loaded: there is no such file.")
         gpu = gpus.find_gpu(device) if device.type == "cuda" else None
         self._lane = gpu.lane(role) if gpu is not None else None
+        provider = gpu_provider(gpu) if gpu is not None else CPU
         with _backend_errors(onnxruntime, f"{file} cannot be loaded by ONNX Runtime {onnxruntime.__version__}"):
-            if gpu is None or self._lane is None:
-                self._session = _session(onnxruntime, file, options, providers=[CPU])
-            elif gpu_provider(gpu) == rtx_provider.NAME:
-                self._session = _on_rtx(onnxruntime, file, options, device, self._lane)
-            else:
-                self._session = _session(onnxruntime, file, options, providers=[_cuda(device, self._lane), CPU])
-        if gpu is not None and gpu_provider(gpu) not in self._session.get_providers():
+            self._session = _session(onnxruntime, file, options, provider=provider, device=device, lane=self._lane)
+        if provider not in self._session.get_providers():
             raise BackendError(
-                f"{file}: ONNX Runtime {onnxruntime.__version__} could not start its {gpu_provider(gpu)}, which needs "
+                f"{file}: ONNX Runtime {onnxruntime.__version__} could not start its {provider}, which needs "
                 "the CUDA version it was built for. Use backend='torch' for the GPU, or device='cpu'."
             )
         self._onnxruntime = onnxruntime
@@ -180,23 +176,21 @@ def gpu_provider(gpu: gpus.Gpu) -> str:
     )
 
 
-def _session(onnxruntime: Any, file: Path, options: OnnxRuntimeOptions, *, providers: list[Any]) -> Any:
-    return onnxruntime.InferenceSession(file, session_options(onnxruntime, options.threads), providers=providers)
-
-
-def _cuda(device: torch.device, lane: Lane) -> tuple[str, dict[str, str]]:
-    stream = str(lane.stream.cuda_stream)
-    return CUDA, {"device_id": str(device.index or 0), "user_compute_stream": stream, "use_tf32": "0"}
-
-
-def _on_rtx(onnxruntime: Any, file: Path, options: OnnxRuntimeOptions, device: torch.device, lane: Lane) -> Any:
-    """A session of a provider that is a plugin: it is given with its device, not by name."""
-    found = rtx_provider.find_device(onnxruntime, device)
-    cache = options.kept_in or plans_folder() / "onnxruntime"
-    given = rtx_provider.provider_options(stream=lane.stream.cuda_stream, shapes=options.shapes, cache=cache)
-    session = session_options(onnxruntime, options.threads)
-    session.add_provider_for_devices([found], given)
-    return onnxruntime.InferenceSession(file, session)
+def _session(
+    onnxruntime: Any, file: Path, options: OnnxRuntimeOptions, *, provider: str, device: torch.device, lane: Lane | None
+) -> Any:
+    """A session with a provider, on the lane's stream where there is one."""
+    settings = session_options(onnxruntime, options.threads)
+    if lane is None:
+        return onnxruntime.InferenceSession(file, settings, providers=[CPU])
+    stream = lane.stream.cuda_stream
+    if provider == rtx_provider.NAME:  # a plugin is given with its device, not by name
+        cache = plans_folder() / "onnxruntime"
+        given = rtx_provider.provider_options(stream=stream, shapes=options.shapes, cache=cache)
+        settings.add_provider_for_devices([rtx_provider.find_device(onnxruntime, device)], given)
+        return onnxruntime.InferenceSession(file, settings)
+    given = {"device_id": str(device.index or 0), "user_compute_stream": str(stream), "use_tf32": "0"}
+    return onnxruntime.InferenceSession(file, settings, providers=[(CUDA, given), CPU])
 
 
 def _spec(file: Path, argument: Any) -> TensorSpec:

@@ -1,7 +1,6 @@
 """What single backends can be told beyond the graph and the device."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 
@@ -18,12 +17,10 @@ class OnnxRuntimeOptions:
         threads: CPU threads of one call; every core where None.
         shapes: for TensorRT for RTX, which compiles for shapes: smallest, best and largest of each input that has
             dynamic dimensions; its own guess where empty.
-        kept_in: for the same: folder in which it keeps what it has compiled; the folder of engines where None.
     """
 
     threads: int | None = None
     shapes: Shapes = field(default_factory=dict)
-    kept_in: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,12 +12,11 @@ from torch import Tensor
 
 from trtswap.backends.runtime import Stage
 from trtswap.faces.faces import Faces
+from trtswap.faces.pose import LEFT_EYE, RIGHT_EYE
 from trtswap.pixels.frames import Frames
 from trtswap.pixels.geometry import align, invert, transform_points
 from trtswap.pixels.transfer import to_host
 
-RIGHT_EYE = (33, 7, 163, 144, 145, 153, 154, 155, 133, 246, 161, 160, 159, 158, 157, 173)
-LEFT_EYE = (263, 249, 390, 373, 374, 380, 381, 382, 362, 466, 388, 387, 386, 385, 384, 398)
 PARTS = (RIGHT_EYE, LEFT_EYE, (1,), (61,), (291,))
 """Points whose mean is a landmark: around each eye, the tip of the nose, the corners of the mouth."""
 

@@ -10,6 +10,9 @@ OUTER_CORNERS, INNER_CORNERS = (33, 263), (133, 362)
 UPPER_LIDS, LOWER_LIDS = (159, 386), (145, 374)
 IRISES = (468, 473)
 TOP, CHIN = 10, 152
+# Around each eye, corners and lids: FACEMESH_RIGHT_EYE and FACEMESH_LEFT_EYE of face_mesh_connections.py.
+RIGHT_EYE = (33, 7, 163, 144, 145, 153, 154, 155, 133, 246, 161, 160, 159, 158, 157, 173)
+LEFT_EYE = (263, 249, 390, 373, 374, 380, 381, 382, 362, 466, 388, 387, 386, 385, 384, 398)
 UPPER_LIP, LOWER_LIP = 13, 14  # their inner edges
 
 

@@ -133,7 +133,9 @@ class Tracker:
         return self._fitted(track, time, row, fewest=_PARABOLA)
 
     def _smoothed(self, track: _Track, time: int) -> Tensor:
-        return self._fitted(track, time, track.rows[track.times.index(time)], fewest=3)
+        row = track.rows[track.times.index(time)]
+        fitted = self._fitted(track, time, row, fewest=3)
+        return fitted + _kept_motion(row, fitted) * (row - fitted) if row[_FIT] > 0 else fitted
 
     def _fitted(self, track: _Track, time: int, row: Tensor, *, fewest: int) -> Tensor:
         """The curve through the rows near ``time``; ``row`` itself where they are too few."""
@@ -148,7 +150,7 @@ class Tracker:
         measured = [(t, r) for t, r in near if r[_FIT] > 0]
         if len(measured) < len(near):
             fitted[_POINTS] = _curve(measured)[_POINTS] if len(measured) >= fewest else row[_POINTS]
-        return fitted if time not in track.times else fitted + _kept_motion(row, fitted) * (row - fitted)
+        return fitted
 
     def _forget(self, time: int) -> None:
         """Drop what no later frame can need."""

@@ -15,7 +15,7 @@ import torch
 
 from trtswap.backends import OnnxRuntimeOptions, choose, rtx_provider
 from trtswap.backends import device as gpus
-from trtswap.backends.onnxruntime import _on_rtx, gpu_provider
+from trtswap.backends.onnxruntime import _session, gpu_provider
 from trtswap.backends.runtime import Runtime
 from trtswap.errors import BackendError
 from trtswap.model.pack import Pack
@@ -134,7 +134,9 @@ def test_a_session_is_given_the_gpus_own_device(
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: bus)
     monkeypatch.setattr(rtx_provider, "_register", lambda onnxruntime: None)
     lane = gpus.find_gpu().lane("main")
-    session = _on_rtx(runtime, tmp_path / "x.onnx", OnnxRuntimeOptions(kept_in=tmp_path), GPU, lane)
+    session = _session(
+        runtime, tmp_path / "x.onnx", OnnxRuntimeOptions(), provider=rtx_provider.NAME, device=GPU, lane=lane
+    )
     file, options = session.given
     assert file == tmp_path / "x.onnx"
     assert options.devices == [devices[2]]
