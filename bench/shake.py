@@ -9,7 +9,6 @@ motion. What is told is the change of that motion from frame to frame, pixels of
 
 import argparse
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +21,11 @@ from bench.measure import case, result, table, write
 from trtswap import RuntimeOptions, SwapOptions
 from trtswap.backends.runtime import Runtime
 from trtswap.pixels.geometry import align
+from trtswap.quality.measures import shake
 from trtswap.session.session import Session
 from trtswap.video.opening import open_reader
 
 SIZE = 512
-FACE = slice(150, 420), slice(120, 392)  # eyes, nose and mouth on the canvas
 BLUR = 1.5  # pixels, against the noise of the codec
 WAYS = {
     "five landmarks": (False, 0),
@@ -58,16 +57,6 @@ def follow(video: Path, pack: str, *, dense: bool, smooth: int) -> Followed:
             canvases += [cv2.GaussianBlur(one, (0, 0), BLUR) for one in grey]
             landmarks.append(batch.faces.landmarks)
     return Followed(np.stack(canvases), torch.cat(landmarks))
-
-
-def shake(canvases: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Change of the motion between neighbouring canvases, pixels: [T - 2]."""
-    height, width = (part.stop - part.start for part in FACE)
-    window = cv2.createHanningWindow((width, height), cv2.CV_32F)
-    pairs = pairwise(canvases)
-    moved = np.stack([cv2.phaseCorrelate(a[FACE].copy(), b[FACE].copy(), window)[0] for a, b in pairs])
-    changes: NDArray[np.float64] = np.linalg.norm(np.diff(moved, axis=0), axis=1)
-    return changes
 
 
 def still(landmarks: torch.Tensor) -> NDArray[np.bool_]:

@@ -12,12 +12,12 @@ from trtswap.model.pack import Pack, StageSpec
 
 
 def full_precision(pack: Pack) -> Mapping[str, StageSpec]:
-    """The graphs of a pack that can be measured and converted, by stage: those in FP32. Others stay as they are.
+    """The graphs of a pack that can be measured and converted, by stage; others stay as they are.
 
     Raises:
         CalibrationError: there are none.
     """
-    found = {name: stage for name, stage in pack.stages.items() if stage.precision == "fp32"}
+    found = {name: stage for name, stage in pack.stages.items() if stage.converts}
     if not found:
         has = ", ".join(sorted({stage.precision for stage in pack.stages.values()}))
         raise CalibrationError(

@@ -64,12 +64,11 @@ class HalfGraphs(Graphs):
         self.conversion = f"{trtswap.__version__} {sha256_of(video or self._table)}"
 
     def precision(self, stage: str) -> str:
-        precision = super().precision(stage)
-        return "fp16" if precision == "fp32" else precision
+        return "fp16" if self.pack.graphs[stage].converts else super().precision(stage)
 
     def stage(self, name: str) -> StageSpec:
         """Raises what :func:`trtswap.calibration.to_half` raises."""
-        return self._converted.stages[name] if super().precision(name) == "fp32" else super().stage(name)
+        return self._converted.stages[name] if self.pack.graphs[name].converts else super().stage(name)
 
     @cached_property
     def _converted(self) -> Pack:
@@ -113,7 +112,7 @@ def graphs_of(
     Raises:
         PackError: there is no table.
     """
-    if precision != "fp16" or all(stage.precision != "fp32" for stage in pack.stages.values()):
+    if precision != "fp16" or not any(stage.converts for stage in pack.stages.values()):
         yield Graphs(pack)
         return
     with TemporaryDirectory(prefix="trtswap-half-", dir=scratch, ignore_cleanup_errors=True) as folder:

@@ -91,6 +91,16 @@ def example_inputs(stage: StageSpec, config: BuildConfig, seed: int = 0) -> list
 def _filled(port: Port, stage: StageSpec, picture: Tensor, generator: torch.Generator) -> Tensor:
     if port.content == "shares":
         return torch.full((1,), 0.5)
+    if port.content == "points":
+        from trtswap.export.standin import drawn_points  # noqa: PLC0415 - export's, needed here alone
+
+        return drawn_points(len(picture), stage.size, stage.templates[0])
+    if port.content == "latents" and stage.points:
+        from trtswap.export.meshswap.examples import example_codes  # noqa: PLC0415 - export's, needed here alone
+
+        codes = example_codes(stage, picture)
+        if codes is not None:
+            return codes
     if port.content == "latents":
         return F.normalize(torch.randn(len(picture), stage.latent, generator=generator))
     return picture

@@ -12,9 +12,10 @@ from trtswap.export import checkpoints
 from trtswap.export.checkpoints import Checkpoint
 from trtswap.export.compare import Inputs, compare
 from trtswap.export.graph import export_graph
+from trtswap.export.meshswap.examples import example_codes
 from trtswap.export.networks.yunet import YuNet
 from trtswap.export.recipes import FFHQ, Recipe, StageRecipe
-from trtswap.export.standin import drawn_crops, drawn_faces
+from trtswap.export.standin import drawn_crops, drawn_faces, drawn_points
 from trtswap.export.writer import PackWriter
 from trtswap.model.pack import Pack, StageSpec
 from trtswap.model.stages import Port
@@ -39,7 +40,7 @@ class Weights:
 
 
 @dataclass
-class _Provenance:
+class Provenance:
     """What went into the pack so far."""
 
     weights: dict[str, Mapping[str, str]] = field(default_factory=dict)
@@ -88,11 +89,11 @@ def export_pack(
         CheckpointError: a checkpoint is missing or does not fit its network.
         ExportError: a graph differs from its network, or the target cannot be written.
     """
-    made = _Provenance()
+    made = Provenance()
     with PackWriter(target, overwrite=overwrite) as writer:
         _check_all_there(recipe, weights)
         for stage in recipe.stages:
-            spec = _export_stage(stage, weights, made, writer)
+            spec = export_stage(stage, weights, made, writer)
             report(f"{spec.name}: {_in_words(spec)}")
         return writer.finish(
             name=name_of(recipe.name, weights),
@@ -128,7 +129,8 @@ def _check_all_there(recipe: Recipe, weights: Weights) -> None:
         )
 
 
-def _export_stage(stage: StageRecipe, weights: Weights, made: _Provenance, writer: PackWriter) -> StageSpec:
+def export_stage(stage: StageRecipe, weights: Weights, made: Provenance, writer: PackWriter) -> StageSpec:
+    """Export one graph, compare it with its network, and write it; notes in ``made`` what went in."""
     network = _network(stage, weights, made)
     if stage.spec.kind.gives == "latents" and stage.spec.name in made.random:
         stage = replace(stage, spec=replace(stage.spec, threshold=0.0))  # latents of random weights know nobody
@@ -141,7 +143,7 @@ def _export_stage(stage: StageRecipe, weights: Weights, made: _Provenance, write
     return spec
 
 
-def _network(stage: StageRecipe, weights: Weights, made: _Provenance) -> nn.Module:
+def _network(stage: StageRecipe, weights: Weights, made: Provenance) -> nn.Module:
     if stage.checkpoint is None:
         return stage.network()
     entry = checkpoints.resolve(stage.checkpoint)
@@ -207,9 +209,15 @@ def _example(port: Port, stage: StageSpec, batch: int, generator: torch.Generato
         return drawn_faces((batch, 3, *DETECT_SIDES), generator)
     if port.content == "shares":
         return torch.full((1,), 0.5)
-    if port.content == "latents":
-        return nn.functional.normalize(torch.randn(batch, stage.latent, generator=generator))
-    return drawn_crops(batch, stage.size, (stage.templates or FFHQ)[0], generator)
+    template = (stage.templates or FFHQ)[0]
+    if port.content == "points":
+        return drawn_points(batch, stage.size, template)
+    if port.content != "latents":
+        return drawn_crops(batch, stage.size, template, generator)
+    codes = example_codes(stage, drawn_crops(batch, stage.size, template, generator)) if stage.points else None
+    if codes is not None:
+        return codes
+    return nn.functional.normalize(torch.randn(batch, stage.latent, generator=generator))
 
 
 def _in_words(stage: StageSpec) -> str:

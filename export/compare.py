@@ -109,7 +109,8 @@ def _answers(module: nn.Module, inputs: Inputs) -> Answers:
     """What the module says to each row alone."""
     count = next(iter(inputs.values())).shape[0]
     with torch.no_grad():
-        rows = [_as_tuple(module(*(v[i : i + 1] for v in inputs.values()))) for i in range(count)]
+        rows = [_as_tuple(module(*(v[i : i + 1] if len(v) == count else v for v in inputs.values())))
+                for i in range(count)]  # fmt: skip
     return [torch.cat(parts).numpy() for parts in zip(*rows, strict=True)]
 
 

@@ -16,6 +16,7 @@ from trtswap.errors import CheckpointError, ExportError
 from trtswap.export.checkpoints import Checkpoint, own_checkpoint, resolve
 from trtswap.export.contract import IMAGENET, PLAIN, SYMMETRIC, Identify, Normalisation, Parse, Restore, Swap
 from trtswap.export.detect import DetectGraph
+from trtswap.export.meshswap.graphs import Encode, MeshSwap, code_length
 from trtswap.export.networks.arcface import ArcFace
 from trtswap.export.networks.bisenet import BiSeNet
 from trtswap.export.networks.gfpgan import GFPGAN
@@ -273,6 +274,23 @@ def identity(*, size: int = 512, canvas: int = 512) -> Recipe:
     )
 
 
+def mesh(*, size: int = 320) -> Recipe:
+    """A swap of real faces that learns nothing but where their points are."""
+    measured = replace(spec("encode", size=size, templates=FFHQ, latent=code_length(size)), points=True)
+    swapped = replace(spec("swap", size=size, templates=FFHQ, latent=code_length(size)), points=True)
+    return Recipe(
+        "mesh",
+        "Real faces without a learned swap network: the source's picture is warped onto the points of each face, in "
+        "its light. A plausible face, not a sure likeness.",
+        (
+            detect("yunet_n"),
+            thumbnail(8),
+            StageRecipe(replace(measured, average="nearest"), partial(Encode, size)),
+            StageRecipe(replace(swapped, mask=True, likeness=0.25), partial(MeshSwap, size)),
+        ),
+    )
+
+
 # The generators "224" and "512-beta" take 0..1 as it is and map their own tanh to 0..1; the "fix" generators take and
 # give ImageNet-normalised colours.
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
@@ -301,6 +319,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                 "SimSwap's official 512 beta generator, BiSeNet, GFPGAN 1.4.",
                 simswap_stages("512-beta", "simswap_512_beta", size=512, templates=FFHQ, takes=PLAIN, gives=PLAIN),
             ),
+            mesh(),
             paste(),
             identity(),
         )

@@ -5,13 +5,17 @@ changes nothing at all, so that whatever differs in its output is the runtime's 
 """
 
 from collections.abc import Sequence
+from functools import cache
 
+import onnxruntime
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trtswap.export.contract import UnitLength
-from trtswap.pixels.geometry import TEMPLATES
+from trtswap.faces.dense import in_crop
+from trtswap.model.pack import shared_stages
+from trtswap.pixels.geometry import TEMPLATES, similarity
 
 
 class Thumbnail(nn.Module):
@@ -142,6 +146,26 @@ def drawn_crops(count: int, size: int, template: str, generator: torch.Generator
     light, tint = (torch.rand(count, c, 4, 4, generator=generator) for c in (1, 3))
     light = F.interpolate(0.3 + light + 0.3 * tint, (size, size), mode="bicubic", align_corners=False)
     return (drawing * light + 0.03 * torch.randn(count, 3, size, size, generator=generator)).clamp(0, 1)
+
+
+def drawn_points(count: int, size: int, template: str) -> Tensor:
+    """Points of drawn faces in aligned crops, as the graph measures them that comes with trtswap.
+
+    Returns:
+        float32 [N, 478, 3], pixels of the crop; the same for each row.
+    """
+    points = _measured()
+    to_crop = similarity(TEMPLATES["mesh_192"].scaled(192)[None], TEMPLATES[template].scaled(size))
+    return in_crop(points, to_crop).expand(count, -1, -1).clone()
+
+
+@cache
+def _measured() -> Tensor:
+    """Points of one drawn face in pixels of a crop of 192."""
+    spec = shared_stages()["landmarks"]
+    faces = drawn_crops(1, spec.size, spec.templates[0], torch.Generator().manual_seed(0))
+    session = onnxruntime.InferenceSession(spec.path, providers=["CPUExecutionProvider"])
+    return torch.from_numpy(session.run(["points"], {"faces": faces.numpy()})[0])
 
 
 # RGB of each of CelebAMask-HQ's classes in a drawn face.

@@ -149,5 +149,5 @@ def stage_table(stage: StageSpec) -> dict[str, Any]:
         "figures": dict(stage.figures),
     }
     # A weight of 0 is a weight; a threshold of 0 is none, and a key that is missing says so.
-    said = ("weight", "fidelity")
+    said = ("weight", "fidelity", "likeness")
     return {key: value for key, value in table.items() if value or (key in said and value is not None)}

@@ -92,6 +92,8 @@ class SwapOptions:
         restore_weight: share of the restored picture, 0..1; the pack's where None. 0 leaves the restorer out.
         fidelity: how near a restorer that lets choose (CodeFormer) keeps to what it is given, 0..1; the pack's where
             None.
+        likeness: how much of the source's own shading is seen in place of the target's light, 0..1, for a swap network
+            that takes it: 0 looks most real, 1 most like the source; the pack's where None.
         boost: swap faces at so many times the size of the pack's swap network, 1 to 4: sharper where that is small, at
             the cost of boost times boost runs of it.
         feather: softness of the edges, standard deviation as a share of the canvas's side.
@@ -110,6 +112,7 @@ class SwapOptions:
     mouth: bool = True
     restore_weight: float | None = None
     fidelity: float | None = None
+    likeness: float | None = None
     boost: int = 1
     feather: float = 0.02
     detect_every: int = 1
@@ -127,6 +130,7 @@ class SwapOptions:
                 ("fill", 0, 100),
                 ("restore_weight", 0, 1),
                 ("fidelity", 0, 1),
+                ("likeness", 0, 1),
                 ("boost", 1, 4),
                 ("feather", 0, 0.25),
                 ("detect_every", 1, 100),

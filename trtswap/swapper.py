@@ -18,10 +18,12 @@ from trtswap.faces import Faces, sources
 from trtswap.faces.cast import Who
 from trtswap.faces.identity import Identifier, Identity, average
 from trtswap.faces.largest import largest
+from trtswap.faces.pose import pose_of
 from trtswap.files import Target
 from trtswap.limits import Limits
 from trtswap.model.pack import Pack
 from trtswap.options import RuntimeOptions, SwapOptions
+from trtswap.packs import DEFAULT_PACK
 from trtswap.pictures.arrays import frames_from_rgb, read_image
 from trtswap.pictures.picture import read_picture
 from trtswap.pictures.saving import check_suffix, fitted, save
@@ -61,11 +63,20 @@ class SwapResult:
     spans: tuple[Span, ...] = field(default=(), repr=False)
 
 
+@dataclass(frozen=True)
+class _SourceFace:
+    """The face of a picture, float32 [1, D] from each graph, and what speaks against the picture."""
+
+    face: Faces
+    latents: Mapping[str, Tensor]
+    doubts: tuple[str, ...]
+
+
 class Swapper:
     """Swaps faces in videos and in batches of pictures.
 
     Args:
-        pack: the name of an installed pack, a pack's folder, or a loaded pack; ``avatar`` where None.
+        pack: the name of an installed pack, a pack's folder, or a loaded pack; ``mesh`` where None.
         backend: ``auto``, ``onnxruntime``, ``openvino``, ``torch`` or ``tensorrt``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         threads: short for ``RuntimeOptions(threads=...)``.
@@ -108,8 +119,7 @@ class Swapper:
             if chosen.threads not in (None, threads):
                 raise InputError(f"threads is {threads}, but {chosen.threads} in runtime; expected one of them.")
             chosen = replace(chosen, threads=threads)
-        pack = "avatar" if pack is None else pack
-        self.runtime = Runtime(pack, backend=backend, device=device, options=chosen)
+        self.runtime = Runtime(DEFAULT_PACK if pack is None else pack, backend=backend, device=device, options=chosen)
 
     @property
     def pack(self) -> Pack:
@@ -145,30 +155,39 @@ class Swapper:
         expect("pick", pick, str | int, "'only', 'largest' or a number")
         names = tuple(str(i) if isinstance(i, str | Path) else f"picture {n}" for n, i in enumerate(images, 1))
         stages = list(dict.fromkeys(("identify", self.pack.coder.name)))
-        found = [self._latents(image, name, pick, stages) for image, name in zip(images, names, strict=True)]
-        doubts = tuple(f"{name}: {doubt}." for name, (_, said) in zip(names, found, strict=True) for doubt in said)
-        rows = {stage: torch.cat([latents[stage] for latents, _ in found]) for stage in stages}
-        code = average(rows["encode"], self.pack.coder.average) if "encode" in rows else None
+        found = [self._looked_at(image, name, pick, stages) for image, name in zip(images, names, strict=True)]
+        rows = {stage: torch.cat([one.latents[stage] for one in found]) for stage in stages}
+        how = self.pack.coder.average
+        code = average(rows["encode"], how) if "encode" in rows else None
+        poses = pose_of(torch.cat([one.face.points for one in found]))
         made_by = {stage: self.pack.stages[stage].sha256 for stage in stages}
         return Identity(
-            average(rows["identify"]), names, self.pack.name, made_by["identify"], code, made_by.get("encode", ""),
-            doubts,
-        )  # fmt: skip
+            average(rows["identify"]),
+            names,
+            self.pack.name,
+            made_by["identify"],
+            code,
+            made_by.get("encode", ""),
+            doubts=tuple(f"{name}: {doubt}." for name, one in zip(names, found, strict=True) for doubt in one.doubts),
+            poses=torch.stack([poses.yaw, poses.pitch], 1) if how == "nearest" and len(found) > 1 else None,
+        )
 
-    def _latents(
-        self, image: Any, name: str, pick: str | int, stages: Sequence[str]
-    ) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-        """What graphs make of the face of a picture, float32 [1, D] each, and what speaks against the picture."""
+    def _looked_at(self, image: Any, name: str, pick: str | int, stages: Sequence[str]) -> "_SourceFace":
+        """The face of a picture, and what graphs make of it."""
         rgb = read_image(image, limits=self._limits) if isinstance(image, str | Path | bytes) else image
         frames, faces = self._faces_of_source(frames_from_rgb([rgb]))
         face = _pick(faces, name, pick)
+        if self.pack.needs_points and not float(face.fit[0]) > 0:
+            raise SourceError(
+                f"{name}: the face is turned away too far to be measured. Expected one that shows both eyes."
+            )
         latents = {stage: Identifier(self.runtime.stage(stage))(frames, face) for stage in stages}
         for stage, latent in latents.items():
             if not latent.isfinite().all():
                 raise SourceError(
                     f"{name}: the {stage} graph of pack {self.pack.name} gave no numbers (NaN or infinity)."
                 )
-        return latents, sources.doubts(frames, face)
+        return _SourceFace(face, latents, sources.doubts(frames, face))
 
     def _faces_of_source(self, upright: Frames) -> tuple[Frames, Faces]:
         """A picture and its faces; turned by quarters where none is found in it as it is, nor in smaller copies."""
@@ -484,9 +503,10 @@ def left_alone(source: Path | str, summary: Summary, options: SwapOptions, pack:
             "is a copy."
         )
     elif not summary.faces_swapped:
+        turned = " or turned away too far to be measured" if pack.needs_points else ""
         said.append(
             f"Faces were found in {source}, but none was changed: each is smaller than {options.min_face:g} pixels "
-            "(min_face); the target is a copy."
+            f"(min_face){turned}; the target is a copy."
         )
     if faces := summary.faces_unsound:
         said.append(

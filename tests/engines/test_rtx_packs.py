@@ -77,6 +77,16 @@ def test_every_graph_compiles(
     assert made.memory_bytes / 2**20 == pytest.approx(measured[f"{called}, device memory"], rel=NEAR)
 
 
+@pytest.mark.parametrize("targets", [AMPERE_ON, TURING], ids=["ampere on", "sm75"])
+@pytest.mark.parametrize("stage", ["identify", "encode", "swap"])
+def test_the_pack_mesh_compiles(stage: str, targets: tuple[str, ...]) -> None:
+    """In FP32, as it stays; its detector is the pack avatar's."""
+    spec = Pack.load(find_pack("mesh")).stages[stage]
+    made = bench.compiled(spec, spec.path, targets)
+    assert made.warnings == ()
+    assert made.memory_bytes <= MEMORY_SHARE * bench.CARD
+
+
 @pytest.mark.parametrize("stage", ["identify", "swap", "parse"])
 def test_int8_compiles(packs: Any, stage: str) -> None:
     """Detection and restoration do as well, for which it takes a minute (bench/engines.py)."""

@@ -28,7 +28,7 @@ from trtswap.backends.sizing import cores, faces_at_once, frames_at_once, thread
 from trtswap.errors import InputError
 from trtswap.model.pack import Pack, StageSpec, check_engine
 from trtswap.options import RuntimeOptions
-from trtswap.packs import find_pack
+from trtswap.packs import DEFAULT_PACK, find_pack
 
 Watcher = Callable[[str, Mapping[str, Tensor], Mapping[str, Tensor]], None]
 """Is shown each run of a graph, in the thread that ran it: the stage's name, inputs and outputs by name."""
@@ -126,7 +126,7 @@ class Runtime:
 
     def __init__(
         self,
-        pack: str | Path | Pack = "avatar",
+        pack: str | Path | Pack = DEFAULT_PACK,
         *,
         backend: str = "auto",
         device: str = "auto",
@@ -135,6 +135,11 @@ class Runtime:
         self.pack = pack if isinstance(pack, Pack) else Pack.load(find_pack(pack))
         expect("options", options, RuntimeOptions | None, "RuntimeOptions")
         self.options = options or RuntimeOptions()
+        if not self.options.dense and (self.pack.needs_points or "parse" not in self.pack.stages):
+            raise InputError(
+                f"dense is False, but pack {self.pack.name} works with the points of faces, which nothing would "
+                "measure then. Leave it out (--landmarks dense)."
+            )
         self._opening = wanted_stages(self.pack, self.options)
         self.choice = choose(backend, device, graphs=self._opening, frames=self.options.frames)
         self._threads = threads_of_each(self.options.workers, self.choice, self.options.threads)
@@ -218,7 +223,7 @@ class Runtime:
             return replace(options, shapes=self._shapes(spec))
         if self.choice.backend != "torch":
             return options
-        halves = spec.precision == "fp32" and spec.kind.half and has_bfloat16(self.device)
+        halves = spec.converts and spec.kind.half and has_bfloat16(self.device)
         return TorchOptions(half=torch.bfloat16 if halves else None)
 
     def _shapes(self, spec: StageSpec) -> Shapes:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from trtswap.canvas.parse import Masks
+from trtswap.canvas.masks import Masks
 from trtswap.canvas.swap import Patch
 from trtswap.faces import Faces
 from trtswap.pixels.frames import Frames, Layer
@@ -22,10 +22,10 @@ class FaceBatch:
         to_canvas: float32 [N, 2, 3] on the host, displayed pixel -> canvas pixel.
         to_swap: the same to the swap network's crop.
         crops: float32 [N, 3, S, S], RGB, the originals as the swap network takes them.
+        points: float32 [N, 478, 3], pixels of these crops; None where the network takes none.
         canvas: float32 [N, 3, C, C], RGB: the originals, from the blend on the faces that are being made.
         swapped: float32 [N, 3, S, S], RGB 0..1.
         coverage: float32 [N, 1, S, S], how much of each pixel of them is to be seen, 0..1.
-        labels: uint8 [N, P, P], classes of the originals.
         masks: what of a canvas is face, and what is mouth.
         visible: float32 [N, 1, C, C], 0..1, of a canvas what nothing lies in front of; None where nobody looked.
         patches: swapped crops as they lie in their canvases.
@@ -39,10 +39,10 @@ class FaceBatch:
     to_canvas: Tensor
     to_swap: Tensor = field(init=False)
     crops: Tensor = field(init=False)
+    points: Tensor | None = None
     canvas: Tensor = field(init=False)
     swapped: Tensor = field(init=False)
     coverage: Tensor = field(init=False)
-    labels: Tensor = field(init=False)
     masks: Masks = field(init=False)
     visible: Tensor | None = None
     patches: list[Patch] = field(init=False)

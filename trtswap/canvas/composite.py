@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from trtswap.canvas.batch import FaceBatch
-from trtswap.canvas.parse import Parser
 from trtswap.canvas.swap import FaceSwapper, Patch
 from trtswap.pixels.frames import Box, Layer
 from trtswap.pixels.geometry import compose, invert
@@ -17,16 +16,14 @@ class Blender:
 
     Args:
         swapper: made the faces, and knows how its crops lie in a canvas.
-        parser: made the labels.
         mouth: keep what the original shows between its lips.
     """
 
-    def __init__(self, swapper: FaceSwapper, parser: Parser, *, mouth: bool) -> None:
-        self._swapper, self._parser, self._mouth = swapper, parser, mouth
+    def __init__(self, swapper: FaceSwapper, *, mouth: bool) -> None:
+        self._swapper, self._mouth = swapper, mouth
 
     def __call__(self, batch: FaceBatch) -> None:
         size = batch.canvas.shape[-1]
-        batch.masks = self._parser.masks(batch.labels, size)
         to_swap = compose(batch.to_swap, invert(batch.to_canvas))
         batch.patches = self._swapper.to_canvas(batch.swapped, batch.coverage, to_swap, size)
         blend(batch.canvas, batch.patches, batch.masks.mouth if self._mouth else None)

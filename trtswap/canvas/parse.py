@@ -1,6 +1,5 @@
 """Stage 6: which pixel of the original face is what, and the soft masks that follow from it."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -8,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trtswap.backends.runtime import Stage
+from trtswap.canvas.masks import MASK_SCALE, Masks
 from trtswap.pixels.transfer import on_device
 
 if TYPE_CHECKING:
@@ -20,23 +20,8 @@ CLASSES = ("background", "skin", "left brow", "right brow", "left eye", "right e
 FACE = (1, 2, 3, 4, 5, 6, 10, 11, 12, 13)  # skin, brows, eyes, glasses, nose, mouth, lips
 MOUTH = (11,)  # teeth and tongue, which say what is said; lips are their owner's
 
-# Masks are soft, so a quarter of the canvas holds all that is in them at a sixteenth of the work.
-MASK_SCALE = 4
 # Pixels of a cell whose two counts are exact in one float32.
 _MAX_CELL = 1024
-
-
-@dataclass(frozen=True)
-class Masks:
-    """Soft masks of N canvases, float32 [N, 1, C, C], 0..1.
-
-    Attributes:
-        face: 1 inside the face, falling to 0 before its border, so that nothing outside the face changes.
-        mouth: 1 between the lips, falling to 0 outside, so that teeth and tongue are kept whole.
-    """
-
-    face: Tensor
-    mouth: Tensor
 
 
 class Parser:
@@ -53,7 +38,7 @@ class Parser:
         self.feather = feather
 
     def __call__(self, batch: "FaceBatch") -> None:
-        batch.labels = self.labels(batch.canvas)
+        batch.masks = self.masks(self.labels(batch.canvas), batch.canvas.shape[-1])
 
     def labels(self, canvas: Tensor) -> Tensor:
         """uint8 [N, P, P], one of ``CLASSES`` for each pixel, of original canvases float32 [N, 3, C, C]."""

@@ -12,6 +12,7 @@ from trtswap.canvas.align import Aligner
 from trtswap.canvas.batch import FaceBatch, SwappedFaces
 from trtswap.canvas.composite import Blender, composite
 from trtswap.canvas.occlude import Occluder
+from trtswap.canvas.outline import Outliner
 from trtswap.canvas.parse import Parser
 from trtswap.canvas.restore import Restorer
 from trtswap.canvas.swap import FaceSwapper
@@ -60,14 +61,17 @@ class Step:
 def order(opened: Opened) -> Iterator[Step]:
     """The steps in their order. Who adds a stage gives it its place here."""
     pack, options = opened.runtime.pack, opened.options
-    swapper = FaceSwapper(opened.stage("swap"), boost=options.boost)
-    parser = Parser(opened.stage("parse"), feather=options.feather)
-    yield Step("align", Aligner(pack.stages["swap"].templates, swapper.size, pack.canvas_size))
+    swap = opened.stage("swap")
+    swapper = FaceSwapper(swap, boost=options.boost, likeness=options.likeness)
+    yield Step("align", Aligner(swap.spec.templates, swapper.size, pack.canvas_size, points=swap.spec.points))
     yield Step("swap", swapper)
-    yield Step("parse", parser)
+    if opened.has("parse"):
+        yield Step("parse", Parser(opened.stage("parse"), feather=options.feather))
+    else:
+        yield Step("blend", Outliner(feather=options.feather))
     if opened.has("occlude"):
         yield Step("occlude", Occluder(opened.stage("occlude")))
-    yield Step("blend", Blender(swapper, parser, mouth=options.mouth))
+    yield Step("blend", Blender(swapper, mouth=options.mouth))
     if opened.has("restore") and options.restore_weight != 0:
         restore = opened.stage("restore")
         yield Step("restore", Restorer(restore, weight=options.restore_weight, fidelity=options.fidelity))

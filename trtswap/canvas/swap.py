@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from trtswap.backends.runtime import Stage
+from trtswap.errors import InputError
 from trtswap.pixels.frames import Box
 from trtswap.pixels.geometry import invert, transform_points
 from trtswap.pixels.warp import started, warp, warp_all
@@ -48,31 +49,46 @@ class FaceSwapper:
     Args:
         stage: the swap graph.
         boost: the crop's side is so many times the network's, see :func:`split`.
+        likeness: how much of the source's own shading is seen, 0..1; the pack's where None.
+
+    Raises:
+        InputError: a likeness is given, but the pack's swap network does not take one.
     """
 
-    def __init__(self, stage: Stage, *, boost: int = 1) -> None:
+    def __init__(self, stage: Stage, *, boost: int = 1, likeness: float | None = None) -> None:
         self.stage = stage
+        default = stage.spec.likeness
+        if likeness is not None and default is None:
+            raise InputError(
+                f"likeness is {likeness}, but the swap network of this pack takes none: {stage.spec.path}. Leave it "
+                "out."
+            )
+        self._further = {}
+        if default is not None:
+            self._further["likeness"] = torch.full((1,), default if likeness is None else likeness).to(stage.device)
         self.boost = boost
         self.size = stage.spec.size * boost
         self._ramp = border_ramp(self.size, stage.device)
 
     def __call__(self, batch: "FaceBatch") -> None:
-        swapped, batch.coverage = self.swapped(batch.crops, batch.latents)
+        swapped, batch.coverage = self.swapped(batch.crops, batch.latents, batch.points)
         batch.swapped = batch.checked(swapped, batch.crops)
 
-    def swapped(self, crops: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:
+    def swapped(self, crops: Tensor, latents: Tensor, points: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Swap crops.
 
         Args:
             crops: float32 [N, 3, S, S], RGB 0..1.
             latents: float32 [N, D].
+            points: float32 [N, 478, 3], pixels of the crops, for a network that takes them.
 
         Returns:
             Swapped crops of the same shape; and float32 [N, 1, S, S], 0..1, how much of each pixel is to be seen: a
             soft border, and what the network says of it where it says something.
         """
         small = split(crops.clamp(0, 1), self.boost)
-        made = self.stage.rows(faces=small, latents=latents.repeat_interleave(self.boost**2, 0))
+        further = self._further | ({} if points is None else {"points": split_points(points, self.boost)})
+        made = self.stage.rows(faces=small, latents=latents.repeat_interleave(self.boost**2, 0), **further)
         coverage = self._ramp.expand(len(crops), -1, -1, -1)
         if "mask" in made:
             mask = join(made["mask"], self.boost)
@@ -118,6 +134,16 @@ def split(crops: Tensor, boost: int) -> Tensor:
     count, channels, height, width = crops.shape
     parts = crops.view(count, channels, height // boost, boost, width // boost, boost)
     return parts.permute(0, 3, 5, 1, 2, 4).reshape(-1, channels, height // boost, width // boost)
+
+
+def split_points(points: Tensor, boost: int) -> Tensor:
+    """Points [N, P, 3] of crops in pixels of each of their parts, as :func:`split` makes them: [N b b, P, 3]."""
+    if boost == 1:
+        return points
+    start = torch.arange(boost, device=points.device, dtype=points.dtype)
+    y, x = torch.meshgrid(start, start, indexing="ij")
+    starts = torch.stack([x, y, torch.zeros_like(x)], -1).reshape(1, -1, 1, 3)
+    return ((points[:, None] - starts) / boost).flatten(0, 1)
 
 
 def join(parts: Tensor, boost: int) -> Tensor:

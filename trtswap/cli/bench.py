@@ -11,9 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trtswap.cli import options as opt
+from trtswap.cli.arguments import as_usage_error
 from trtswap.cli.console import print_json, say, stderr, stdout
+from trtswap.cli.quality import Judging, check
 from trtswap.files import Target, write_whole
 from trtswap.limits import Limits
+from trtswap.packs import DEFAULT_PACK
+
+QUALITY = "With --quality"
 
 if TYPE_CHECKING:
     from trtswap.cli.interrupt import StopSwitch
@@ -47,10 +52,22 @@ def bench(
     repeats: Annotated[int, typer.Option(min=1, help="Runs of each, after one to warm up.")] = 3,
     write: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write the result.")] = None,
     trace: opt.TraceFile = None,
+    quality: Annotated[
+        bool,
+        typer.Option(
+            "--quality", help="Judge instead how good INPUT becomes with the face of -s.", rich_help_panel=QUALITY
+        ),
+    ] = False,
+    source: opt.Sources = None,
+    likeness: opt.Likeness = None,
+    sheet: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.jpg", help="Source, original and result side by side.", rich_help_panel=QUALITY),
+    ] = None,
     overwrite: opt.Overwrite = False,
     as_json: opt.AsJson = False,
     quiet: opt.Quiet = False,
-    pack: opt.PackName = opt.DEFAULT_PACK,
+    pack: opt.PackName = DEFAULT_PACK,
     backend: opt.Backend = "auto",
     device: opt.Device = "auto",
     threads: opt.Threads = None,
@@ -61,6 +78,8 @@ def bench(
 
     With INPUT from file to file, else without codecs on made-up frames with --faces faces each. Every combination of
     --batch and --faces is run in turn, A B A B, so that a drifting machine hits them alike.
+
+    With --quality: whom the swapped clip shows, whether pose, mouth, eyes and gaze are the original's, how it flickers.
     """
     from trtswap.cli.interrupt import interruptible  # noqa: PLC0415 - heavy, imported on use
     from trtswap.cli.runtime import Running  # noqa: PLC0415 - heavy, imported on use
@@ -75,24 +94,34 @@ def bench(
         host_code=host_code,
         limits=Limits.parse(limit or ()),
     )
+    running = Running(pack, backend, device, settled, workers if pipelined else 1)
+    with as_usage_error():
+        options = SwapOptions(detect_every=detect_every, likeness=likeness)
+    video = check(input_, source or ()) if quality else input_
     cases = Cases(
-        Running(pack, backend, device, settled, workers if pipelined else 1), SwapOptions(detect_every=detect_every),
-        video=input_, size=_size(size), faces=tuple(faces or [1]), frames=frames, batches=tuple(batch or [None]),
+        running, options,
+        video=video, size=_size(size), faces=tuple(faces or [1]), frames=frames, batches=tuple(batch or [None]),
         writing={"codec": codec, "preset": preset, "reader": reader}, pipelined=pipelined, repeats=repeats,
         quiet=quiet,
     )  # fmt: skip
     with ExitStack() as unfinished:
         places = {
             path: unfinished.enter_context(Target(path, overwrite=overwrite, source=input_))
-            for path in (write, trace)
+            for path in (write, trace, sheet)
             if path is not None
         }
-        runs = interruptible(cases.run)
-        data = result(
-            "bench", cases_of(runs), input=None if input_ is None else input_.name, size=size, frames=frames, pack=pack,
-            restore=restore, detect_every=detect_every, pipelined=pipelined, reader=reader, codec=codec, preset=preset,
-        )  # fmt: skip
-        if trace is not None:
+        settings: dict[str, Any] = {"input": None if video is None else video.name, "pack": pack, "restore": restore}
+        settings |= {"detect_every": detect_every, "reader": reader, "codec": codec, "preset": preset}
+        if quality and video is not None:
+            judging = Judging(
+                running=running, options=options, video=video, sources=source or (), writing=cases.writing,
+                sheet=places.get(sheet) if sheet is not None else None, quiet=quiet,
+            )  # fmt: skip
+            data = result("quality", interruptible(judging.run), likeness=likeness, **settings)
+        else:
+            runs = interruptible(cases.run)
+            data = result("bench", cases_of(runs), size=size, frames=frames, pipelined=pipelined, **settings)
+        if trace is not None and not quality:
             from trtswap.report.timeline import chrome_trace  # noqa: PLC0415 - only here
 
             last = next(reversed(runs.values()))[-1]

@@ -14,7 +14,7 @@ from trtswap.cli.arguments import as_usage_error
 from trtswap.cli.console import print_json, say, stderr, stdout
 from trtswap.cli.interrupt import StopSwitch, interruptible
 from trtswap.errors import BackendError
-from trtswap.packs import find_pack
+from trtswap.packs import DEFAULT_PACK, find_pack
 
 if TYPE_CHECKING:
     from trtswap.engines.aim import Aim
@@ -30,7 +30,7 @@ BUILD, CALIBRATION, AIM = "Build", "Precision", "What for"
 def build_engines(
     pack: Annotated[
         str, typer.Argument(metavar="PACK", envvar="TRTSWAP_PACK", help="Name of an installed pack, or a folder.")
-    ] = opt.DEFAULT_PACK,
+    ] = DEFAULT_PACK,
     *,
     precision: Annotated[
         Literal["fp16", "fp32"],

@@ -11,6 +11,7 @@ from trtswap.cli.arguments import as_usage_error, check_input, check_range, is_p
 from trtswap.cli.console import report_loss, say, stderr, stdout, warn
 from trtswap.limits import Limits
 from trtswap.options import RuntimeOptions, SwapOptions
+from trtswap.packs import DEFAULT_PACK
 
 if TYPE_CHECKING:
     from trtswap.cli.interrupt import StopSwitch
@@ -36,7 +37,7 @@ def detect(
         typer.Option("--dense", help="With --json: each face's 478 points, and what they say of pose, mouth and eyes."),
     ] = False,
     quiet: opt.Quiet = False,
-    pack: opt.PackName = opt.DEFAULT_PACK,
+    pack: opt.PackName = DEFAULT_PACK,
     backend: opt.Backend = "auto",
     device: opt.Device = "auto",
     threads: opt.Threads = None,

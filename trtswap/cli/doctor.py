@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from trtswap.cli import options as opt
 from trtswap.cli.console import print_json, say, stderr, stdout
 from trtswap.cli.interrupt import StopSwitch, interruptible
+from trtswap.packs import DEFAULT_PACK
 
 ENGINES = "With --engines"
 
@@ -22,7 +22,7 @@ def doctor(
     ] = False,
     pack: Annotated[
         str, typer.Option(envvar="TRTSWAP_PACK", help="Whose engines.", rich_help_panel=ENGINES)
-    ] = opt.DEFAULT_PACK,
+    ] = DEFAULT_PACK,
     precision: Annotated[
         Literal["fp16", "fp32"], typer.Option(help="As build-engines takes it.", rich_help_panel=ENGINES)
     ] = "fp16",

@@ -11,7 +11,7 @@ from trtswap.errors import ExportError
 from trtswap.packs import user_folder
 
 # Named here, because the recipes themselves need the export extra; a test holds the two against each other.
-PACKS = ("simswap-224", "simswap-256", "simswap-512-unofficial", "simswap-512-beta", "paste", "identity")
+PACKS = ("simswap-224", "simswap-256", "simswap-512-unofficial", "simswap-512-beta", "mesh", "paste", "identity")
 NEEDED = ("onnx", "onnxscript", "onnx_graphsurgeon", "tomli_w")
 
 

@@ -100,7 +100,7 @@ class Job(ABC):
         return Target(target, source=self.source, overwrite=self.overwrite)
 
 
-class _StopObserver(Observer):
+class StopObserver(Observer):
     """Ends a swap at the next stage once a signal has come."""
 
     def __init__(self, switch: StopSwitch):
@@ -146,4 +146,4 @@ def _work(
                 say(console, f"No -s FACE.png was given: showing the pack's sample {job.people.sources[0].name}.")
         display.stage("identity")
         who = job.people.who(swapper)
-        return job.run(swapper, who, [_StopObserver(switch), display], places)
+        return job.run(swapper, who, [StopObserver(switch), display], places)

@@ -9,15 +9,12 @@ from trtswap.cli.arguments import parse_time
 from trtswap.options import SwapOptions
 
 DEFAULTS = SwapOptions()
-DEFAULT_PACK = "avatar"
 WHO, FINDING, LOOK, OUTPUT, RUNNING = "Who", "Finding faces", "Look", "Output", "Running"
 
 # Who
 Sources = Annotated[
     list[Path] | None,
-    typer.Option(
-        "--source", "-s", help="Picture of the face to show; several, of one person, are averaged.", rich_help_panel=WHO
-    ),
+    typer.Option("--source", "-s", help="Picture of the face to show; several are of one person.", rich_help_panel=WHO),
 ]
 SourceFace = Annotated[
     str,
@@ -126,6 +123,14 @@ Occlude = Annotated[
     typer.Option(
         " /--no-occlude", help="Paint over what lies in front of faces, too; for packs with an occluder.",
         show_default=False, rich_help_panel=LOOK,
+    ),
+]  # fmt: skip
+Likeness = Annotated[
+    float | None,
+    typer.Option(
+        help="For packs that warp the source's picture (mesh): 0 looks most real, 1 most like the source; the pack's "
+        "if not given.",
+        rich_help_panel=LOOK,
     ),
 ]  # fmt: skip
 Fidelity = Annotated[

@@ -19,6 +19,7 @@ from trtswap.cli.arguments import (
 )
 from trtswap.limits import Limits
 from trtswap.options import RuntimeOptions, SwapOptions
+from trtswap.packs import DEFAULT_PACK
 
 # Options that have no meaning for a picture.
 _OF_VIDEOS = frozenset({
@@ -52,6 +53,7 @@ def swap(
     restore: opt.Restore = True,
     restore_weight: opt.RestoreWeight = None,
     fidelity: opt.Fidelity = None,
+    likeness: opt.Likeness = None,
     boost: opt.Boost = opt.DEFAULTS.boost,
     occlude: opt.Occlude = True,
     feather: opt.Feather = opt.DEFAULTS.feather,
@@ -71,7 +73,7 @@ def swap(
     trace: opt.TraceFile = None,
     as_json: opt.AsJson = False,
     quiet: opt.Quiet = False,
-    pack: opt.PackName = opt.DEFAULT_PACK,
+    pack: opt.PackName = DEFAULT_PACK,
     backend: opt.Backend = "auto",
     device: opt.Device = "auto",
     threads: opt.Threads = None,
@@ -91,7 +93,7 @@ def swap(
             faces=faces, detect_threshold=detect_threshold, search_size=search_size, max_faces=max_faces,
             min_face=min_face, similarity=similarity, smooth=smooth, fill=fill,
             detect_every=detect_every, mouth=mouth, restore_weight=restore_weight, feather=feather,
-            fidelity=fidelity, boost=boost,
+            fidelity=fidelity, likeness=likeness, boost=boost,
         )  # fmt: skip
         settled = RuntimeOptions(
             restore=restore,

@@ -10,8 +10,8 @@ from torch import Tensor
 from trtswap.faces.faces import Faces
 from trtswap.faces.identity import Identifier, Identity, similarity
 from trtswap.faces.recognise import LOOK_EVERY, RUN, Look, Recognised, Rule, rivals
+from trtswap.faces.wanted import Wanted
 from trtswap.pixels.frames import Frames
-from trtswap.pixels.transfer import on_device
 
 Who = Identity | Sequence[tuple[Identity, Identity]]
 
@@ -50,13 +50,13 @@ class OneForAll:
     observe_frames = 0
 
     def __init__(self, identity: Identity):
-        self._latent = identity.source
+        self._wanted = Wanted([identity])
 
     def observe(self, frames: Frames, faces: Faces, first_frame: int) -> None:
         """There is nothing to find out."""
 
     def assign(self, faces: Faces, first_frame: int) -> tuple[Faces, Tensor]:
-        return faces, self._latent.expand(len(faces), -1)
+        return faces, self._wanted.of(faces, torch.zeros(len(faces), dtype=torch.int64))
 
 
 class ByReference:
@@ -92,10 +92,10 @@ class ByReference:
     ):
         self._identifier = identifier
         self._references = torch.stack([reference.latent for reference, _ in pairs])
-        self._sources = torch.stack([source.source for _, source in pairs])
+        self._wanted = Wanted([source for _, source in pairs])
         self.threshold = threshold
         self.best_cosine: float | None = None
-        self._rule = Rule(threshold, margin, rivals(self._sources.cpu()))
+        self._rule = Rule(threshold, margin, rivals([source.source.cpu() for _, source in pairs]))
         self._tracks: dict[int, Recognised] = {}
         self._recent: deque[tuple[Frames, Faces, int]] = deque()
 
@@ -120,7 +120,7 @@ class ByReference:
         self._tracks = {number: track for number, track in self._tracks.items() if track.seen >= first_frame}
         references = torch.tensor(found, dtype=torch.int64)
         known = references >= 0
-        return faces[known], self._sources[on_device(references[known], self._sources.device)]
+        return faces[known], self._wanted.of(faces[known], references[known])
 
     def _between(self, number: int, time: int) -> list[Look]:
         """Looks at a track in the frames since the last look, which wait to be given out and are still as they were."""

@@ -80,6 +80,17 @@ def in_frame(points: Tensor, to_crop: Tensor) -> Tensor:
     return torch.cat([transform_points(invert(to_crop), points[..., :2]), points[..., 2:] / scale[:, None, None]], -1)
 
 
+def in_crop(points: Tensor, to_crop: Tensor) -> Tensor:
+    """Points [N, P, 3] of frames in pixels of crops; those that are all zero, which nobody measured, stay so.
+
+    Args:
+        to_crop: float32 [N, 2, 3], similarities from frame to crop.
+    """
+    scale = to_crop[:, :, 0].square().sum(1).sqrt()
+    moved = torch.cat([transform_points(to_crop, points[..., :2]), points[..., 2:] * scale[:, None, None]], -1)
+    return torch.where((points != 0).flatten(1).any(1)[:, None, None], moved, 0.0)
+
+
 def five_of(points: Tensor, offsets: Offsets = OFFSETS) -> Tensor:
     """Five landmarks [N, 5, 2] of points [N, 478, 3], in the same pixels."""
     means = torch.stack([points[:, list(part), :2].mean(1) for part in PARTS], 1)

@@ -7,7 +7,7 @@ begins with the first of them.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -166,6 +166,6 @@ class Recognised:
         return _Stretch(start, _Vote(self._rule), _Vote(self._rule))
 
 
-def rivals(sources: Tensor) -> Tensor:
-    """Which of the references that stand for sources [R, D] stand for different ones: bool [R, R]."""
-    return (sources[:, None] != sources[None]).any(-1)
+def rivals(sources: Sequence[Tensor]) -> Tensor:
+    """Which of the references that stand for these R sources stand for different ones: bool [R, R]."""
+    return torch.tensor([[not torch.equal(a, b) for b in sources] for a in sources])

@@ -29,11 +29,12 @@ MOST_NAME = 255
 STAGE_KEYS = frozenset(
     (
         "file", "sha256", "precision", "size", "template", "latent", "max_faces", "single", "made_for", "figures",
-        "threshold", "weight", "average", "mask", "fidelity", "offsets",
+        "threshold", "weight", "average", "mask", "fidelity", "offsets", "points", "likeness",
     )
 )  # fmt: skip
-AVERAGES = ("unit", "mean", "none")
-"""How the codes of several pictures become one: their mean with unit length, their mean, or not at all."""
+AVERAGES = ("unit", "mean", "none", "nearest")
+"""How the codes of several pictures become one: their mean with unit length, their mean, or not at all; ``nearest``
+keeps them, and each face gets that of the picture whose pose is nearest to its own."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,9 @@ class StageSpec:
         mask: the graph also says how much of each pixel is to be seen (swap).
         fidelity: default of an input of that name, 0..1: how near a restorer keeps to what it is given, which
             CodeFormer lets choose; None where the graph has no such input.
+        points: the graph is also given the points of the faces, which a landmarks graph has measured (encode, swap).
+        likeness: default of an input of that name, 0..1: how much of a source's own shading is seen in place of the
+            target's light; None where the graph has no such input (swap).
         single: the graph takes one row at a time, and is run once for each.
         offsets: where the graph's five landmarks lie from those that are made of measured points (detect): see
             :data:`trtswap.faces.dense.OFFSETS`, which count where there are none.
@@ -78,6 +82,8 @@ class StageSpec:
     average: str = ""
     mask: bool = False
     fidelity: float | None = None
+    points: bool = False
+    likeness: float | None = None
     single: bool = False
     offsets: tuple[tuple[float, float], ...] = ()
     made_for: str = ""
@@ -87,6 +93,12 @@ class StageSpec:
     def kind(self) -> StageKind:
         """What is true of every stage of this name."""
         return STAGES[self.name]
+
+    @property
+    def converts(self) -> bool:
+        """Whether it may be made FP16 or INT8: it is in FP32, and does not work with points, which these are too
+        coarse for."""
+        return self.precision == "fp32" and not self.points
 
     @property
     def contract(self) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
@@ -106,7 +118,8 @@ class StageSpec:
         return tuple(port for port in self.kind.outputs if self._has(port))
 
     def _has(self, port: Port) -> bool:
-        return port.when is None or getattr(self, port.when) not in (None, False)
+        value = True if port.when is None else getattr(self, port.when)
+        return value is not None and value is not False  # a default of 0 is one
 
 
 @dataclass(frozen=True)
@@ -135,8 +148,13 @@ class Pack:
         return MappingProxyType({name: known[name] for name in STAGES if name in known})
 
     @property
+    def needs_points(self) -> bool:
+        """Whether faces can be swapped only where a landmarks graph has measured them."""
+        return any(stage.points for stage in self.stages.values())
+
+    @property
     def canvas_size(self) -> int:
-        """Side of the canvas, pixels: that of the last stage that works on it."""
+        """Side of the canvas, pixels: that of the last stage that works on it, or of the swap crop where none does."""
         return self._on_canvas.size
 
     @property
@@ -146,7 +164,7 @@ class Pack:
 
     @property
     def _on_canvas(self) -> StageSpec:
-        return [stage for stage in self.stages.values() if stage.kind.canvas][-1]
+        return [stage for stage in self.stages.values() if stage.kind.canvas or stage.name == "swap"][-1]
 
     @property
     def coder(self) -> StageSpec:
@@ -215,6 +233,7 @@ class Pack:
         landmarks = _get(toml, data, "landmarks", str, "dense")
         if landmarks not in ("dense", "five"):
             raise PackError(f"{toml}: landmarks is {landmarks!r}, expected dense or five.")
+        _check_points(toml, stages, landmarks)
         return Pack(
             path=toml.parent,
             name=_get(toml, data, "name", str),
@@ -241,6 +260,21 @@ def _random(toml: Path, data: dict[str, Any], stages: Mapping[str, StageSpec]) -
     if not all(isinstance(name, str) and name in stages for name in names):
         raise PackError(f"{toml}: random is {names!r}, expected names of the pack's stages.")
     return tuple(names)
+
+
+def _check_points(toml: Path, stages: Mapping[str, StageSpec], landmarks: str) -> None:
+    """Masks come from a parser or from measured points, and some graphs take these."""
+    taking = [stage.name for stage in stages.values() if stage.points]
+    if landmarks == "five" and taking:
+        raise PackError(
+            f"{toml}: landmarks is 'five', but the graph {taking[0]} takes points, which nothing measures then. Leave "
+            "landmarks out."
+        )
+    if landmarks == "five" and "parse" not in stages:
+        raise PackError(
+            f"{toml}: landmarks is 'five', and there is no [stages.parse], so that nothing says what of a crop is "
+            "face. Add one of them."
+        )
 
 
 def sha256_of(path: Path) -> str:
@@ -374,6 +408,8 @@ def _stage(toml: Path, name: str, table: Any) -> StageSpec:
         average=_get(where, table, "average", str, ""),
         mask=_get(where, table, "mask", bool, False),
         fidelity=_number(where, table, "fidelity", 0.0) if "fidelity" in table else None,
+        points=_get(where, table, "points", bool, False),
+        likeness=_number(where, table, "likeness", 0.0) if "likeness" in table else None,
         single=_get(where, table, "single", bool, False),
         offsets=_offsets(where, table),
         made_for=_get(where, table, "made_for", str, ""),
@@ -404,7 +440,7 @@ def _check_values(where: Path, spec: StageSpec) -> None:
     for key in sorted(kind.settings - {"size"}):
         if getattr(spec, key) <= 0:
             raise PackError(f"{where}: {key} is {getattr(spec, key)}, expected a positive number.")
-    for key in ("threshold", "weight", "fidelity"):
+    for key in ("threshold", "weight", "fidelity", "likeness"):
         if (value := getattr(spec, key)) is not None and not 0 <= value <= 1:
             raise PackError(f"{where}: {key} is {value}, expected 0..1.")
     if "average" in kind.defaults and spec.average not in AVERAGES:
@@ -414,7 +450,7 @@ def _check_values(where: Path, spec: StageSpec) -> None:
 def _check_stages_fit(toml: Path, stages: Mapping[str, StageSpec]) -> None:
     for stage in stages.values():
         for setting, others in stage.kind.same.items():
-            other = next(name for name in others if name in stages)
+            other = next((name for name in others if name in stages), stage.name)
             found, wanted = getattr(stage, setting), getattr(stages[other], setting)
             if found != wanted:
                 raise PackError(

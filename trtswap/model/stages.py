@@ -82,7 +82,8 @@ class StageKind:
         float32_behind: what follows its last convolution computes positions, which float16 is too coarse for.
         eight_bits: its convolutions may work on 8 bits. Positions, latents and the borders between labels need more;
             detection is small, identities are made once for a source, and a narrow BiSeNet gained nothing (0.9 times).
-        half: its network makes pictures or labels, and may run in 16 bits without being calibrated (bfloat16).
+        half: its network makes pictures or labels, and may run in 16 bits without being calibrated (bfloat16), unless
+            it works with points.
     """
 
     name: str
@@ -130,6 +131,7 @@ class StageKind:
 
 
 CROPS = Port("faces", ("N", 3, "size", "size"), "faces")
+MEASURED = Port("points", ("N", 478, 3), "points", when="points")
 
 _KINDS = (
     StageKind(
@@ -169,21 +171,26 @@ _KINDS = (
     StageKind(
         name="encode",
         doing="encoding",
-        inputs=(CROPS,),
+        inputs=(CROPS, MEASURED),
         outputs=(Port("codes", ("N", "latent"), "codes"),),
-        defaults=frozenset(("average",)),
+        defaults=frozenset(("average", "points")),
         required=False,
         seeking=True,
     ),
     StageKind(
         name="swap",
         doing="swapping",
-        inputs=(CROPS, Port("latents", ("N", "latent"), "latents")),
+        inputs=(
+            CROPS,
+            Port("latents", ("N", "latent"), "latents"),
+            MEASURED,
+            Port("likeness", (1,), "shares", when="likeness"),
+        ),
         outputs=(
             Port("swapped", ("N", 3, "size", "size"), "pictures"),
             Port("mask", ("N", 1, "size", "size"), "masks", when="mask"),
         ),
-        defaults=frozenset(("mask",)),
+        defaults=frozenset(("mask", "points", "likeness")),
         same=MappingProxyType({"latent": ("encode", "identify")}),
         eight_bits=True,
         half=True,
@@ -193,6 +200,7 @@ _KINDS = (
         doing="parsing",
         inputs=(CROPS,),
         outputs=(Port("labels", ("N", "size", "size"), "labels"),),
+        required=False,
         canvas=True,
         half=True,
     ),

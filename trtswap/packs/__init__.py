@@ -7,6 +7,8 @@ from pathlib import Path
 from trtswap.errors import PackError
 
 SHIPPED = Path(__file__).parent
+DEFAULT_PACK = "mesh"
+"""What is taken when no pack is named: the one that is for real faces and needs no further files."""
 
 
 def user_folder() -> Path:

@@ -106,6 +106,8 @@ def option_rows(swapper: Swapper) -> list[tuple[str, str]]:
         rows["occlude"] = "the pack has no occluder"
     if pack.stages.get("restore") is None or pack.stages["restore"].fidelity is None:
         rows["fidelity"] = "the pack's restorer takes none"
+    if pack.stages["swap"].likeness is None:
+        rows["likeness"] = "the pack's swap network takes none"
     return list(rows.items())
 
 

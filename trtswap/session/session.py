@@ -238,6 +238,8 @@ class Session:
     def _with_cast(self, followed: Followed) -> Batch:
         self.faces_found += len(followed.faces)
         faces = self._large.choose(followed.faces)
+        if self.runtime.pack.needs_points:  # a profile, or the back of a head
+            faces = faces[faces.fit > 0]
         if self.options.faces == "largest":
             faces = self._largest.choose(faces)
         cast, latents = self._cast.assign(faces, followed.first_frame)

@@ -3,6 +3,11 @@
 import json
 from pathlib import Path
 
+import numpy as np
+import pytest
+from PIL import Image
+
+from trtswap.packs import find_pack
 from trtswap.report.measuring import check
 
 from .conftest import Run
@@ -30,3 +35,44 @@ def test_bench_measures_a_video_and_made_up_frames(run: Run, clips: Path, paste_
     assert ran.code == 1
     assert "more than the limit of 100" in ran.said
     assert sorted(path.name for path in tmp_path.iterdir()) == ["result.json", "trace.json"]
+
+
+class _Somebody:
+    """Stands in for dlib, which the tests do not install: a descriptor that is the face's colours."""
+
+    def __call__(self, picture: np.ndarray, box: np.ndarray) -> np.ndarray:
+        left, top, right, bottom = (round(float(v)) for v in box)
+        return picture[max(top, 0) : bottom, max(left, 0) : right].mean((0, 1)) / 255
+
+
+def test_quality_swaps_and_judges(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trtswap.cli.quality.NEEDED", ("cv2",))
+    monkeypatch.setattr("trtswap.quality.cases.Judge", _Somebody)
+    samples = find_pack("avatar") / "samples"
+    sheet = tmp_path / "sheet.jpg"
+    ran = run(
+        "bench", "--quality", samples / "clip.mp4", "-s", samples / "source_1.png", "--sheet", sheet, "--json",
+        "--backend", "onnxruntime", "--device", "cpu",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    data = json.loads(ran.out)
+    rows = {row["name"]: row["median"] for row in data["cases"]}
+    assert data["settings"]["pack"] == "mesh"
+    assert rows["distance to the original"] > 0
+    assert rows["mouth opens alike"] > 0.5
+    assert rows["flicker"] > 0
+    assert Image.open(sheet).size == (7 * 256, 512)
+
+
+@pytest.mark.parametrize("given", [(), ("in.mp4",), ("-s", "face.png")])
+def test_quality_needs_a_clip_and_somebody(run: Run, given: tuple[str, ...]) -> None:
+    ran = run("bench", "--quality", *given)
+    assert ran.code == 2
+    assert "--quality swaps a clip and judges it" in ran.err
+
+
+def test_the_judge_is_an_extra(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trtswap.cli.quality.NEEDED", ("cv2", "no_such_judge"))
+    ran = run("bench", "--quality", "in.mp4", "-s", "face.png")
+    assert ran.code == 1
+    assert 'no_such_judge, not installed here: pip install "trtswap[quality]"' in ran.err

@@ -210,7 +210,7 @@ def test_what_runs(asked: Callable[..., Asked]) -> None:
     given = asked("--pack", "p", "--backend", "torch", "--device", "cpu", "--workers", "3").running
     ten_frames = RuntimeOptions(frames=10)
     assert given == Running("p", "torch", "cpu", ten_frames, workers=3)
-    assert asked().running == Running("avatar", "auto", "auto", ten_frames, workers=None)
+    assert asked().running == Running("mesh", "auto", "auto", ten_frames, workers=None)
     assert asked("--start", "0.1", "--end", "0.3").running.options.frames == 5
 
 

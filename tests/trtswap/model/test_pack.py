@@ -167,7 +167,7 @@ def test_unreadable_toml(written: HandWritten, content: bytes) -> None:
         ({"stages": 3}, r"stages is 3, expected dict"),
         (
             {"stages": {}},
-            r"no graph for detect, identify, swap, parse\. .*optional: landmarks, encode, occlude, restore\.",
+            r"no graph for detect, identify, swap\. .*optional: landmarks, encode, parse, occlude, restore\.",
         ),
         ({"weights": {"yunet_n": "hash"}}, r"\[weights\]: yunet_n is 'hash', expected dict"),
     ],
@@ -189,11 +189,11 @@ def test_missing_keys_at_the_top(written: HandWritten, key: str) -> None:
 
 
 def test_missing_unknown_and_malformed_stages(written: HandWritten) -> None:
-    parse = written.data["stages"].pop("parse")
+    swap = written.data["stages"].pop("swap")
     written.save()
-    with pytest.raises(PackError, match=r"no graph for parse\. A pack needs \[stages\.NAME\] for detect, identify"):
+    with pytest.raises(PackError, match=r"no graph for swap\. A pack needs \[stages\.NAME\] for detect, identify"):
         Pack.load(written.path)
-    written.data["stages"] |= {"parse": parse, "enhance": parse}
+    written.data["stages"] |= {"swap": swap, "enhance": swap}
     written.save()
     with pytest.raises(
         PackError,
@@ -205,6 +205,33 @@ def test_missing_unknown_and_malformed_stages(written: HandWritten) -> None:
     written.save()
     with pytest.raises(PackError, match=r"stages\.parse is 'parse\.onnx', expected a table \[stages\.parse\]"):
         Pack.load(written.path)
+
+
+def test_without_a_parser_points_say_what_is_face(written: HandWritten) -> None:
+    del written.data["stages"]["parse"]
+    written.save()
+    with pytest.raises(PackError, match=r"landmarks is 'five', and there is no \[stages\.parse\]"):
+        Pack.load(written.path)
+    del written.data["landmarks"]
+    written.save()
+    pack = Pack.load(written.path)
+    assert pack.canvas_size == pack.stages["restore"].size
+
+
+def test_graphs_that_take_points_need_somebody_who_measures(written: HandWritten) -> None:
+    written.change("swap", points=True, likeness=0.0)
+    with pytest.raises(PackError, match="the graph swap takes points, which nothing measures"):
+        Pack.load(written.path)
+    del written.data["landmarks"]
+    written.save()
+    swap = Pack.load(written.path).stages["swap"]
+    assert [port.name for port in swap.inputs] == ["faces", "latents", "points", "likeness"]
+    assert not swap.converts
+
+
+def test_a_default_of_nothing_is_a_default(written: HandWritten) -> None:
+    written.change("restore", fidelity=0.0)
+    assert [port.name for port in Pack.load(written.path).stages["restore"].inputs] == ["faces", "fidelity"]
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,14 @@ All canvases are cut by the original's alignment, so that what differs is what t
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+FACE = slice(150, 420), slice(120, 392)  # eyes, nose and mouth on a canvas of 512
 CHANGED = 3.0  # levels of 255 by which a pixel differs that was swapped; less is the codec's
 
 
@@ -62,6 +64,22 @@ def ring_of(mask: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 1, 2 * width + 1))
     whole = mask.astype(np.uint8)
     return (cv2.dilate(whole, kernel) - cv2.erode(whole, kernel)).astype(bool)
+
+
+def shake(canvases: Floats) -> NDArray[np.float64]:
+    """How unsteadily an aligned face lies: change of the motion between neighbouring canvases, pixels: [T - 2].
+
+    Motion is found by phase correlation (Kuglin and Hines, 1975; OpenCV's), which knows nothing of landmarks.
+
+    Args:
+        canvases: grey, float32 [T, 512, 512].
+    """
+    height, width = (part.stop - part.start for part in FACE)
+    window = cv2.createHanningWindow((width, height), cv2.CV_32F)
+    pairs = pairwise(canvases)
+    moved = np.stack([cv2.phaseCorrelate(a[FACE].copy(), b[FACE].copy(), window)[0] for a, b in pairs])
+    changes: NDArray[np.float64] = np.linalg.norm(np.diff(moved, axis=0), axis=1)
+    return changes
 
 
 def correlation(a: Sequence[float], b: Sequence[float]) -> float:

@@ -6,12 +6,12 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import torch
 
-from bench import shake as shaking
-from bench.realfaces import measures
 from trtswap.faces.pose import Pose
 from trtswap.packs import find_pack
+from trtswap.quality import cases as rows
+from trtswap.quality import measures
+from trtswap.quality.clip import both, follow
 
 T, S = 6, 160
 
@@ -81,36 +81,29 @@ def test_shake_is_the_change_of_motion() -> None:
     big = cv2.GaussianBlur(np.random.default_rng(1).uniform(0, 255, (700, 700)).astype(np.float32), (0, 0), 1)
     places = [0, 1, 2, 3, 3, 3, 5]
     canvases = np.stack([big[50 : 50 + 512, 50 + x : 50 + x + 512] for x in places])
-    np.testing.assert_allclose(shaking.shake(canvases), [0, 0, 1, 0, 2], atol=0.1)
-
-
-def test_the_still_half_is_the_half_that_moves_least() -> None:
-    landmarks = torch.zeros(9, 5, 2)
-    landmarks[4:, :, 0] = torch.arange(1.0, 6)[:, None] * 10
-    assert shaking.still(landmarks).tolist() == [True, True, False, False, False, False, False]
+    np.testing.assert_allclose(measures.shake(canvases), [0, 0, 1, 0, 2], atol=0.1)
 
 
 def test_a_clip_against_itself_differs_in_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The whole way, with the pack's own clip; who it shows needs packages that are not here."""
-    from bench.realfaces import __main__ as command
     from trtswap import RuntimeOptions
     from trtswap.backends.runtime import Runtime
 
     samples = find_pack("avatar") / "samples"
     with Runtime("avatar", backend="onnxruntime", device="cpu", options=RuntimeOptions(restore=False)) as runtime:
-        clip, truth = (command.follow(samples / name, runtime) for name in ("clip.mp4", "truth.mp4"))
-    a, b = command.both(clip, truth)
+        clip, truth = (follow(samples / name, runtime) for name in ("clip.mp4", "truth.mp4"))
+    a, b = both(clip, truth)
     assert a.times == b.times
     assert len(a.times) > 150
-    same = {row["name"]: row["median"] for row in command.expression_cases(a, a)}
+    same = {row["name"]: row["median"] for row in rows.expression_cases(a, a)}
     assert same["yaw apart"] == same["gaze apart"] == 0
     assert same["mouth opens alike"] == pytest.approx(1)
-    assert command.picture_cases(a, a) == []
-    cases = {row["name"]: row["median"] for row in (*command.expression_cases(a, b), *command.picture_cases(a, b))}
-    assert cases["yaw apart"] < 6
-    assert 0.5 < cases["flicker"] < 2
-    assert 0.5 < cases["sharpness"] < 2
-    page = command.sheet(a, b, samples / "source_1.png")
+    assert rows.picture_cases(a, a) == []
+    found = {row["name"]: row["median"] for row in (*rows.expression_cases(a, b), *rows.picture_cases(a, b))}
+    assert found["yaw apart"] < 6
+    assert 0.5 < found["flicker"] < 2
+    assert 0.5 < found["sharpness"] < 2
+    page = rows.sheet(a, b, samples / "source_1.png")
     assert page.size == (7 * 256, 512)
 
 

@@ -1,0 +1,71 @@
+"""The graphs ``encode`` and ``swap`` of the pack mesh."""
+
+import torch
+from torch import Tensor, nn
+
+from .controls import CONTROLS, MIRRORED
+from .light import between, blurred, fine, lit
+from .measures import counting, open_eyes, towards
+from .skin import Skin
+from .warp import Warp, drawn, growth
+
+CELLS = 64
+TURNED, FACING = 0.25, 0.55  # growth of the source's areas below which its other half, mirrored, shows more
+HIDDEN, SEEN = 0.10, 0.30  # the same, of the better half, below which the target stays as it is
+HALVES, HOLES = 0.02, 0.01  # softness of the border between both, and of that to the target: shares of the side
+
+
+class Encode(nn.Module):
+    """`faces` [N, 3, S, S], `points` [N, 478, 3] -> `codes`: the picture, what of it is face, and its points."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.skin = Skin(CELLS, size)
+
+    def forward(self, faces: Tensor, points: Tensor) -> Tensor:
+        maps = self.skin(faces, points)
+        return torch.cat([faces.flatten(1), maps.flatten(1), points[:, CONTROLS, :2].flatten(1)], 1)
+
+
+def code_length(size: int) -> int:
+    """Numbers in a code."""
+    return 3 * size**2 + 2 * CELLS**2 + 2 * len(CONTROLS)
+
+
+class MeshSwap(nn.Module):
+    """`faces` [N, 3, S, S], `latents` of :class:`Encode`, `points` [N, 478, 3], `likeness` [1] -> `swapped`, `mask`.
+
+    The picture is drawn onto the target's points; where the source is turned away there, its other half is, mirrored;
+    where neither shows anything, and on shut eyes, the target stays.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+        self.warp = Warp(CELLS, size)
+
+    def forward(self, faces: Tensor, latents: Tensor, points: Tensor, likeness: Tensor) -> tuple[Tensor, Tensor]:
+        size = self.size
+        picture, maps, source = self._parts(latents)
+        sources = torch.cat([source, source[:, MIRRORED]], 2)
+        places = self.warp(points[:, CONTROLS, :2], sources, counting(points))
+        straight, mirrored = places[:, :2], places[:, 2:]
+        own, other = growth(straight, size), -growth(mirrored, size)
+        first = blurred(1 - (1 - between(own, TURNED, FACING)) * between(other, TURNED, FACING), HALVES * CELLS)
+        found = torch.lerp(drawn(maps, mirrored, size), drawn(maps, straight, size), first)
+        halves = (drawn(picture, fine(places, size), size) for places in (mirrored, straight))
+        made = torch.lerp(next(halves), next(halves), fine(first, size))
+        shown = torch.maximum(between(own, HIDDEN, SEEN), between(other, HIDDEN, SEEN))
+        eyes = open_eyes(points, self.warp.places).reshape(-1, 1, CELLS, CELLS)
+        mask = found[:, :1] * blurred(shown, HOLES * CELLS) * towards(points) * eyes
+        return lit(faces, made, found[:, 1:], likeness), fine(mask, size)
+
+    def _parts(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Picture, maps and points of a code."""
+        end = 3 * self.size**2
+        after = end + 2 * CELLS**2
+        return (
+            latents[:, :end].reshape(-1, 3, self.size, self.size),
+            latents[:, end:after].reshape(-1, 2, CELLS, CELLS),
+            latents[:, after:].reshape(-1, len(CONTROLS), 2),
+        )
