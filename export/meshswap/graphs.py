@@ -9,7 +9,8 @@ from .measures import counting, open_eyes, towards
 from .skin import Skin
 from .warp import Warp, drawn, growth
 
-CELLS = 64
+CELLS = 64  # of maps and light, along each side of the crop
+PLACES = 40  # of the warp, which is smooth
 TURNED, FACING = 0.25, 0.55  # growth of the source's areas below which its other half, mirrored, shows more
 HIDDEN, SEEN = 0.10, 0.30  # the same, of the better half, below which the target stays as it is
 HALVES, HOLES = 0.02, 0.01  # softness of the border between both, and of that to the target: shares of the side
@@ -42,21 +43,23 @@ class MeshSwap(nn.Module):
     def __init__(self, size: int) -> None:
         super().__init__()
         self.size = size
-        self.warp = Warp(CELLS, size)
+        self.warp = Warp(PLACES, size)
 
     def forward(self, faces: Tensor, latents: Tensor, points: Tensor, likeness: Tensor) -> tuple[Tensor, Tensor]:
         size = self.size
         picture, maps, source = self._parts(latents)
         sources = torch.cat([source, source[:, MIRRORED]], 2)
         places = self.warp(points[:, CONTROLS, :2], sources, counting(points))
+        places = fine(places, CELLS)
         straight, mirrored = places[:, :2], places[:, 2:]
         own, other = growth(straight, size), -growth(mirrored, size)
         first = blurred(1 - (1 - between(own, TURNED, FACING)) * between(other, TURNED, FACING), HALVES * CELLS)
         found = torch.lerp(drawn(maps, mirrored, size), drawn(maps, straight, size), first)
-        halves = (drawn(picture, fine(places, size), size) for places in (mirrored, straight))
-        made = torch.lerp(next(halves), next(halves), fine(first, size))
+        fields = fine(torch.cat([places, first], 1), size)
+        half, other_half = (drawn(picture, fields[:, at : at + 2], size) for at in (0, 2))
+        made = torch.lerp(other_half, half, fields[:, 4:])
         shown = torch.maximum(between(own, HIDDEN, SEEN), between(other, HIDDEN, SEEN))
-        eyes = open_eyes(points, self.warp.places).reshape(-1, 1, CELLS, CELLS)
+        eyes = fine(open_eyes(points, self.warp.places).reshape(-1, 1, PLACES, PLACES), CELLS)
         mask = found[:, :1] * blurred(shown, HOLES * CELLS) * towards(points) * eyes
         return lit(faces, made, found[:, 1:], likeness), fine(mask, size)
 

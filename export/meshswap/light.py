@@ -28,8 +28,9 @@ def lit(faces: Tensor, made: Tensor, skin: Tensor, likeness: Tensor) -> Tensor:
     target, source = (x.clamp(min=DARKEST).log() for x in (faces, made))
     coarse = F.avg_pool2d(torch.cat([target, source], 1), size // cells)
     light = torch.lerp(spread(coarse, skin, FINE * cells), spread(coarse, skin, COARSE * cells), likeness)
-    theirs, ours, weight = (fine(x, size) for x in (light[:, :3], light[:, 3:], skin))
-    details = _as_sharp(source - ours, target - theirs, weight)
+    light = fine(light, size)
+    theirs, ours = light[:, :3], light[:, 3:]
+    details = _as_sharp(source - ours, target - theirs, skin)
     # Softly limited, so that what is bright already does not become white.
     half = (-theirs).clamp(*BRIGHTEST) / 2
     over = (details - half).clamp(min=0)
@@ -80,10 +81,11 @@ def fine(x: Tensor, size: int) -> Tensor:
 
 def _as_sharp(details: Tensor, target: Tensor, skin: Tensor) -> Tensor:
     """Details whose finest part, grain and pores, is as strong on the skin as the target's."""
-    grey = (details.mean(1, keepdim=True), target.mean(1, keepdim=True))  # colours are noise at this scale
-    finest, wanted = (x - fine(F.avg_pool2d(x, FINEST), x.shape[-1]) for x in grey)
-    own, theirs = (mean_of(x.square(), skin) + 1e-8 for x in (finest, wanted))
-    return details + finest * ((theirs / own).sqrt().clamp(*SHARPER) - 1)
+    size = details.shape[-1]
+    grey = torch.cat([details.mean(1, keepdim=True), target.mean(1, keepdim=True)], 1)  # colours are noise there
+    finest = grey - fine(F.avg_pool2d(grey, FINEST), size)
+    power = mean_of(F.avg_pool2d(finest.square(), size // skin.shape[-1]), skin) + 1e-8
+    return details + finest[:, :1] * ((power[:, 1:] / power[:, :1]).sqrt().clamp(*SHARPER) - 1)
 
 
 def _coloured(made: Tensor, skin: Tensor) -> Tensor:

@@ -9,15 +9,17 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from trtswap.calibration import FILE, calibrate
 from trtswap.export.build import PACK_VERSION, Provenance, Weights, export_stage
 from trtswap.export.recipes import RECIPES
 from trtswap.export.writer import PackWriter
+from trtswap.files import Target
 from trtswap.model.pack import Pack
 from trtswap.packs import find_pack, sample_sources
 
 
 def write_shipped(target: Path) -> None:
-    """Write the pack that comes with trtswap, with the first sample of the pack avatar."""
+    """Write the pack that comes with trtswap, with the first sample of the pack avatar, and calibrated on its clip."""
     avatar, recipe, made = Pack.load(find_pack("avatar")), RECIPES["mesh"], Provenance()
     with PackWriter(target, overwrite=True) as writer:
         writer.copy(replace(avatar.stages["detect"], made_for=""))  # photographs: see docs/performance.md
@@ -33,6 +35,9 @@ def write_shipped(target: Path) -> None:
         )
     (target / "samples").mkdir()
     shutil.copy(sample_sources("avatar")[0], target / "samples")
+    table = calibrate(Pack.load(target), avatar.path / "samples" / "clip.mp4")
+    with Target(target / FILE, overwrite=False) as place:
+        table.save(place)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from trtswap.faces.outlines import cells
 
-POWER = 1.5  # weights fall with this power of the squared distance
+POWER = 2.0  # weights fall with this power of the squared distance
 SOFT = 1.0  # square pixels; at a point itself the weight stays finite
 LEAST = 1e-4  # square pixels, of a determinant: all points in one line
 

@@ -1,5 +1,7 @@
 """Stage 6 without a parser: masks from the outlines that a face's points make."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,6 +12,7 @@ from trtswap.faces.dense import in_crop
 from trtswap.faces.outlines import INNER_LIPS, OVAL, cells, depth_in
 from trtswap.pixels.transfer import on_device
 
+FACE_SCALE = 2 * MASK_SCALE  # the face's edge is long, and softer than the mouth's
 MOUTH = 0.4
 """The mouth's edge is so much sharper than the face's: points are nearer to lips than labels are, and lips narrow."""
 
@@ -36,13 +39,22 @@ class Outliner:
             points: float32 [N, 478, 3], pixels of the canvases; all zero where there are none, which are no face.
             size: of a canvas, pixels.
         """
-        count = max(1, size // MASK_SCALE)
-        places = cells(count, float(size)).to(points.device)
         deviation = max(self.feather * size, 0.5)
-        # What a Gaussian makes of an edge; as with a parser's labels, the face ends at its outline, the mouth begins.
-        face = torch.erf(depth_in(points, OVAL, places) / (deviation * 2**0.5))
         lips = MOUTH * deviation
-        mouth = 1 + torch.erf((depth_in(points, INNER_LIPS, places) + lips / 2) / (lips * 2**0.5))
-        soft = torch.stack([face, mouth], 1).clamp(0, 1).reshape(-1, 2, count, count)
-        soft = F.interpolate(soft, (size, size), mode="bilinear", align_corners=False)
-        return Masks(face=soft[:, :1], mouth=soft[:, 1:])
+        # As with a parser's labels, the face ends at its outline, the mouth begins there.
+        return Masks(
+            face=_edge(points, OVAL, size, FACE_SCALE, lambda depth: _gaussian(depth, deviation)),
+            mouth=_edge(points, INNER_LIPS, size, MASK_SCALE, lambda depth: 1 + _gaussian(depth + lips / 2, lips)),
+        )
+
+
+def _gaussian(depth: Tensor, deviation: float) -> Tensor:
+    """What a Gaussian makes of an edge, -1..1."""
+    return torch.erf(depth / (deviation * 2**0.5))
+
+
+def _edge(points: Tensor, outline: tuple[int, ...], size: int, scale: int, soft: Callable[[Tensor], Tensor]) -> Tensor:
+    """A mask [N, 1, size, size] from the depth in an outline, which is looked up in squares of ``scale`` pixels."""
+    count = max(1, size // scale)
+    found = soft(depth_in(points, outline, cells(count, float(size)).to(points.device))).reshape(-1, 1, count, count)
+    return F.interpolate(found, (size, size), mode="bilinear", align_corners=False).clamp_(0, 1)

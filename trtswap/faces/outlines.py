@@ -39,16 +39,14 @@ def depth_in(points: Tensor, outline: tuple[int, ...], places: Tensor) -> Tensor
         outline: numbers of points; it may be concave.
         places: float32 [G, 2], in the same pixels.
     """
-    start = points[:, list(outline), :2][:, None]
-    end = start.roll(-1, 2)
-    edge, off = end - start, places[None, :, None] - start  # [N, 1, E, 2] and [N, G, E, 2]
-    along = ((off * edge).sum(-1) / edge.square().sum(-1).clamp(min=_LEAST)).clamp(0, 1)
-    apart = (off - along[..., None] * edge).square().sum(-1).amin(-1).sqrt()
+    start = points[:, list(outline), :2][:, None]  # [N, 1, E, 2]
+    run, rise = (start.roll(-1, 2) - start).unbind(-1)
+    x, y = (places[None, :, None, i] - start[..., i] for i in (0, 1))  # [N, G, E]
+    along = ((x * run + y * rise) / (run * run + rise * rise).clamp(min=_LEAST)).clamp(0, 1)
+    apart = ((x - along * run).square() + (y - along * rise).square()).amin(-1).sqrt()
     # A ray to the right crosses the outline an odd number of times from inside.
-    x, y = off.unbind(-1)
-    rise = edge[..., 1]
     crosses = ((y < 0).float() - (y < rise).float()).abs()
-    across = edge[..., 0] / torch.where(rise.abs() < _LEAST, _LEAST, rise) * y
+    across = run / torch.where(rise.abs() < _LEAST, _LEAST, rise) * y
     crossings = (crosses * (x < across).float()).sum(-1)
     inside = crossings - 2 * torch.floor(crossings / 2)
     return apart * (2 * inside - 1)
