@@ -171,4 +171,4 @@ def test_an_unfinished_pack_is_not_installed(tmp_path: Path, monkeypatch: pytest
         for stage in Pack.load(find_pack("avatar")).stages.values():
             writer.copy(stage)
         (tmp_path / names(tmp_path)[0] / "pack.toml").touch()
-        assert set(installed_packs()) == {"avatar"}
+        assert set(installed_packs()) == {"avatar", "mesh"}
