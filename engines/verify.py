@@ -96,11 +96,13 @@ def _filled(port: Port, stage: StageSpec, picture: Tensor, generator: torch.Gene
 
         return drawn_points(len(picture), stage.size, stage.templates[0])
     if port.content == "latents" and stage.points:
-        from trtswap.export.meshswap.examples import example_codes  # noqa: PLC0415 - export's, needed here alone
+        from trtswap.export.meshswap.examples import (  # noqa: PLC0415 - export's, needed here alone
+            example_codes,
+            takes_codes,
+        )
 
-        codes = example_codes(stage, picture)
-        if codes is not None:
-            return codes
+        if takes_codes(stage):
+            return example_codes(stage, picture)
     if port.content == "latents":
         return F.normalize(torch.randn(len(picture), stage.latent, generator=generator))
     return picture

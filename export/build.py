@@ -12,7 +12,7 @@ from trtswap.export import checkpoints
 from trtswap.export.checkpoints import Checkpoint
 from trtswap.export.compare import Inputs, compare
 from trtswap.export.graph import export_graph
-from trtswap.export.meshswap.examples import example_codes
+from trtswap.export.meshswap.examples import example_codes, takes_codes
 from trtswap.export.networks.yunet import YuNet
 from trtswap.export.recipes import FFHQ, Recipe, StageRecipe
 from trtswap.export.standin import drawn_crops, drawn_faces, drawn_points
@@ -214,9 +214,8 @@ def _example(port: Port, stage: StageSpec, batch: int, generator: torch.Generato
         return drawn_points(batch, stage.size, template)
     if port.content != "latents":
         return drawn_crops(batch, stage.size, template, generator)
-    codes = example_codes(stage, drawn_crops(batch, stage.size, template, generator)) if stage.points else None
-    if codes is not None:
-        return codes
+    if takes_codes(stage):
+        return example_codes(stage, drawn_crops(batch, stage.size, template, generator))
     return nn.functional.normalize(torch.randn(batch, stage.latent, generator=generator))
 
 

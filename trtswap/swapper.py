@@ -18,7 +18,7 @@ from trtswap.faces import Faces, sources
 from trtswap.faces.cast import Who
 from trtswap.faces.identity import Identifier, Identity, average
 from trtswap.faces.largest import largest
-from trtswap.faces.pose import pose_of
+from trtswap.faces.pose import turns_of
 from trtswap.files import Target
 from trtswap.limits import Limits
 from trtswap.model.pack import Pack
@@ -159,7 +159,7 @@ class Swapper:
         rows = {stage: torch.cat([one.latents[stage] for one in found]) for stage in stages}
         how = self.pack.coder.average
         code = average(rows["encode"], how) if "encode" in rows else None
-        poses = pose_of(torch.cat([one.face.points for one in found]))
+        several = how == "nearest" and len(found) > 1
         made_by = {stage: self.pack.stages[stage].sha256 for stage in stages}
         return Identity(
             average(rows["identify"]),
@@ -169,7 +169,7 @@ class Swapper:
             code,
             made_by.get("encode", ""),
             doubts=tuple(f"{name}: {doubt}." for name, one in zip(names, found, strict=True) for doubt in one.doubts),
-            poses=torch.stack([poses.yaw, poses.pitch], 1) if how == "nearest" and len(found) > 1 else None,
+            poses=turns_of(torch.cat([one.face.points for one in found])) if several else None,
         )
 
     def _looked_at(self, image: Any, name: str, pick: str | int, stages: Sequence[str]) -> "_SourceFace":
@@ -177,7 +177,7 @@ class Swapper:
         rgb = read_image(image, limits=self._limits) if isinstance(image, str | Path | bytes) else image
         frames, faces = self._faces_of_source(frames_from_rgb([rgb]))
         face = _pick(faces, name, pick)
-        if self.pack.needs_points and not float(face.fit[0]) > 0:
+        if self.pack.coder.points and not float(face.fit[0]) > 0:
             raise SourceError(
                 f"{name}: the face is turned away too far to be measured. Expected one that shows both eyes."
             )

@@ -9,10 +9,13 @@ from trtswap.model.pack import StageSpec
 from .graphs import Encode, code_length
 
 
-def example_codes(stage: StageSpec, faces: Tensor) -> Tensor | None:
-    """What the pack mesh's encode graph makes of crops [N, 3, S, S]; None for a swap graph that takes others."""
-    if not stage.points or stage.latent != code_length(stage.size):
-        return None
+def takes_codes(stage: StageSpec) -> bool:
+    """Whether a swap graph takes what :class:`Encode` gives."""
+    return stage.points and stage.latent == code_length(stage.size)
+
+
+def example_codes(stage: StageSpec, faces: Tensor) -> Tensor:
+    """What :class:`Encode` makes of crops [N, 3, S, S], for a stage that takes it."""
     with torch.no_grad():
         codes: Tensor = Encode(stage.size)(faces, drawn_points(len(faces), stage.size, stage.templates[0]))
     return codes

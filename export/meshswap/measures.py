@@ -3,11 +3,13 @@
 import torch
 from torch import Tensor
 
+from trtswap.faces.pose import INNER_CORNERS, IRISES, LOWER_LIDS, OUTER_CORNERS, UPPER_LIDS
+
 from .controls import CONTROLS
 from .light import between
 
 PROFILE, TOWARDS = 0.9, 0.7  # see towards
-EYES = ((468, 159, 145, 33, 133), (473, 386, 374, 263, 362))  # iris, upper and lower lid, outer and inner corner
+EYES = tuple(zip(IRISES, UPPER_LIDS, LOWER_LIDS, OUTER_CORNERS, INNER_CORNERS, strict=True))
 IRIS = 5  # points
 SHUT, OPEN = 0.12, 0.2  # distance of the lids, shares of the eye's width
 LID = (0.95, 0.75)  # half axes of the ellipse that a shut eye fills, shares of its width

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from trtswap.faces import outlines
 from trtswap.faces.outlines import cells, depth_in
+from trtswap.faces.pose import OUTER_CORNERS
 
 from .light import DARKEST, blurred, mean_of, smooth, spread
 
@@ -72,7 +73,7 @@ class Skin(nn.Module):
         return depth(outlines.OVAL), features, depth(outlines.INNER_LIPS)
 
     def _below_eyes(self, points: Tensor) -> Tensor:
-        eyes = points[:, [33, 263], 1].mean(1)[:, None]
+        eyes = points[:, list(OUTER_CORNERS), 1].mean(1)[:, None]
         below = smooth((self.places[None, :, 1] - eyes) / (SOFT * self.size))
         return below.reshape(-1, 1, self.count, self.count)
 

@@ -89,6 +89,24 @@ class Stage:
         ]
         return parts[0] if len(parts) == 1 else {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
+    def share(self, name: str, chosen: float | None, *, of: str) -> dict[str, Tensor]:
+        """An input of one number, 0..1, that a request may choose: by its name, nothing where the graph has none.
+
+        Args:
+            name: of the input, and of its default in the pack.
+            chosen: what the request says; the pack's where None.
+            of: whose input it is, for the message.
+
+        Raises:
+            InputError: a number is given, but the graph does not take one.
+        """
+        default = getattr(self.spec, name)
+        if chosen is not None and default is None:
+            raise InputError(f"{name} is {chosen}, but {of} of this pack takes none: {self.spec.path}. Leave it out.")
+        if default is None:
+            return {}
+        return {name: torch.full((1,), default if chosen is None else chosen).to(self.device)}
+
     def prepare(self, **shapes: tuple[int, ...]) -> None:
         """Have the engine ready for inputs of these shapes; see :meth:`~trtswap.backends.engine.Engine.prepare`."""
         if self._captures:
@@ -135,7 +153,7 @@ class Runtime:
         self.pack = pack if isinstance(pack, Pack) else Pack.load(find_pack(pack))
         expect("options", options, RuntimeOptions | None, "RuntimeOptions")
         self.options = options or RuntimeOptions()
-        if not self.options.dense and (self.pack.needs_points or "parse" not in self.pack.stages):
+        if not self.options.dense and self.pack.needs_points:
             raise InputError(
                 f"dense is False, but pack {self.pack.name} works with the points of faces, which nothing would "
                 "measure then. Leave it out (--landmarks dense)."

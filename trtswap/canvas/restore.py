@@ -5,7 +5,6 @@ from torch import Tensor
 
 from trtswap.backends.runtime import Stage
 from trtswap.canvas.batch import FaceBatch
-from trtswap.errors import InputError
 
 
 class Restorer:
@@ -23,14 +22,7 @@ class Restorer:
     def __init__(self, stage: Stage, *, weight: float | None = None, fidelity: float | None = None) -> None:
         self.stage = stage
         self.weight = stage.spec.weight if weight is None else weight
-        default = stage.spec.fidelity
-        if fidelity is not None and default is None:
-            raise InputError(
-                f"fidelity is {fidelity}, but the restorer of this pack takes none: {stage.spec.path}. Leave it out."
-            )
-        self._further = {}
-        if default is not None:
-            self._further["fidelity"] = torch.full((1,), default if fidelity is None else fidelity).to(stage.device)
+        self._further = stage.share("fidelity", fidelity, of="the restorer")
 
     def __call__(self, batch: FaceBatch) -> None:
         batch.canvas = batch.checked(self.restored(batch.canvas), batch.canvas)

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from trtswap.backends.runtime import Stage
-from trtswap.errors import InputError
 from trtswap.pixels.frames import Box
 from trtswap.pixels.geometry import invert, transform_points
 from trtswap.pixels.warp import started, warp, warp_all
@@ -57,15 +56,7 @@ class FaceSwapper:
 
     def __init__(self, stage: Stage, *, boost: int = 1, likeness: float | None = None) -> None:
         self.stage = stage
-        default = stage.spec.likeness
-        if likeness is not None and default is None:
-            raise InputError(
-                f"likeness is {likeness}, but the swap network of this pack takes none: {stage.spec.path}. Leave it "
-                "out."
-            )
-        self._further = {}
-        if default is not None:
-            self._further["likeness"] = torch.full((1,), default if likeness is None else likeness).to(stage.device)
+        self._further = stage.share("likeness", likeness, of="the swap network")
         self.boost = boost
         self.size = stage.spec.size * boost
         self._ramp = border_ramp(self.size, stage.device)

@@ -115,7 +115,7 @@ def bench(
         if quality and video is not None:
             judging = Judging(
                 running=running, options=options, video=video, sources=source or (), writing=cases.writing,
-                sheet=places.get(sheet) if sheet is not None else None, quiet=quiet,
+                sheet=None if sheet is None else places[sheet], quiet=quiet,
             )  # fmt: skip
             data = result("quality", interruptible(judging.run), likeness=likeness, **settings)
         else:

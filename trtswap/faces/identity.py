@@ -153,6 +153,12 @@ class Identity:
                 f"with pack {pack.name}."
             )
 
+    def _check_poses(self, who: str) -> None:
+        """Several pictures are chosen among by their poses."""
+        count = 1 if self.code is None or self.code.ndim == 1 else len(self.code)
+        if count > 1 and (not isinstance(self.poses, Tensor) or self.poses.shape != (count, 2)):
+            raise InputError(f"{who} has the codes of {count} pictures, expected their poses as well, float32 [I, 2].")
+
     def to(self, device: torch.device | str) -> "Identity":
         """The same identity on another device.
 
@@ -165,12 +171,6 @@ class Identity:
         except (RuntimeError, TypeError, AssertionError) as e:
             raise InputError(f"device is {device!r}, expected one that PyTorch has here: {e}") from e
         return replace(self, latent=self.latent.to(device), code=None if self.code is None else self.code.to(device))
-
-    def _check_poses(self, who: str) -> None:
-        """Several pictures are chosen among by their poses."""
-        count = 1 if self.code is None or self.code.ndim == 1 else len(self.code)
-        if count > 1 and (not isinstance(self.poses, Tensor) or self.poses.shape != (count, 2)):
-            raise InputError(f"{who} has the codes of {count} pictures, expected their poses as well, float32 [I, 2].")
 
     def save(self, path: Path | str) -> None:
         """Write it as a safetensors file, which replaces one that is there only once it is whole.

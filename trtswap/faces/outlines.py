@@ -6,6 +6,8 @@ Numbers are MediaPipe's (``face_mesh_connections.py``), each outline in the orde
 import torch
 from torch import Tensor
 
+from trtswap.faces.pose import LEFT_EYE, RIGHT_EYE
+
 OVAL = (
     10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
     152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
@@ -14,8 +16,8 @@ LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0
 INNER_LIPS = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)
 RIGHT_BROW = (70, 63, 105, 66, 107, 55, 65, 52, 53, 46)
 LEFT_BROW = (300, 293, 334, 296, 336, 285, 295, 282, 283, 276)
-RIGHT_LIDS = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)
-LEFT_LIDS = (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466)
+# Of an eye's points those below run to the inner corner, and so do those above: as an outline these run back.
+RIGHT_LIDS, LEFT_LIDS = ((*eye[:9], *eye[:8:-1]) for eye in (RIGHT_EYE, LEFT_EYE))
 
 _LEAST = 1e-6  # of a division: edges of no length, and edges that run along a row
 

@@ -63,6 +63,12 @@ def pose_of(points: Tensor) -> Pose:
     )
 
 
+def turns_of(points: Tensor) -> Tensor:
+    """Yaw and pitch of faces, degrees: float32 [N, 2], by their points [N, 478, 3]."""
+    pose = pose_of(points)
+    return torch.stack([pose.yaw, pose.pitch], 1)
+
+
 def _unit(vectors: Tensor) -> Tensor:
     unit: Tensor = vectors / vectors.norm(dim=-1, keepdim=True).clamp(min=1e-6)
     return unit

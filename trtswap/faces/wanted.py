@@ -7,7 +7,7 @@ from torch import Tensor
 
 from trtswap.faces.faces import Faces
 from trtswap.faces.identity import Identity
-from trtswap.faces.pose import pose_of
+from trtswap.faces.pose import turns_of
 from trtswap.pixels.transfer import on_device
 
 CLEARLY = 6.0
@@ -29,7 +29,8 @@ class Wanted:
         self._rows = torch.cat(rows)
         counts = torch.tensor([len(own) for own in rows])
         self._first = (counts.cumsum(0) - counts).tolist()
-        self._poses = [None if len(own) == 1 else i.poses for own, i in zip(rows, identities, strict=True)]
+        self._poses = [None if i.poses is None or len(own) == 1 else i.poses.cpu()
+                       for own, i in zip(rows, identities, strict=True)]  # fmt: skip
         self._shown: dict[tuple[int, int], int] = {}
 
     def of(self, faces: Faces, which: Tensor) -> Tensor:
@@ -39,6 +40,8 @@ class Wanted:
             faces: tracked, of the next frames.
             which: int64 [N], the identity that each gets.
         """
+        if len(self._rows) == 1:  # without a copy for each face: a picture is large
+            return self._rows.expand(len(faces), -1)
         if all(poses is None for poses in self._poses):
             rows = torch.tensor(self._first)[which]
         else:
@@ -46,14 +49,13 @@ class Wanted:
         return self._rows[on_device(rows, self._rows.device)]
 
     def _nearest(self, faces: Faces, which: list[int]) -> list[int]:
-        pose = pose_of(faces.points)
-        turned = torch.stack([pose.yaw, pose.pitch], 1)
+        turned = turns_of(faces.points)
         rows = []
         for row, (track, one) in enumerate(zip(faces.track.tolist(), which, strict=True)):
             poses, place = self._poses[one], (track, one)
             shown = self._shown.get(place, 0)
             if poses is not None and float(faces.fit[row]) > 0:
-                apart = (poses.cpu() - turned[row]).norm(dim=1)
+                apart = (poses - turned[row]).norm(dim=1)
                 best = int(apart.argmin())
                 new = place not in self._shown
                 shown = best if new or float(apart[shown] - apart[best]) > CLEARLY else shown
