@@ -57,6 +57,8 @@ fuzz: $(TEST_VENV)/.ready dist/.built
 
 demo: $(DEMO_VENV)/.ready
 	@start=$$SECONDS
+	# What judges faces, 100 MB, where real ones are given.
+	if [ -n "$(VIDEO)$(SOURCE)" ]; then $(DEMO_VENV)/bin/$(PIP) install -c constraints.txt "$$(ls dist/*.whl)[quality]"; fi
 	DEMO_VENV=$(DEMO_VENV) VIDEO="$(VIDEO)" SOURCE="$(SOURCE)" bench/demo.sh
 	echo "make demo took $$((SECONDS - start)) s, the virtual environment aside"
 

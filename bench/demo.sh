@@ -9,8 +9,10 @@ video="${VIDEO:-$samples/clip.mp4}"
 source="${SOURCE:-$samples/source_1.png}"
 pack=mesh
 truth=()
+judge=(--judge)
 if [ -z "${VIDEO:-}${SOURCE:-}" ]; then
     pack=avatar
+    judge=()
     [ ! -f "$samples/truth.mp4" ] || truth=("$samples/truth.mp4")
 fi
 for file in "$video" "$source"; do
@@ -22,7 +24,8 @@ done
 mkdir -p "$out"
 
 echo "1/2  The swap"
-"$bin/trtswap" swap "$video" -s "$source" --pack "$pack" -o "$out/swapped.mp4" --report "$out/report.html" --overwrite
+"$bin/trtswap" swap "$video" -s "$source" --pack "$pack" -o "$out/swapped.mp4" --report "$out/report.html" \
+    "${judge[@]}" --overwrite
 
 echo "2/2  A contact sheet: source | target | result${truth:+ | truth}"
 "$bin/python" bench/contact_sheet.py "$source" "$video" "$out/swapped.mp4" "$out/contact_sheet.jpg" "${truth[@]}" >/dev/null

@@ -13,7 +13,7 @@ from onnx import TensorProto
 from trtswap.backends import open_engine
 from trtswap.backends.trt.library import AMPERE_ON, find_library
 from trtswap.errors import CheckpointError
-from trtswap.export.mesh import export_mesh, in_half
+from trtswap.export.mesh import export_mesh
 from trtswap.export.networks.tflite import FlatGraph, FlatNetwork, Operator, read_tflite
 from trtswap.export.rules import check_rules
 from trtswap.faces.pose import LEFT_EYE, RIGHT_EYE

@@ -114,8 +114,9 @@ class Stage:
 
 
 def wanted_stages(pack: Pack, options: RuntimeOptions) -> tuple[StageSpec, ...]:
-    """The stages of a pack that are opened: all but those that an option leaves out."""
-    return tuple(s for s in pack.graphs.values() if s.kind.option is None or getattr(options, s.kind.option))
+    """The stages of a pack that are opened: all but those that an option leaves out, or what they take."""
+    chosen = (s for s in pack.graphs.values() if s.kind.option is None or getattr(options, s.kind.option))
+    return tuple(stage for stage in chosen if options.dense or not stage.points)
 
 
 class Runtime:

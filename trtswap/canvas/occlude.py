@@ -2,12 +2,14 @@
 
 from trtswap.backends.runtime import Stage
 from trtswap.canvas.batch import FaceBatch
+from trtswap.faces.dense import in_crop
 from trtswap.pixels.geometry import align, compose, invert
+from trtswap.pixels.transfer import on_device
 from trtswap.pixels.warp import warp_all
 
 
 class Occluder:
-    """Looks for hands, hair and microphones with a pack's occlude graph.
+    """Looks for hands, hair and microphones with an occlude graph: the pack's, or the one that comes with trtswap.
 
     Args:
         stage: the occlude graph; it is given the originals, aligned in its own way.
@@ -17,10 +19,14 @@ class Occluder:
         self.stage = stage
 
     def __call__(self, batch: FaceBatch) -> None:
-        spec, size = self.stage.spec, batch.canvas.shape[-1]
+        spec, size, device = self.stage.spec, batch.canvas.shape[-1], batch.canvas.device
         to_crop = align(batch.faces.landmarks, spec.templates, spec.size)
         crops = batch.frames.sample(batch.faces.frame_index, to_crop, spec.size).clamp_(0, 1)
-        visible = batch.checked(self.stage.rows(faces=crops)["visible"], crops[:, :1]).clamp(0, 1)
+        points = {"points": on_device(in_crop(batch.faces.points, to_crop), device)} if spec.points else {}
+        visible = batch.checked(self.stage.rows(faces=crops, **points)["visible"], crops[:, :1]).clamp(0, 1)
         # Beyond the crop nobody has looked: its border goes on.
         to_crop = compose(to_crop, invert(batch.to_canvas))
         batch.visible = warp_all(visible, to_crop, size, size, padding="border")
+        if spec.points:  # without them the graph can say nothing
+            unmeasured = on_device(batch.faces.fit <= 0, device)
+            batch.visible = batch.visible.masked_fill(unmeasured[:, None, None, None], 1.0)

@@ -219,6 +219,13 @@ ReportFile = Annotated[
         "--report", metavar="FILE.html", help="Write a page with pictures and timings.", rich_help_panel=OUTPUT
     ),
 ]
+Judged = Annotated[
+    bool,
+    typer.Option(
+        "--judge", help="Say in the report how good it is: whom it shows, what it keeps, whether it flickers.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 TraceFile = Annotated[
     Path | None,
     typer.Option(

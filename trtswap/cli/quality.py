@@ -78,7 +78,16 @@ def check(video: Path | None, sources: Sequence[Path]) -> Path:
     """
     if video is None or not sources:
         raise typer.BadParameter("--quality swaps a clip and judges it: trtswap bench --quality in.mp4 -s face.png.")
+    check_judge()
+    return video
+
+
+def check_judge() -> None:
+    """Refuse at once where the judge is not installed.
+
+    Raises:
+        BackendError: names what is missing.
+    """
     missing = [module for module in NEEDED if find_spec(module) is None]
     if missing:
         raise BackendError(f'Judging needs {", ".join(missing)}, not installed here: pip install "trtswap[quality]".')
-    return video

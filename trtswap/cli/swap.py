@@ -1,6 +1,7 @@
 """``trtswap swap``: its options. The work is in :mod:`~trtswap.cli.video` and :mod:`~trtswap.cli.picture`."""
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ from trtswap.cli.arguments import (
     parse_settings,
     target_of,
 )
+from trtswap.cli.quality import check_judge
 from trtswap.limits import Limits
 from trtswap.options import RuntimeOptions, SwapOptions
 from trtswap.packs import DEFAULT_PACK
@@ -24,7 +26,7 @@ from trtswap.packs import DEFAULT_PACK
 # Options that have no meaning for a picture.
 _OF_VIDEOS = frozenset({
     "smooth", "fill", "detect_every", "codec", "crf", "preset", "encoder_option", "start", "end", "copy_streams",
-    "pix_fmt", "audio", "keep_going", "report", "trace", "batch", "reader", "workers",
+    "pix_fmt", "audio", "keep_going", "report", "judge", "trace", "batch", "reader", "workers",
 })  # fmt: skip
 
 
@@ -70,6 +72,7 @@ def swap(
     overwrite: opt.Overwrite = False,
     keep_going: opt.KeepGoing = False,
     report: opt.ReportFile = None,
+    judge: opt.Judged = False,
     trace: opt.TraceFile = None,
     as_json: opt.AsJson = False,
     quiet: opt.Quiet = False,
@@ -110,6 +113,8 @@ def swap(
     as_picture = becomes_picture(input_, output)
     if as_picture:
         _refuse(context, _OF_VIDEOS)
+    if judge:
+        _check_judge(report, map_, start, end)
 
     from trtswap.cli.job import Job, perform  # noqa: PLC0415 - heavy, imported on use
     from trtswap.cli.people import People  # noqa: PLC0415 - heavy, imported on use
@@ -134,8 +139,18 @@ def swap(
         writing = {"codec": codec, "crf": crf, "preset": preset, "encoder_options": settings,
                    "pixel_format": pix_fmt, "copy_streams": copy_streams, "audio": audio, "reader": reader}  # fmt: skip
         command = shlex.join(["trtswap", *(context.obj or ())])
-        job = VideoJob(**common, start=start, end=end, writing=writing, report=report, trace=trace, command=command)
+        job = VideoJob(**common, start=start, end=end, writing=writing, report=report, judge=judge,
+                       trace=trace, command=command)  # fmt: skip
     perform(job, as_json=as_json, quiet=quiet, keep_going=keep_going)
+
+
+def _check_judge(report: Path | None, pairs: Sequence[str] | None, start: float | None, end: float | None) -> None:
+    """The judge compares whole clips, shows one person, and speaks in the report."""
+    if report is None:
+        raise typer.BadParameter("--judge writes into the report: give --report FILE.html, too.")
+    if pairs or start is not None or end is not None:
+        raise typer.BadParameter("--judge compares a whole clip with one person: it goes with no --map, --start or --end.")
+    check_judge()
 
 
 def _refuse(context: typer.Context, names: frozenset[str]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from trtswap.backends.runtime import Runtime
 from trtswap.cli.console import count
 from trtswap.cli.job import Job, Outcome
 from trtswap.cli.progress import duration
@@ -30,6 +31,7 @@ class VideoJob(Job):
         start, end: seconds of the source to take.
         writing: arguments of :class:`~trtswap.video.writer.VideoWriter`, and who reads.
         report: where to write the report, None for none.
+        judge: whether it says how good the result is.
         trace: where to write who worked when, None for nowhere.
         command: what the user typed, for the report.
     """
@@ -38,6 +40,7 @@ class VideoJob(Job):
     end: float | None
     writing: Mapping[str, Any]
     report: Path | None
+    judge: bool
     trace: Path | None
     command: str
 
@@ -92,9 +95,17 @@ class VideoJob(Job):
         self, place: Target, swapper: Swapper, recorder: Recorder, result: SwapResult, seconds: float
     ) -> None:
         page = Report.of(
-            swapper, recorder, result, source=self.source, target=self.target, command=self.command, seconds=seconds
-        )
+            swapper, recorder, result, source=self.source, target=self.target, command=self.command, seconds=seconds,
+            judged=self._judged() if self.judge else (),
+        )  # fmt: skip
         write_report(page, place)
+
+    def _judged(self) -> list[dict[str, Any]]:
+        """Whatever pack was asked for, the default one measures the faces, so that figures compare."""
+        from trtswap.quality.cases import judged  # noqa: PLC0415 - needs dlib
+
+        with Runtime(backend=self.running.backend, device=self.running.device) as runtime:
+            return judged(self.source, self.target, self.people.sources[0], runtime)[0]
 
     def _facts(self, swapper: Swapper, result: SwapResult, seconds: float) -> dict[str, Any]:
         return {

@@ -150,7 +150,7 @@ class Pack:
     @property
     def needs_points(self) -> bool:
         """Whether faces can be swapped only where a landmarks graph has measured them."""
-        return "parse" not in self.stages or any(stage.points for stage in self.stages.values())
+        return "parse" not in self.stages or any(s.points and s.kind.option is None for s in self.stages.values())
 
     @property
     def canvas_size(self) -> int:

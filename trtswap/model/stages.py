@@ -207,8 +207,9 @@ _KINDS = (
     StageKind(
         name="occlude",
         doing="occluding",
-        inputs=(CROPS,),
+        inputs=(CROPS, MEASURED),
         outputs=(Port("visible", ("N", 1, "size", "size"), "masks"),),
+        defaults=frozenset(("points",)),
         required=False,
         option="occlude",
         half=True,

@@ -64,6 +64,33 @@ def test_quality_swaps_and_judges(run: Run, tmp_path: Path, monkeypatch: pytest.
     assert Image.open(sheet).size == (7 * 256, 512)
 
 
+def test_a_report_says_how_good_a_swap_is(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trtswap.cli.quality.NEEDED", ("cv2",))
+    monkeypatch.setattr("trtswap.quality.cases.Judge", _Somebody)
+    samples, clip = find_pack("avatar") / "samples", tmp_path / "short.mp4"
+    common = "-s", samples / "source_1.png", "--backend", "onnxruntime", "--device", "cpu", "--quiet"
+    assert run("swap", samples / "clip.mp4", "-o", clip, "--end", "0.3", *common).code == 0
+    ran = run("swap", clip, "-o", tmp_path / "out.mp4", "--report", tmp_path / "page.html", "--judge", *common)
+    assert ran.code == 0, ran.err
+    page = (tmp_path / "page.html").read_text("utf-8")
+    assert "How good it is" in page
+    assert "Distance to the source" in page
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("-s", "face.png"), "give --report FILE.html, too"),
+        (("-s", "face.png", "--start", "1", "--report", "page.html"), "no --map, --start or --end"),
+        (("-s", "face.png", "--end", "1", "--report", "page.html"), "no --map, --start or --end"),
+    ],
+)
+def test_what_a_judge_cannot_do_is_wrong_usage(run: Run, clips: Path, given: tuple[str, ...], said: str) -> None:
+    ran = run("swap", clips / "one.mp4", "--judge", *given)
+    assert ran.code == 2
+    assert said in ran.said
+
+
 @pytest.mark.parametrize("given", [(), ("in.mp4",), ("-s", "face.png")])
 def test_quality_needs_a_clip_and_somebody(run: Run, given: tuple[str, ...]) -> None:
     ran = run("bench", "--quality", *given)

@@ -1,0 +1,75 @@
+"""Drawn hands: a palm, four fingers, a thumb and an arm, of capsules."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from .chance import Chance, capsule, per_pixel
+
+LENGTHS = (0.78, 0.90, 0.84, 0.66)  # of the fingers, lengths of the palm
+PALM = (22.0, 46.0)  # its length, pixels; a face is about 75 wide
+FISTS, POINTING, TURNED, BENT = 0.4, 0.4, 0.35, 0.25  # shares of the hands, and of the fingers
+
+
+class _Hand:
+    """Where hands are, and how large: x to the little finger or the index, y to the fingertips, in palms."""
+
+    def __init__(self, chance: Chance) -> None:
+        self.palm = chance.between(*PALM)
+        self._middle = torch.stack([chance.between(20, 108), chance.between(35, 125)], 1)
+        self._angle = chance.between(-math.pi, math.pi) * chance.which(TURNED) + chance.between(-1.0, 1.0)
+        self._side = torch.where(chance.which(0.5), 1.0, -1.0)
+
+    def at(self, x: Tensor | float, y: Tensor | float) -> Tensor:
+        """A place of each hand in pixels, [N, 2]."""
+        x, y = (torch.as_tensor(value) + torch.zeros_like(self.palm) for value in (x, y))
+        x, c, s = x * self._side, self._angle.cos(), self._angle.sin()
+        return self._middle + torch.stack([x * c + y * s, x * s - y * c], 1) * self.palm[:, None]
+
+    def limb(self, start: Tensor, end: Tensor, first: Tensor | float, last: Tensor | float, *, high: float = 1.0) -> Tensor:
+        """A capsule with radii in palms, lifted towards the camera by ``high``."""
+        return capsule(start, end, self.palm * first, self.palm * last) * high
+
+
+def hands(chance: Chance) -> Tensor:
+    """The parts of one hand for each picture: how far each pixel lies inside, float32 [N, P, S, S], above 0 inside."""
+    hand, fist = _Hand(chance), chance.which(FISTS)
+    return torch.stack([*_palm(hand, chance), *_fingers(hand, fist, chance), *_thumb(hand, chance)], 1)
+
+
+def _palm(hand: _Hand, chance: Chance) -> list[Tensor]:
+    wide = chance.between(0.36, 0.46)
+    rays = [
+        hand.limb(hand.at(0.8 * x, -0.45), hand.at(x, 0.42), 0.62 * wide, 0.5 * wide, high=0.8)
+        for x in (0.24 * (k - 1.5) for k in range(4))
+    ]
+    arm = chance.between(0.28, 0.4)
+    return [*rays, hand.limb(hand.at(0.0, -0.5), hand.at(chance.between(-0.8, 0.8), -6.0), arm, 1.5 * arm, high=0.9)]
+
+
+def _fingers(hand: _Hand, fist: Tensor, chance: Chance) -> list[Tensor]:
+    """Two segments each; those that point at the camera, and those of fists, are short and high."""
+    parts, apart = list[Tensor](), chance.between(0.0, 0.22)
+    pointing = chance.which(POINTING)
+    for k, length in enumerate(LENGTHS):
+        x, long = 0.27 * (k - 1.5), length * chance.between(0.9, 1.1)
+        seen = torch.where(fist, chance.between(0.15, 0.5), chance.between(0.75, 1.05))
+        seen = torch.where(pointing, 1.0, seen) if k == 0 else seen
+        lean = (k - 1.5) * apart + chance.between(-0.1, 0.1)
+        turn = torch.where(chance.which(BENT), chance.between(-1.6, 1.6), chance.between(-0.2, 0.2))
+        knee = (x + lean * long * seen * 0.55, 0.42 + long * seen * 0.55)
+        tip = (knee[0] + (lean + turn).sin() * long * seen * 0.45, knee[1] + turn.cos() * long * seen * 0.45)
+        radius = chance.between(0.115, 0.15)
+        first = hand.limb(hand.at(x, 0.42), hand.at(*knee), 1.08 * radius, radius)
+        parts += [first * per_pixel(1 + 0.6 * (1 - seen)), hand.limb(hand.at(*knee), hand.at(*tip), radius, 0.8 * radius)]
+    return parts
+
+
+def _thumb(hand: _Hand, chance: Chance) -> list[Tensor]:
+    knee, radius = hand.at(-0.58, chance.between(-0.1, 0.2)), chance.between(0.13, 0.17)
+    tip = hand.at(chance.between(-0.95, -0.3), chance.between(-0.05, 0.55))
+    return [
+        hand.limb(hand.at(-0.3, -0.4), knee, 1.5 * radius, 1.1 * radius),
+        hand.limb(knee, tip, 1.1 * radius, 0.8 * radius),
+    ]
