@@ -19,6 +19,7 @@ from trtswap.faces.cast import Who
 from trtswap.faces.identity import Identifier, Identity, average
 from trtswap.faces.largest import largest
 from trtswap.faces.pose import turns_of
+from trtswap.faces.posed import BestFrames
 from trtswap.files import Target
 from trtswap.limits import Limits
 from trtswap.model.pack import Pack
@@ -32,6 +33,7 @@ from trtswap.session.observers import Observer, Summary
 from trtswap.session.session import Session, detector, in_parts
 from trtswap.session.stopwatch import Span, Stopwatch
 from trtswap.session.video import run_video
+from trtswap.video.containers import CONTAINERS
 from trtswap.video.info import VideoInfo
 from trtswap.video.opening import open_reader
 from trtswap.video.reader import Loss, Reader
@@ -40,6 +42,9 @@ from trtswap.video.writer import VideoWriter, WriteOptions
 # Source pictures are often close-ups; a face that fills the picture is found in a smaller copy of it. Shares of the
 # size that the pack's detector searches: engines are built for no more.
 SOURCE_SHARES = (1.0, 0.5, 0.25)
+VIDEOS = frozenset((*CONTAINERS, ".avi", ".ts", ".mpg", ".mpeg", ".flv", ".wmv", ".m2ts", ".3gp"))
+"""Names of what is a video and no picture."""
+LOOKED_AT = 250  # frames of a source's video
 
 
 @dataclass(frozen=True)
@@ -143,19 +148,22 @@ class Swapper:
         """One identity from one or several pictures of the same person.
 
         Args:
-            images: paths, PIL images, the bytes of picture files, or uint8 RGB arrays [H, W, 3].
+            images: paths, PIL images, the bytes of picture files, or uint8 RGB arrays [H, W, 3]; the path of a video
+                stands for its best frames, up to five, by pose, sharpness, and open eyes.
             pick: which face of a picture: ``only`` (several are an error), ``largest``, or a number counted
                 from the left, starting with 0.
 
         Raises:
             SourceError: a picture cannot be read, has no face, or not the one asked for; names the picture.
+            ReadError: a video cannot be read.
         """
         if not images:
             raise InputError("identity() was given no picture; expected one or more paths or arrays.")
         expect("pick", pick, str | int, "'only', 'largest' or a number")
-        names = tuple(str(i) if isinstance(i, str | Path) else f"picture {n}" for n, i in enumerate(images, 1))
+        named = [pair for n, image in enumerate(images, 1) for pair in self._pictures_of(image, n, pick)]
+        names = tuple(name for name, _ in named)
         stages = list(dict.fromkeys(("identify", self.pack.coder.name)))
-        found = [self._looked_at(image, name, pick, stages) for image, name in zip(images, names, strict=True)]
+        found = [self._looked_at(image, name, pick, stages) for name, image in named]
         rows = {stage: torch.cat([one.latents[stage] for one in found]) for stage in stages}
         how = self.pack.coder.average
         code = average(rows["encode"], how) if "encode" in rows else None
@@ -171,6 +179,27 @@ class Swapper:
             doubts=tuple(f"{name}: {doubt}." for name, one in zip(names, found, strict=True) for doubt in one.doubts),
             poses=turns_of(torch.cat([one.face.points for one in found])) if several else None,
         )
+
+    def _pictures_of(self, image: Any, number: int, pick: str | int) -> list[tuple[str, Any]]:
+        """A picture with its name; of a video its best frames."""
+        if not isinstance(image, str | Path):
+            return [(f"picture {number}", image)]
+        if Path(image).suffix.lower() not in VIDEOS:
+            return [(str(image), image)]
+        best, find = BestFrames(), detector(self.runtime, self.options)
+        with open_reader(image, batch=1, limits=self._limits) as reader:
+            step = max(1, (expected_frames(reader.info, None, None) or 0) // LOOKED_AT)
+            for position, frames in enumerate(reader):
+                if position % step == 0:
+                    part = frames.to(self.choice.device)
+                    faces = find(part)
+                    best.look(part, largest(faces) if pick == "largest" or len(faces) == 1 else Faces.none())
+        if not best.found:
+            raise SourceError(
+                f"{image}: none of {best.looked} frames shows one face alone, sharp, from the front and with open "
+                "eyes. Expected a video of one person (of several, --source-face largest), or pictures."
+            )
+        return [(f"{image}, frame {shown.frame * step}", shown.rgb) for shown in best.found]
 
     def _looked_at(self, image: Any, name: str, pick: str | int, stages: Sequence[str]) -> "_SourceFace":
         """The face of a picture, and what graphs make of it."""

@@ -27,7 +27,9 @@ class _Hand:
         x, c, s = x * self._side, self._angle.cos(), self._angle.sin()
         return self._middle + torch.stack([x * c + y * s, x * s - y * c], 1) * self.palm[:, None]
 
-    def limb(self, start: Tensor, end: Tensor, first: Tensor | float, last: Tensor | float, *, high: float = 1.0) -> Tensor:
+    def limb(
+        self, start: Tensor, end: Tensor, first: Tensor | float, last: Tensor | float, *, high: float = 1.0
+    ) -> Tensor:
         """A capsule with radii in palms, lifted towards the camera by ``high``."""
         return capsule(start, end, self.palm * first, self.palm * last) * high
 
@@ -62,7 +64,10 @@ def _fingers(hand: _Hand, fist: Tensor, chance: Chance) -> list[Tensor]:
         tip = (knee[0] + (lean + turn).sin() * long * seen * 0.45, knee[1] + turn.cos() * long * seen * 0.45)
         radius = chance.between(0.115, 0.15)
         first = hand.limb(hand.at(x, 0.42), hand.at(*knee), 1.08 * radius, radius)
-        parts += [first * per_pixel(1 + 0.6 * (1 - seen)), hand.limb(hand.at(*knee), hand.at(*tip), radius, 0.8 * radius)]
+        parts += [
+            first * per_pixel(1 + 0.6 * (1 - seen)),
+            hand.limb(hand.at(*knee), hand.at(*tip), radius, 0.8 * radius),
+        ]
     return parts
 
 

@@ -1,4 +1,4 @@
-"""The trained occluder to the graph that comes with trtswap: python -m trtswap.export.occluder.pack WEIGHTS trtswap/packs/shared"""
+"""The trained occluder to the graph that ships: python -m export.occluder.pack WEIGHTS trtswap/packs/shared"""
 
 import argparse
 from pathlib import Path

@@ -59,7 +59,9 @@ class Scenes:
         rows = torch.randint(len(self.images), (chance.count,), generator=chance.generator)
         to_crop = _enlarged(align(noisy(self.landmarks[rows], chance.generator, 0.03), TEMPLATE, SIZE), chance)
         faces = cut(pictures(self.images[rows]), to_crop, SIZE)
-        hidden = F.avg_pool2d(_padded(_hiding(cut(self.labels[rows, None].float(), to_crop, SIZE, mode="nearest"))), 3, 1)
+        hidden = F.avg_pool2d(
+            _padded(_hiding(cut(self.labels[rows, None].float(), to_crop, SIZE, mode="nearest"))), 3, 1
+        )
         points = in_crop(self.points[rows], to_crop)
         oval = _inside(points)
         faces = weathered(folded(faces, points, chance), chance)

@@ -1,6 +1,6 @@
 """Trains the occluder: python -m export.occluder.train DATA WEIGHTS [--seed 0] [--go-on]
 
-DATA is a folder of ``export.avatar.data``; 2,000 pictures and an hour on two cores made the graph that comes with trtswap.
+DATA is a folder of ``export.avatar.data``; 2,000 pictures and an hour on two cores made the graph that ships.
 """
 
 from collections.abc import Iterator

@@ -3,19 +3,15 @@
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from onnx import TensorProto
 
 from trtswap.backends import open_engine
-from trtswap.backends.trt.library import AMPERE_ON, find_library
 from trtswap.errors import CheckpointError
 from trtswap.export.mesh import export_mesh
 from trtswap.export.networks.tflite import FlatGraph, FlatNetwork, Operator, read_tflite
-from trtswap.export.rules import check_rules
 from trtswap.faces.pose import LEFT_EYE, RIGHT_EYE
 from trtswap.model.pack import shared_stages
 
@@ -75,30 +71,6 @@ def test_every_backend_gives_the_same(backend: str, found: tuple[NDArray[np.floa
         np.testing.assert_allclose(engine(faces=faces)["points"].numpy(), found[0], atol=2e-3)
 
 
-def test_weights_are_float16_and_all_else_is_float32() -> None:
-    stage = shared_stages()["landmarks"]
-    model = onnx.load(stage.path)
-    halves = [t for t in model.graph.initializer if t.data_type == TensorProto.FLOAT16]
-    assert sum(int(np.prod(t.dims)) for t in halves) > 0.99 * stage.figures["parameters"]
-    assert {n.op_type for n in model.graph.node for name in n.input if name.endswith("_half")} == {"Cast"}
-    assert stage.path.stat().st_size < 3e6
-    check_rules(model, "landmarks")
-
-
-def test_nvidias_compiler_takes_it_without_a_warning() -> None:
-    pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
-    from trtswap.engines.child import compile_apart
-    from trtswap.engines.config import default_config
-    from trtswap.engines.progress import Silent
-
-    stage = shared_stages()["landmarks"]
-    for targets in (AMPERE_ON, ("7.5",)):
-        request = default_config(stage, 8 * 2**30).request(stage.path, stage.contract[0], targets)
-        made = compile_apart(find_library("rtx"), request, Silent())
-        assert made.warnings == ()
-        assert made.memory_bytes < 100 * 2**20
-
-
 def test_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x.tflite").write_bytes(b"\0\0\0\0TFL9 and more")
     with pytest.raises(CheckpointError, match=r"mediapipe_face_mesh: .*x\.tflite is not the published file: it has 17"):
@@ -156,20 +128,6 @@ def test_reshapes_flatten_pixels_before_channels() -> None:
     image = torch.arange(24.0).view(2, 3, 2, 2)
     (found,) = FlatNetwork(graph, {})(image)
     assert torch.equal(found, image.permute(0, 2, 3, 1).reshape(2, 4, 3))
-
-
-def test_only_what_float16_holds_is_halved() -> None:
-    exact, other = np.full(40, 0.5, np.float32), np.full(40, 0.1, np.float32)
-    text = (
-        '<ir_version: 9, opset_import: ["" : 19]> g (float[N,40] x) => (float[N,40] y) { a = Mul(x, k) y = Add(a, l) }'
-    )
-    model = onnx.parser.parse_model(text)
-    model.graph.initializer.extend(onnx.numpy_helper.from_array(v, n) for n, v in (("k", exact), ("l", other)))
-    in_half(model)
-    assert {t.name: t.data_type for t in model.graph.initializer} == {
-        "k_half": TensorProto.FLOAT16, "l": TensorProto.FLOAT
-    }  # fmt: skip
-    onnx.checker.check_model(model)
 
 
 def test_sampling_is_grid_sample_at_the_matrixs_places() -> None:

@@ -14,7 +14,12 @@ WHO, FINDING, LOOK, OUTPUT, RUNNING = "Who", "Finding faces", "Look", "Output", 
 # Who
 Sources = Annotated[
     list[Path] | None,
-    typer.Option("--source", "-s", help="Picture of the face to show; several are of one person.", rich_help_panel=WHO),
+    typer.Option(
+        "--source",
+        "-s",
+        help="Picture or short video of the face to show; several are of one person.",
+        rich_help_panel=WHO,
+    ),
 ]
 SourceFace = Annotated[
     str,
@@ -222,7 +227,8 @@ ReportFile = Annotated[
 Judged = Annotated[
     bool,
     typer.Option(
-        "--judge", help="Say in the report how good it is: whom it shows, what it keeps, whether it flickers.",
+        "--judge",
+        help="Say in the report how good it is: whom it shows, what it keeps, whether it flickers.",
         rich_help_panel=OUTPUT,
     ),
 ]

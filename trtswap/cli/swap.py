@@ -149,7 +149,7 @@ def _check_judge(report: Path | None, pairs: Sequence[str] | None, start: float 
     if report is None:
         raise typer.BadParameter("--judge writes into the report: give --report FILE.html, too.")
     if pairs or start is not None or end is not None:
-        raise typer.BadParameter("--judge compares a whole clip with one person: it goes with no --map, --start or --end.")
+        raise typer.BadParameter("--judge compares a whole clip with one person: no --map, --start or --end.")
     check_judge()
 
 

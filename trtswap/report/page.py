@@ -202,9 +202,9 @@ def _judged(rows: Sequence[Mapping[str, Any]]) -> str:
         for row in rows
     ]
     return f"""{_table(("", "Median", "from", "to", "in"), cells, "narrow numbers")}
-<p class="aside">Medians and quartiles over the frames that show a face before and after. Distances are those of dlib's \
-network, which no pack was trained with: the same person in two pictures is about 0.4 apart, different people 0.6 and more.\
-</p>"""
+<p class="aside">Medians and quartiles over the frames that show a face before and after. Distances are those of \
+dlib's network, which no pack was trained with: the same person in two pictures is about 0.4 apart, different people \
+0.6 and more.</p>"""
 
 
 def _faces(report: Report) -> str:

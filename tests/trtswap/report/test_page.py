@@ -126,7 +126,13 @@ def test_it_is_whole_and_needs_nothing_else(report: Report) -> None:
 
 def test_what_a_judge_says_is_in_it(report: Report) -> None:
     assert "How good it is" not in Outline(render(report)).text
-    row = {"name": "distance to the <source>", "unit": "dlib", "values": [0.5], "median": 0.5, "quartiles": [0.4, 0.625]}
+    row = {
+        "name": "distance to the <source>",
+        "unit": "dlib",
+        "values": [0.5],
+        "median": 0.5,
+        "quartiles": [0.4, 0.625],
+    }
     text = Outline(render(replace(report, judged=[row]))).text
     first = text.index("Distance to the <source>")
     assert "How good it is" in text[:first]
