@@ -91,6 +91,8 @@ def example_inputs(stage: StageSpec, config: BuildConfig, seed: int = 0) -> list
 def _filled(port: Port, stage: StageSpec, picture: Tensor, generator: torch.Generator) -> Tensor:
     if port.content == "shares":
         return torch.full((1,), 0.5)
+    if port.content == "masks":
+        return picture.mean(1, keepdim=True)
     if port.content == "points":
         from trtswap.export.standin import drawn_points  # noqa: PLC0415 - export's, needed here alone
 

@@ -212,6 +212,8 @@ def _example(port: Port, stage: StageSpec, batch: int, generator: torch.Generato
     template = (stage.templates or FFHQ)[0]
     if port.content == "points":
         return drawn_points(batch, stage.size, template)
+    if port.content == "masks":  # something hides the left third
+        return (torch.arange(stage.size) >= stage.size // 3).float().expand(batch, 1, stage.size, -1).contiguous()
     if port.content != "latents":
         return drawn_crops(batch, stage.size, template, generator)
     if takes_codes(stage):

@@ -286,7 +286,7 @@ def mesh(*, size: int = 320) -> Recipe:
             detect("yunet_n"),
             thumbnail(8),
             StageRecipe(replace(measured, average="nearest"), partial(Encode, size)),
-            StageRecipe(replace(swapped, mask=True, likeness=0.25), partial(MeshSwap, size)),
+            StageRecipe(replace(swapped, mask=True, visible=True, likeness=0.25), partial(MeshSwap, size)),
         ),
     )
 

@@ -25,8 +25,10 @@ class RuntimeOptions:
     Attributes:
         restore: open the pack's restorer, if it has one; without it no request can restore.
         dense: open the graph that measures faces at 478 points, from which the landmarks are made then: they are
-            steadier than a detector's five.
-        occlude: open the pack's occluder, if it has one: what lies in front of a face is left as it is.
+            steadier than a detector's five. Without it graphs that take points are left out, too: the occluder that
+            comes with trtswap.
+        occlude: open the pack's occluder, or the one that comes with trtswap: what lies in front of a face is left as
+            it is.
         batch: frames that are read, searched and swapped at once, however many are given; chosen from the free memory
             where None.
         face_batch: faces that go through the networks at once; chosen from the free memory and the engines where None.

@@ -133,7 +133,7 @@ def cases(pack: str) -> list[dict[str, Any]]:
 
 def _clip_cases(pack: str, clip: Path, truth: Path, source: Path, folder: Path) -> list[dict[str, Any]]:
     with Swapper(pack) as swapper:
-        boxes = [_largest_box(faces) for faces in tracks(swapper, clip)]
+        boxes = [largest_box(faces) for faces in tracks(swapper, clip)]
     rows: dict[str, Path] = {"no swap": clip}
     for name, options, observers in (
         ("ours", SwapOptions(), ()),
@@ -150,7 +150,7 @@ def _clip_cases(pack: str, clip: Path, truth: Path, source: Path, folder: Path) 
     ]
 
 
-def _largest_box(faces: Faces) -> Tensor | None:
+def largest_box(faces: Faces) -> Tensor | None:
     if not len(faces):
         return None
     return faces.box[int((faces.box[:, 2:] - faces.box[:, :2]).prod(1).argmax())]

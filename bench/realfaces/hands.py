@@ -21,15 +21,17 @@ Alpha = NDArray[np.float32]
 
 WIDTH = 0.9  # of a hand, widths of the face
 PATH = ((-0.9, 0.9), (0.1, 0.35), (0.45, -0.1), (0.9, 0.9))  # of a hand's middle from the face's, widths of the face
-HIDING = slice(83, 116)  # frames of the demo clip in which a hand crosses the face
+HIDING = slice(83, 116, 3)  # frames of the demo clip in which a hand crosses the face; each takes seconds to render
 
 
 @dataclass(frozen=True)
 class Covered:
-    """Frames of a clip, uint8 RGB [H, W, 3] each, and how much of each pixel a hand hides, 0..1."""
+    """Frames of a clip, uint8 RGB [H, W, 3] each, how much of each pixel a hand hides, 0..1, and, where that is known,
+    the frames without a hand."""
 
     frames: list[Picture]
     hands: list[Alpha]
+    bare: list[Picture]
 
 
 def cut_out(file: Path) -> NDArray[np.float32]:
@@ -71,7 +73,7 @@ def photographed(clip: Clip, hands: Sequence[NDArray[np.float32]]) -> Covered:
         made, alpha = _put(frame, hand, box, where, turn=30.0 * (0.5 - at / each))
         frames.append(made)
         alphas.append(alpha)
-    return Covered(frames, alphas)
+    return Covered(frames, alphas, clip.frames)
 
 
 def _put(
@@ -99,10 +101,10 @@ def drawn(folder: Path) -> Covered:
     file = folder / "avatar_hand.npz"
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(file, hands=np.stack([_hand_of(n) for n in range(HIDING.start, HIDING.stop)]))
+        np.savez_compressed(file, hands=np.stack([_hand_of(n) for n in range(*HIDING.indices(demo.FRAMES))]))
     with VideoReader(find_pack("avatar") / "samples" / "clip.mp4", batch_size=8) as reader:
         frames = [part.rgb(i).numpy() for part in reader for i in range(len(part))]
-    return Covered(frames[HIDING], list(np.load(file)["hands"].astype(np.float32)))
+    return Covered(frames[HIDING], list(np.load(file)["hands"].astype(np.float32)), [])
 
 
 def _hand_of(frame: int) -> NDArray[np.bool_]:

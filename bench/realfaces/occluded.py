@@ -26,7 +26,8 @@ from trtswap.quality.clip import follow
 from . import hands
 from .hands import Covered
 
-CHANGED = 4  # levels, from which on a pixel has been swapped
+CHANGED = 8  # levels, from which on a pixel has been swapped
+LESS = 4  # what has changed by so many times less stays
 HAND, FREE = 0.9, 0.02  # how much of a pixel the hand hides
 ROWS, SIDE = 6, 320
 
@@ -46,19 +47,32 @@ def swapped(frames: Sequence[NDArray[np.uint8]], source: Path, pack: str, *, occ
     return np.stack(made)
 
 
-def cases(name: str, covered: Covered, without: NDArray[np.uint8], with_it: NDArray[np.uint8]) -> list[dict[str, Any]]:
-    """Shares of pixels, of each frame that has enough of them."""
+def change(results: NDArray[np.uint8], frames: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.int16]]:
+    """Levels by which each pixel of each frame has changed, [H, W]."""
+    return [np.abs(a.astype(np.int16) - b).max(-1) for a, b in zip(results, frames, strict=True)]
+
+
+def cases(
+    name: str, covered: Covered, without: NDArray[np.uint8], with_it: NDArray[np.uint8], bare: NDArray[np.uint8] | None
+) -> list[dict[str, Any]]:
+    """Shares of pixels, of each frame that has enough of them.
+
+    Args:
+        without, with_it: the frames swapped without and with an occluder.
+        bare: the frames without a hand swapped, which say what of the face is; ``without`` where None, although a hand
+            lends the face beside it its light.
+    """
     kept, lost, clean = [], [], []
-    for frame, hand, painted, result in zip(covered.frames, covered.hands, without, with_it, strict=True):
-        before, after = (np.abs(x.astype(np.int16) - frame).max(-1) for x in (painted, result))
-        changed = before >= CHANGED
-        stays = changed & (after < before / 2)
-        over, beside = changed & (hand > HAND), changed & (hand < FREE)
+    painted, results = change(without, covered.frames), change(with_it, covered.frames)
+    faces = painted if bare is None else change(bare, covered.bare)
+    for hand, before, face, after in zip(covered.hands, painted, faces, results, strict=True):
+        over, beside = (before >= CHANGED) & (hand > HAND), (face >= CHANGED) & (hand < FREE)
+        not_swapped = float((after < face / LESS)[beside].mean())
         if over.sum() > 100:
-            kept.append(float(stays[over].mean()))
-            lost.append(float(stays[beside].mean()))
+            kept.append(float((after < before / LESS)[over].mean()))
+            lost.append(not_swapped)
         elif not (hand > FREE).any():
-            clean.append(float(stays[beside].mean()))
+            clean.append(not_swapped)
     rows = [
         measure.case(f"{name}: of a hand's pixels, stays", "share", kept),
         measure.case(f"{name}: of the face beside a hand, not swapped", "share", lost),
@@ -100,7 +114,10 @@ def main() -> None:
     else:
         parser.error("expected CLIP, --source and --hand, or --avatar FOLDER")
     results = [swapped(covered.frames, source, options.pack, occlude=occlude) for occlude in (False, True)]
-    found = measure.result("occluded", cases(name, covered, *results), pack=options.pack, frames=len(covered.frames))
+    bare = swapped(covered.bare, source, options.pack, occlude=False) if covered.bare else None
+    found = measure.result(
+        "occluded", cases(name, covered, *results, bare), pack=options.pack, frames=len(covered.frames)
+    )
     print(measure.table(found))
     if options.write:
         measure.write(found, options.write)

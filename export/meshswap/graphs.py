@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from .controls import CONTROLS, MIRRORED
 from .light import between, blurred, fine, lit
@@ -13,6 +14,7 @@ CELLS = 64  # of maps and light, along each side of the crop
 PLACES = 40  # of the warp, which is smooth
 TURNED, FACING = 0.25, 0.55  # growth of the source's areas below which its other half, mirrored, shows more
 HIDDEN, SEEN = 0.10, 0.30  # the same, of the better half, below which the target stays as it is
+WHOLE = 0.6, 1.0  # how much of a cell must be seen for its light to count
 HALVES, HOLES = 0.02, 0.01  # softness of the border between both, and of that to the target: shares of the side
 
 
@@ -34,7 +36,7 @@ def code_length(size: int) -> int:
 
 
 class MeshSwap(nn.Module):
-    """`faces` [N, 3, S, S], `latents` of :class:`Encode`, `points` [N, 478, 3], `likeness` [1] -> `swapped`, `mask`.
+    """`faces` [N, 3, S, S], `latents` of :class:`Encode`, `points`, `visible` [N, 1, S, S], `likeness` [1] -> `swapped`, `mask`.
 
     The picture is drawn onto the target's points; where the source is turned away there, its other half is, mirrored;
     where neither shows anything, and on shut eyes, the target stays.
@@ -45,7 +47,9 @@ class MeshSwap(nn.Module):
         self.size = size
         self.warp = Warp(PLACES, size)
 
-    def forward(self, faces: Tensor, latents: Tensor, points: Tensor, likeness: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, faces: Tensor, latents: Tensor, points: Tensor, visible: Tensor, likeness: Tensor
+    ) -> tuple[Tensor, Tensor]:
         size = self.size
         picture, maps, source = self._parts(latents)
         sources = torch.cat([source, source[:, MIRRORED]], 2)
@@ -61,7 +65,9 @@ class MeshSwap(nn.Module):
         shown = torch.maximum(between(own, HIDDEN, SEEN), between(other, HIDDEN, SEEN))
         eyes = fine(open_eyes(points, self.warp.places).reshape(-1, 1, PLACES, PLACES), CELLS)
         mask = found[:, :1] * blurred(shown, HOLES * CELLS) * towards(points) * eyes
-        return lit(faces, made, found[:, 1:], likeness), fine(mask, size)
+        # A hand is lit otherwise, and has other colours.
+        bare = between(F.avg_pool2d(visible, size // CELLS), *WHOLE)
+        return lit(faces, made, found[:, 1:] * bare, likeness), fine(mask, size)
 
     def _parts(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Picture, maps and points of a code."""

@@ -8,8 +8,10 @@ from torch import Tensor
 from .chance import Chance, capsule, per_pixel
 
 LENGTHS = (0.78, 0.90, 0.84, 0.66)  # of the fingers, lengths of the palm
-PALM = (22.0, 46.0)  # its length, pixels; a face is about 75 wide
-FISTS, POINTING, TURNED, BENT = 0.4, 0.4, 0.35, 0.25  # shares of the hands, and of the fingers
+PALM = (26.0, 60.0)  # its length, pixels; a face is about 75 wide
+FISTS, POINTING, TURNED, BENT = 0.5, 0.4, 0.35, 0.25  # shares of the hands, and of the fingers
+KNUCKLES, OPEN = 8, 0.3  # folds of a fist, and the share of the open hands that have some
+NOWHERE = -1e3
 
 
 class _Hand:
@@ -37,7 +39,8 @@ class _Hand:
 def hands(chance: Chance) -> Tensor:
     """The parts of one hand for each picture: how far each pixel lies inside, float32 [N, P, S, S], above 0 inside."""
     hand, fist = _Hand(chance), chance.which(FISTS)
-    return torch.stack([*_palm(hand, chance), *_fingers(hand, fist, chance), *_thumb(hand, chance)], 1)
+    parts = [*_palm(hand, chance), *_fingers(hand, fist, chance), *_thumb(hand, chance)]
+    return torch.stack([*parts, *_knuckles(hand, fist | chance.which(OPEN), chance)], 1)
 
 
 def _palm(hand: _Hand, chance: Chance) -> list[Tensor]:
@@ -68,6 +71,18 @@ def _fingers(hand: _Hand, fist: Tensor, chance: Chance) -> list[Tensor]:
             first * per_pixel(1 + 0.6 * (1 - seen)),
             hand.limb(hand.at(*knee), hand.at(*tip), radius, 0.8 * radius),
         ]
+    return parts
+
+
+def _knuckles(hand: _Hand, folded: Tensor, chance: Chance) -> list[Tensor]:
+    """Segments of curled fingers, balls and folds of the palm, all lying about one way."""
+    parts, way = list[Tensor](), chance.between(0, math.pi)
+    for _ in range(KNUCKLES):
+        x, y = chance.between(-0.5, 0.5), chance.between(-0.45, 0.75)
+        angle, half = way + chance.between(-0.5, 0.5), chance.between(0.0, 0.25)
+        dx, dy, radius = angle.cos() * half, angle.sin() * half, chance.between(0.09, 0.22)
+        part = hand.limb(hand.at(x - dx, y - dy), hand.at(x + dx, y + dy), radius, radius * chance.between(0.7, 1.0))
+        parts.append(torch.where(per_pixel(folded), part * per_pixel(chance.between(1.0, 2.5)), NOWHERE))
     return parts
 
 

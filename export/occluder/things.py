@@ -8,8 +8,10 @@ from torch import Tensor
 
 from .chance import Chance, X, Y, per_pixel
 from .hands import hands
+from .skin import weathered
 
 HANDS, SKIN, OWN = 0.7, 0.92, 0.6  # shares: of hands, of those with skin, of these with the face's own colour
+WEATHERED = 0.6  # of both
 SKIN_TONE = (0.85, 0.65, 0.55)
 CREASE = 8.0  # how softly parts of a hand run into each other, square pixels
 
@@ -32,6 +34,7 @@ def covered(faces: Tensor, oval: Tensor, chance: Chance) -> tuple[Tensor, Tensor
     shade = _shaded(height, chance)
     shade = torch.where(per_pixel(hand), shade * _creases(parts, chance), shade)
     picture = (_painted(faces, oval, hand, chance) * shade[:, None]).clamp(0, 1)
+    picture = torch.where(chance.which(WEATHERED)[:, None, None, None], weathered(picture, chance), picture)
     alpha = _soft(inside, chance)
     return _shadowed(faces, alpha, chance) * (1 - alpha) + picture * alpha, alpha
 
@@ -71,8 +74,8 @@ def _shaded(height: Tensor, chance: Chance) -> Tensor:
 def _creases(parts: Tensor, chance: Chance) -> Tensor:
     """Darker where two parts of a hand meet."""
     first, second = parts.topk(2, 1).values.unbind(1)
-    near = torch.exp(-(first - second) / per_pixel(chance.between(4, 25))) * (first > 0)
-    return 1 - per_pixel(chance.between(0, 0.45)) * near
+    near = torch.exp(-(first - second) / per_pixel(chance.between(2, 25))) * (first > 0)
+    return 1 - per_pixel(chance.between(0, 0.75)) * near
 
 
 def _painted(faces: Tensor, oval: Tensor, hand: Tensor, chance: Chance) -> Tensor:

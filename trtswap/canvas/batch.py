@@ -25,6 +25,7 @@ class FaceBatch:
         points: float32 [N, 478, 3], pixels of these crops; None where the network takes none.
         canvas: float32 [N, 3, C, C], RGB: the originals, from the blend on the faces that are being made.
         swapped: float32 [N, 3, S, S], RGB 0..1.
+        seen: float32 [N, 1, S, S], 0..1, what of these crops nothing lies in front of; None where nobody looked.
         coverage: float32 [N, 1, S, S], how much of each pixel of them is to be seen, 0..1.
         masks: what of a canvas is face, and what is mouth.
         visible: float32 [N, 1, C, C], 0..1, of a canvas what nothing lies in front of; None where nobody looked.
@@ -40,6 +41,7 @@ class FaceBatch:
     to_swap: Tensor = field(init=False)
     crops: Tensor = field(init=False)
     points: Tensor | None = None
+    seen: Tensor | None = None
     canvas: Tensor = field(init=False)
     swapped: Tensor = field(init=False)
     coverage: Tensor = field(init=False)

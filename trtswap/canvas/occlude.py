@@ -1,5 +1,7 @@
 """Stage 8b: what lies in front of a face, and is not to be painted over."""
 
+from torch import Tensor
+
 from trtswap.backends.runtime import Stage
 from trtswap.canvas.batch import FaceBatch
 from trtswap.faces.dense import in_crop
@@ -13,20 +15,27 @@ class Occluder:
 
     Args:
         stage: the occlude graph; it is given the originals, aligned in its own way.
+        for_swap: the swap network wants to know, too.
     """
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, *, for_swap: bool = False) -> None:
         self.stage = stage
+        self._for_swap = for_swap
 
     def __call__(self, batch: FaceBatch) -> None:
-        spec, size, device = self.stage.spec, batch.canvas.shape[-1], batch.canvas.device
+        spec, device = self.stage.spec, batch.canvas.device
         to_crop = align(batch.faces.landmarks, spec.templates, spec.size)
         crops = batch.frames.sample(batch.faces.frame_index, to_crop, spec.size).clamp_(0, 1)
         points = {"points": on_device(in_crop(batch.faces.points, to_crop), device)} if spec.points else {}
         visible = batch.checked(self.stage.rows(faces=crops, **points)["visible"], crops[:, :1]).clamp(0, 1)
-        # Beyond the crop nobody has looked: its border goes on.
-        to_crop = compose(to_crop, invert(batch.to_canvas))
-        batch.visible = warp_all(visible, to_crop, size, size, padding="border")
         if spec.points:  # without them the graph can say nothing
             unmeasured = on_device(batch.faces.fit <= 0, device)
-            batch.visible = batch.visible.masked_fill(unmeasured[:, None, None, None], 1.0)
+            visible = visible.masked_fill(unmeasured[:, None, None, None], 1.0)
+
+        def seen_in(to_other: Tensor, side: int) -> Tensor:
+            """Beyond the crop nobody has looked: its border goes on."""
+            return warp_all(visible, compose(to_crop, invert(to_other)), side, side, padding="border")
+
+        batch.visible = seen_in(batch.to_canvas, batch.canvas.shape[-1])
+        if self._for_swap:
+            batch.seen = seen_in(batch.to_swap, batch.crops.shape[-1])

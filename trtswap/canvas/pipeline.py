@@ -64,13 +64,13 @@ def order(opened: Opened) -> Iterator[Step]:
     swap = opened.stage("swap")
     swapper = FaceSwapper(swap, boost=options.boost, likeness=options.likeness)
     yield Step("align", Aligner(swap.spec.templates, swapper.size, pack.canvas_size, points=swap.spec.points))
+    if opened.has("occlude"):
+        yield Step("occlude", Occluder(opened.stage("occlude"), for_swap=swap.spec.visible))
     yield Step("swap", swapper)
     if opened.has("parse"):
         yield Step("parse", Parser(opened.stage("parse"), feather=options.feather))
     else:
         yield Step("blend", Outliner(feather=options.feather))
-    if opened.has("occlude"):
-        yield Step("occlude", Occluder(opened.stage("occlude")))
     yield Step("blend", Blender(swapper, mouth=options.mouth))
     if opened.has("restore") and options.restore_weight != 0:
         restore = opened.stage("restore")

@@ -62,16 +62,20 @@ class FaceSwapper:
         self._ramp = border_ramp(self.size, stage.device)
 
     def __call__(self, batch: "FaceBatch") -> None:
-        swapped, batch.coverage = self.swapped(batch.crops, batch.latents, batch.points)
+        swapped, batch.coverage = self.swapped(batch.crops, batch.latents, batch.points, batch.seen)
         batch.swapped = batch.checked(swapped, batch.crops)
 
-    def swapped(self, crops: Tensor, latents: Tensor, points: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def swapped(
+        self, crops: Tensor, latents: Tensor, points: Tensor | None = None, seen: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Swap crops.
 
         Args:
             crops: float32 [N, 3, S, S], RGB 0..1.
             latents: float32 [N, D].
             points: float32 [N, 478, 3], pixels of the crops, for a network that takes them.
+            seen: float32 [N, 1, S, S], 0..1, what nothing lies in front of, for a network that takes it; all of it
+                where None.
 
         Returns:
             Swapped crops of the same shape; and float32 [N, 1, S, S], 0..1, how much of each pixel is to be seen: a
@@ -79,6 +83,8 @@ class FaceSwapper:
         """
         small = split(crops.clamp(0, 1), self.boost)
         further = self._further | ({} if points is None else {"points": split_points(points, self.boost)})
+        if self.stage.spec.visible:
+            further = further | {"visible": split(torch.ones_like(crops[:, :1]) if seen is None else seen, self.boost)}
         made = self.stage.rows(faces=small, latents=latents.repeat_interleave(self.boost**2, 0), **further)
         coverage = self._ramp.expand(len(crops), -1, -1, -1)
         if "mask" in made:

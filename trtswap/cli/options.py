@@ -126,7 +126,7 @@ RestoreWeight = Annotated[
 Occlude = Annotated[
     bool,
     typer.Option(
-        " /--no-occlude", help="Paint over what lies in front of faces, too; for packs with an occluder.",
+        " /--no-occlude", help="Paint over what lies in front of faces, too: hands, cups, hair.",
         show_default=False, rich_help_panel=LOOK,
     ),
 ]  # fmt: skip

@@ -29,7 +29,7 @@ MOST_NAME = 255
 STAGE_KEYS = frozenset(
     (
         "file", "sha256", "precision", "size", "template", "latent", "max_faces", "single", "made_for", "figures",
-        "threshold", "weight", "average", "mask", "fidelity", "offsets", "points", "likeness",
+        "threshold", "weight", "average", "mask", "fidelity", "offsets", "points", "visible", "likeness",
     )
 )  # fmt: skip
 AVERAGES = ("unit", "mean", "none", "nearest")
@@ -59,7 +59,9 @@ class StageSpec:
         mask: the graph also says how much of each pixel is to be seen (swap).
         fidelity: default of an input of that name, 0..1: how near a restorer keeps to what it is given, which
             CodeFormer lets choose; None where the graph has no such input.
-        points: the graph is also given the points of the faces, which a landmarks graph has measured (encode, swap).
+        points: the graph is also given the points of the faces, which a landmarks graph has measured (encode, swap,
+            occlude).
+        visible: the graph is also given what nothing lies in front of (swap).
         likeness: default of an input of that name, 0..1: how much of a source's own shading is seen in place of the
             target's light; None where the graph has no such input (swap).
         single: the graph takes one row at a time, and is run once for each.
@@ -83,6 +85,7 @@ class StageSpec:
     mask: bool = False
     fidelity: float | None = None
     points: bool = False
+    visible: bool = False
     likeness: float | None = None
     single: bool = False
     offsets: tuple[tuple[float, float], ...] = ()
@@ -409,6 +412,7 @@ def _stage(toml: Path, name: str, table: Any) -> StageSpec:
         mask=_get(where, table, "mask", bool, False),
         fidelity=_number(where, table, "fidelity", 0.0) if "fidelity" in table else None,
         points=_get(where, table, "points", bool, False),
+        visible=_get(where, table, "visible", bool, False),
         likeness=_number(where, table, "likeness", 0.0) if "likeness" in table else None,
         single=_get(where, table, "single", bool, False),
         offsets=_offsets(where, table),

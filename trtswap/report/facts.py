@@ -102,8 +102,8 @@ def option_rows(swapper: Swapper) -> list[tuple[str, str]]:
     pack = swapper.pack
     if "restore" not in pack.stages:
         rows["restore"] = rows["restore weight"] = "the pack has no restorer"
-    if "occlude" not in pack.stages:
-        rows["occlude"] = "the pack has no occluder"
+    if swapper.runtime.options.occlude and "occlude" not in swapper.engines:
+        rows["occlude"] = "no, since faces are not measured at points"
     if pack.stages.get("restore") is None or pack.stages["restore"].fidelity is None:
         rows["fidelity"] = "the pack's restorer takes none"
     if pack.stages["swap"].likeness is None:

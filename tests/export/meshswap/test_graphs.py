@@ -48,10 +48,16 @@ def rendered(crop: Any) -> tuple[Tensor, Tensor]:
     return found
 
 
-def swapped(target: tuple[Tensor, Tensor], source: tuple[Tensor, Tensor], likeness: float = 0) -> tuple[Tensor, Tensor]:
+def swapped(
+    target: tuple[Tensor, Tensor], source: tuple[Tensor, Tensor], likeness: float = 0, visible: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     with torch.no_grad():
         made: tuple[Tensor, Tensor] = MeshSwap(SIZE)(
-            target[0], Encode(SIZE)(*source), target[1], torch.tensor([float(likeness)])
+            target[0],
+            Encode(SIZE)(*source),
+            target[1],
+            torch.ones(1, 1, SIZE, SIZE) if visible is None else visible,
+            torch.tensor([float(likeness)]),
         )
     return made
 
@@ -145,14 +151,29 @@ def test_likeness_leaves_more_of_the_sources_shading(
     assert slope(0.0) > slope(1.0)
 
 
+def test_what_lies_in_front_lends_no_light(real: tuple[Tensor, Tensor], rendered: tuple[Tensor, Tensor]) -> None:
+    """A blue bar before the right cheek: beside it the face is as blue as before, if somebody says that it is a bar."""
+    bar = torch.zeros(1, 1, SIZE, SIZE)
+    bar[..., 150:, 195:225] = 1
+    covered = torch.lerp(rendered[0], torch.tensor([0.05, 0.1, 0.9]).view(1, 3, 1, 1), bar)
+    beside = torch.zeros_like(bar)
+    beside[..., 160:220, 182:194] = 1
+    bare, _ = swapped(rendered, real)
+    told, _ = swapped((covered, rendered[1]), real, visible=1 - bar)
+    untold, _ = swapped((covered, rendered[1]), real)
+    assert apart(told, bare, beside) < 3
+    assert apart(untold, bare, beside) > 3 * apart(told, bare, beside)
+
+
 def test_rows_do_not_depend_on_each_other(real: tuple[Tensor, Tensor], rendered: tuple[Tensor, Tensor]) -> None:
     with torch.no_grad():
         codes = torch.cat([Encode(SIZE)(*real), Encode(SIZE)(*rendered)])
         faces, points = torch.cat([rendered[0], real[0]]), torch.cat([rendered[1], real[1]])
-        together = MeshSwap(SIZE)(faces, codes, points, PLAIN)
+        visible = torch.rand(2, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+        together = MeshSwap(SIZE)(faces, codes, points, visible, PLAIN)
         for row in range(2):
             one = slice(row, row + 1)
-            alone = MeshSwap(SIZE)(faces[one], codes[one], points[one], PLAIN)
+            alone = MeshSwap(SIZE)(faces[one], codes[one], points[one], visible[one], PLAIN)
             for a, b in zip(together, alone, strict=True):
                 assert torch.allclose(a[one], b, atol=1e-5)
     assert codes.shape == (2, code_length(SIZE))
