@@ -209,13 +209,18 @@ def _example(port: Port, stage: StageSpec, batch: int, generator: torch.Generato
         return drawn_faces((batch, 3, *DETECT_SIDES), generator)
     if port.content == "shares":
         return torch.full((1,), 0.5)
+    if port.content == "latents":
+        return _latents(stage, batch, generator)
     template = (stage.templates or FFHQ)[0]
     if port.content == "points":
         return drawn_points(batch, stage.size, template)
     if port.content == "masks":  # something hides the left third
         return (torch.arange(stage.size) >= stage.size // 3).float().expand(batch, 1, stage.size, -1).contiguous()
-    if port.content != "latents":
-        return drawn_crops(batch, stage.size, template, generator)
+    return drawn_crops(batch, stage.size, template, generator)
+
+
+def _latents(stage: StageSpec, batch: int, generator: torch.Generator) -> Tensor:
+    template = (stage.templates or FFHQ)[0]
     if takes_codes(stage):
         return example_codes(stage, drawn_crops(batch, stage.size, template, generator))
     return nn.functional.normalize(torch.randn(batch, stage.latent, generator=generator))

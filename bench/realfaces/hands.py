@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from export.avatar.renderer import clip as demo
 from export.avatar.renderer.props import without_props
-from trtswap.canvas.parse import CLASSES
+from trtswap.canvas.parse import CLASSES, FACE
 from trtswap.packs import find_pack
 from trtswap.quality.clip import Clip
 from trtswap.video.reader import VideoReader
@@ -26,12 +26,19 @@ HIDING = slice(83, 116, 3)  # frames of the demo clip in which a hand crosses th
 
 @dataclass(frozen=True)
 class Covered:
-    """Frames of a clip, uint8 RGB [H, W, 3] each, how much of each pixel a hand hides, 0..1, and, where that is known,
-    the frames without a hand."""
+    """Frames of a clip with hands.
+
+    Attributes:
+        frames: uint8 RGB [H, W, 3] each.
+        hands: how much of each pixel a hand hides, 0..1.
+        bare: the frames without a hand; empty where nobody has them.
+        faces: bool [H, W] each, what is face and not hair; empty where nobody knows.
+    """
 
     frames: list[Picture]
     hands: list[Alpha]
     bare: list[Picture]
+    faces: list[NDArray[np.bool_]]
 
 
 def cut_out(file: Path) -> NDArray[np.float32]:
@@ -73,7 +80,7 @@ def photographed(clip: Clip, hands: Sequence[NDArray[np.float32]]) -> Covered:
         made, alpha = _put(frame, hand, box, where, turn=30.0 * (0.5 - at / each))
         frames.append(made)
         alphas.append(alpha)
-    return Covered(frames, alphas, clip.frames)
+    return Covered(frames, alphas, clip.frames, [])
 
 
 def _put(
@@ -101,20 +108,24 @@ def drawn(folder: Path) -> Covered:
     file = folder / "avatar_hand.npz"
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(file, hands=np.stack([_hand_of(n) for n in range(*HIDING.indices(demo.FRAMES))]))
+        hands, faces = zip(*(_hand_of(n) for n in range(*HIDING.indices(demo.FRAMES))), strict=True)
+        np.savez_compressed(file, hands=np.stack(hands), faces=np.stack(faces))
     with VideoReader(find_pack("avatar") / "samples" / "clip.mp4", batch_size=8) as reader:
         frames = [part.rgb(i).numpy() for part in reader for i in range(len(part))]
-    return Covered(frames[HIDING], list(np.load(file)["hands"].astype(np.float32)), [])
+    truth = np.load(file)
+    return Covered(frames[HIDING], list(truth["hands"].astype(np.float32)), [], list(truth["faces"]))
 
 
-def _hand_of(frame: int) -> NDArray[np.bool_]:
-    """Where a hand hides the avatar's head in a frame of the demo clip: bool [H, W]."""
+def _hand_of(frame: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Where a hand hides the avatar's head in a frame of the demo clip, and where its face is seen: bool [H, W]."""
     left, top, width, height = demo.FRONT
     scene = demo.front_scene(demo.MAIN)[frame : frame + 1]
     renderer = demo.Renderer(demo.Noise(), height=height, width=width, samples=1)
     bare = demo.replace(scene, props=without_props(scene.props))
     nothing = CLASSES.index("background")
     with_hand, without = (renderer.render(s).labels[0] for s in (scene, bare))
-    found = torch.zeros(demo.HEIGHT, demo.WIDTH, dtype=torch.bool)
-    found[top : top + height, left : left + width] = (with_hand == nothing) & (without != nothing)
-    return np.asarray(found.numpy())
+    found = torch.zeros(2, demo.HEIGHT, demo.WIDTH, dtype=torch.bool)
+    found[0, top : top + height, left : left + width] = (with_hand == nothing) & (without != nothing)
+    found[1, top : top + height, left : left + width] = torch.isin(with_hand.long(), torch.tensor(FACE))
+    hand, face = found.numpy()
+    return hand, face

@@ -62,22 +62,28 @@ def cases(
         bare: the frames without a hand swapped, which say what of the face is; ``without`` where None, although a hand
             lends the face beside it its light.
     """
-    kept, lost, clean = [], [], []
+    kept, lost = [], []
     painted, results = change(without, covered.frames), change(with_it, covered.frames)
     faces = painted if bare is None else change(bare, covered.bare)
-    for hand, before, face, after in zip(covered.hands, painted, faces, results, strict=True):
-        over, beside = (before >= CHANGED) & (hand > HAND), (face >= CHANGED) & (hand < FREE)
-        not_swapped = float((after < face / LESS)[beside].mean())
+    known = covered.faces or [np.ones_like(hand, bool) for hand in covered.hands]
+    for hand, before, face, after, there in zip(covered.hands, painted, faces, results, known, strict=True):
+        over, beside = (before >= CHANGED) & (hand > HAND), (face >= CHANGED) & (hand < FREE) & there
         if over.sum() > 100:
             kept.append(float((after < before / LESS)[over].mean()))
-            lost.append(not_swapped)
-        elif not (hand > FREE).any():
-            clean.append(not_swapped)
-    rows = [
+            lost.append(float((after < face / LESS)[beside].mean()))
+    return [
         measure.case(f"{name}: of a hand's pixels, stays", "share", kept),
         measure.case(f"{name}: of the face beside a hand, not swapped", "share", lost),
     ]
-    return [*rows, *([measure.case(f"{name}: of a bare face, not swapped", "share", clean)] if clean else [])]
+
+
+def bare_cases(
+    name: str, covered: Covered, without: NDArray[np.uint8], with_it: NDArray[np.uint8]
+) -> list[dict[str, Any]]:
+    """What an occluder takes from faces that nothing hides."""
+    pairs = zip(change(without, covered.bare), change(with_it, covered.bare), strict=True)
+    lost = [float((after < before / LESS)[before >= CHANGED].mean()) for before, after in pairs]
+    return [measure.case(f"{name}: of a bare face, not swapped", "share", lost)]
 
 
 def sheet(covered: Covered, *results: NDArray[np.uint8]) -> Image.Image:
@@ -115,9 +121,10 @@ def main() -> None:
         parser.error("expected CLIP, --source and --hand, or --avatar FOLDER")
     results = [swapped(covered.frames, source, options.pack, occlude=occlude) for occlude in (False, True)]
     bare = swapped(covered.bare, source, options.pack, occlude=False) if covered.bare else None
-    found = measure.result(
-        "occluded", cases(name, covered, *results, bare), pack=options.pack, frames=len(covered.frames)
-    )
+    rows = cases(name, covered, *results, bare)
+    if bare is not None:
+        rows += bare_cases(name, covered, bare, swapped(covered.bare, source, options.pack, occlude=True))
+    found = measure.result("occluded", rows, pack=options.pack, frames=len(covered.frames))
     print(measure.table(found))
     if options.write:
         measure.write(found, options.write)

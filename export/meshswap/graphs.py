@@ -36,7 +36,7 @@ def code_length(size: int) -> int:
 
 
 class MeshSwap(nn.Module):
-    """`faces` [N, 3, S, S], `latents` of :class:`Encode`, `points`, `visible` [N, 1, S, S], `likeness` [1] -> `swapped`, `mask`.
+    """`faces`, `latents` of :class:`Encode`, `points`, `visible` [N, 1, S, S], `likeness` [1] -> `swapped`, `mask`.
 
     The picture is drawn onto the target's points; where the source is turned away there, its other half is, mirrored;
     where neither shows anything, and on shut eyes, the target stays.

@@ -13,8 +13,8 @@ FINE = 8  # channels at the full side
 DEEP = 8.0  # maps are cut off an eighth of the side inside and outside an outline
 INSIDE, AROUND = 100.0, 1e-3  # slope of the face's soft edge, per side; how much what is around it counts
 WARY, STEEP = 0.85, 2.0
-"""What has a chance of 30 % to be hidden is half hidden: bare faces have all but none of it, and of photographed hands four
-in a hundred pixels more are found than at 50 %. Twice as steep, so that less is mixed."""
+"""What has a chance of 30 % to be hidden is half hidden: bare faces have all but none of it, and of photographed hands
+four in a hundred pixels more are found than at 50 %. Twice as steep, so that less is mixed."""
 EVEN = 0.03  # contrast, of 1, that is added, so that grain on an even face stays grain
 
 

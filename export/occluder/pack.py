@@ -26,8 +26,11 @@ def write_occluder(weights: Path, folder: Path) -> None:
 def fused(network: nn.Module) -> nn.Module:
     """The network without batch normalisation, which is in its convolutions then, so that these can be rounded."""
     for part in network.modules():
-        if isinstance(part, nn.Sequential) and isinstance(part[1], nn.BatchNorm2d):
-            part[0], part[1] = fuse_conv_bn_eval(part[0], part[1]), nn.Identity()
+        if not isinstance(part, nn.Sequential):
+            continue
+        first, second = part[0], part[1]
+        if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+            part[0], part[1] = fuse_conv_bn_eval(first, second), nn.Identity()
     return network
 
 

@@ -67,7 +67,7 @@ class _Half(torch.nn.Module):
 def test_writing_one_leaves_the_others(tmp_path: Path) -> None:
     for name in ("occlude", "again"):
         spec = StageSpec("occlude", tmp_path / f"{name}.onnx", "", "fp16", size=32, templates=("mesh_192",))
-        write_shared(spec, _Half(), tmp_path, weights={name: {"licence": "none"}})
+        write_shared(spec, _Half().eval(), tmp_path, weights={name: {"licence": "none"}})
     text = (tmp_path / "stages.toml").read_text("utf-8")
     assert text.count("[stages.occlude]") == 1
     assert 'file = "again.onnx"' in text

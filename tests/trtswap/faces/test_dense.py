@@ -200,7 +200,7 @@ def test_what_is_measured_does_not_depend_on_the_batch() -> None:
 def test_the_graph_is_every_packs_unless_it_says_five(tmp_path: Path) -> None:
     pack = Pack.load(find_pack("avatar"))
     assert "landmarks" not in pack.stages
-    assert list(pack.graphs) == ["detect", "landmarks", "identify", "swap", "parse", "restore"]
+    assert list(pack.graphs) == ["detect", "landmarks", "identify", "swap", "parse", "occlude", "restore"]
     assert pack.graphs["landmarks"] == shared_stages()["landmarks"]
 
 

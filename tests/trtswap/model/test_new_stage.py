@@ -125,6 +125,6 @@ def test_a_new_stage_is_in_the_report_where_its_work_is(inverting: Path, data: P
         video, target = data / "presenter.mp4", tmp_path / "out.mp4"
         result = swapper.swap_video(video, target, who, end=0.2, preset="ultrafast", observers=[recorder])
         rows = stage_rows(swapper, result, recorder, seconds=1.0, codec="libx264")
-    order = ["decode", "detect", "track", "identify", "align", "swap", "parse", "blend", "invert", "paste", "encode"]
-    assert [row.name for row in rows] == [*order, "report", "rest"]
+    order = ["decode", "detect", "track", "identify", "align", "occlude", "swap", "parse", "blend", "invert", "paste"]
+    assert [row.name for row in rows] == [*order, "encode", "report", "rest"]
     assert next(row for row in rows if row.name == "invert").kind == "network"
