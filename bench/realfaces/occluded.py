@@ -27,6 +27,7 @@ from . import hands
 from .hands import Covered
 
 CHANGED = 8  # levels, from which on a pixel has been swapped
+FEWEST = 100  # pixels of a frame that make a share
 LESS = 4  # what has changed by so many times less stays
 HAND, FREE = 0.9, 0.02  # how much of a pixel the hand hides
 ROWS, SIDE = 6, 320
@@ -62,17 +63,20 @@ def cases(
         bare: the frames without a hand swapped, which say what of the face is; ``without`` where None, although a hand
             lends the face beside it its light.
     """
-    kept, lost = [], []
+    kept, lost, pixels, stay = [], [], 0, 0
     painted, results = change(without, covered.frames), change(with_it, covered.frames)
     faces = painted if bare is None else change(bare, covered.bare)
     known = covered.faces or [np.ones_like(hand, bool) for hand in covered.hands]
     for hand, before, face, after, there in zip(covered.hands, painted, faces, results, known, strict=True):
         over, beside = (before >= CHANGED) & (hand > HAND), (face >= CHANGED) & (hand < FREE) & there
-        if over.sum() > 100:
-            kept.append(float((after < before / LESS)[over].mean()))
+        stays = (after < before / LESS)[over]
+        pixels, stay = pixels + stays.size, stay + int(stays.sum())
+        if stays.size > FEWEST:
+            kept.append(float(stays.mean()))
             lost.append(float((after < face / LESS)[beside].mean()))
     return [
-        measure.case(f"{name}: of a hand's pixels, stays", "share", kept),
+        measure.case(f"{name}: of all frames' pixels of a hand, stays", "share", [stay / pixels]),
+        measure.case(f"{name}: of a frame's pixels of a hand, stays", "share", kept),
         measure.case(f"{name}: of the face beside a hand, not swapped", "share", lost),
     ]
 

@@ -136,7 +136,7 @@ def test_of_a_pack_that_mixes_precisions_what_is_left_in_full_is_measured_and_co
     records = {p.record.stage: p.record for p in stored_plans()}
     assert {record.precision for record in records.values()} == {"fp16"}
     as_it_was = {name for name, record in records.items() if record.source_sha256 == record.graph_sha256}
-    assert as_it_was == {"landmarks", "swap"}
+    assert as_it_was == {"landmarks", "occlude", "swap"}
 
 
 def test_a_clip_takes_the_place_of_a_table(
@@ -169,7 +169,7 @@ def test_every_architecture_becomes_an_engine_within_tolerance(
     shutil.copy(hand.stages["detect"].path, folder / "detect.onnx")
     pack = Pack.load(folder)
     calibration.calibrate(pack, frames, frames=2).save(folder / "calibration.json")
-    assert set(build(pack)) == {"detect", "landmarks", "identify", "swap", "parse", "restore"}
+    assert set(build(pack)) == {"detect", "landmarks", "identify", "swap", "parse", "occlude", "restore"}
     for plan in stored_plans():
         assert plan.record.precision == "fp16"
         record_property(plan.record.stage, dict(plan.record.difference))

@@ -208,7 +208,7 @@ def test_doctor_tells_of_engines_and_what_each_pack_would_run_on(
     assert [e["state"] for e in facts["engines"]] == ["fits"] * 4
     reasons = {pack["name"]: pack["auto"]["reason"] for pack in facts["packs"]}
     assert reasons["hand"] == "tensorrt on Emulated GPU: its engines are built."
-    assert "no engine of detect, landmarks, identify, swap, parse, restore for this GPU" in reasons["avatar"]
+    assert "no engine of detect, landmarks, identify, swap, parse, occlude, restore for this GPU" in reasons["avatar"]
     said = run("doctor").out
     assert "with it: tensorrt on Emulated GPU" in said
     emulator.tensorrt = "10.3.0.26"

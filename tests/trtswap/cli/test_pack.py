@@ -46,7 +46,15 @@ def test_check_as_json(run: Run, pack: Path) -> None:
     ran = run("pack", "check", pack, "--json")
     report = json.loads(ran.out)
     assert ran.code == 0
-    assert [s["stage"] for s in report["stages"]] == ["detect", "landmarks", "identify", "swap", "parse", "restore"]
+    assert [s["stage"] for s in report["stages"]] == [
+        "detect",
+        "landmarks",
+        "identify",
+        "swap",
+        "parse",
+        "occlude",
+        "restore",
+    ]
     assert report["stages"][4]["outputs"] == ["labels [N,32,32] uint8"]
 
 

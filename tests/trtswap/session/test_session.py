@@ -249,7 +249,7 @@ def test_engines_that_cannot_be_opened_leave_none_open(paste_pack: Path, monkeyp
     monkeypatch.setattr(module, "open_engine", open_)
     with pytest.raises(BackendError, match="no swap today"):
         Runtime(paste_pack, backend="onnxruntime", device="cpu")
-    assert sorted(closed) == ["detect.onnx", "identify.onnx", "landmarks.onnx", "parse.onnx"]
+    assert sorted(closed) == ["detect.onnx", "identify.onnx", "landmarks.onnx", "occlude.onnx", "parse.onnx"]
 
 
 @pytest.mark.parametrize(
