@@ -14,7 +14,8 @@ import torch
 from trtswap.backends import OpenVinoOptions, TorchOptions, choose, open_engine
 from trtswap.backends.options import on_cores
 from trtswap.errors import BackendError, InputError, PackError
-from trtswap.model.pack import StageSpec, sha256_of
+from trtswap.model.pack import Pack, StageSpec, sha256_of
+from trtswap.packs import find_pack
 
 from ...trt_emulator.machine import Machine
 
@@ -65,6 +66,10 @@ def test_auto_without_a_gpu_is_openvino_where_it_is_faster(instructions: Callabl
     assert short.backend == "onnxruntime"
     assert "OpenVINO: takes longer to open, which 63 frames would not repay." in short.reason
     assert choose("auto", "cpu").backend == "openvino"
+    assert choose(graphs=tuple(Pack.load(find_pack("avatar")).graphs.values())).backend == "openvino"
+    points = choose(graphs=tuple(Pack.load(find_pack("mesh")).graphs.values()))
+    assert points.backend == "onnxruntime"
+    assert "OpenVINO: slower, and larger, for a pack that has no network which makes pictures." in points.reason
 
 
 @pytest.mark.usefixtures("no_gpu")

@@ -20,7 +20,7 @@ def has_free(patch: pytest.MonkeyPatch, free: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("free", "frames", "faces"), [(64 << 30, 4, 4), (2 << 30, 4, 4), (400 << 20, 2, 2), (200 << 20, 1, 1), (0, 1, 1)]
+    ("free", "frames", "faces"), [(64 << 30, 2, 4), (2 << 30, 2, 4), (400 << 20, 2, 2), (100 << 20, 1, 1), (0, 1, 1)]
 )
 def test_sizes_fit_into_a_share_of_the_free_memory(
     free: int, frames: int, faces: int, monkeypatch: pytest.MonkeyPatch
@@ -28,6 +28,12 @@ def test_sizes_fit_into_a_share_of_the_free_memory(
     has_free(monkeypatch, free)
     assert sizing.frames_at_once(1920 * 1080 * 3 // 2, CPU) == frames
     assert sizing.faces_at_once(128, CPU) == faces
+
+
+def test_a_cpu_takes_fewer_frames_where_they_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    has_free(monkeypatch, 64 << 30)
+    sides = ((640, 360), (1280, 720), (1920, 1080), (3840, 2160))
+    assert [sizing.frames_at_once(w * h * 3 // 2, CPU) for w, h in sides] == [4, 4, 2, 1]
 
 
 def test_a_cpu_takes_no_more_faces_than_gain_anything(monkeypatch: pytest.MonkeyPatch) -> None:
