@@ -1,6 +1,7 @@
 """Trains the occluder: python -m export.occluder.train DATA WEIGHTS [--seed 0] [--go-on]
 
-DATA is a folder of ``export.avatar.data``; 2,000 pictures and an hour on two cores made the graph that ships.
+DATA is a folder of ``export.avatar.data``; 2,240 pictures, and 8,500 steps in three cycles, of which the last two saw
+richer hands, made the graph that ships: 70 minutes on two cores.
 """
 
 from collections.abc import Iterator
