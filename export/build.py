@@ -220,9 +220,8 @@ def _example(port: Port, stage: StageSpec, batch: int, generator: torch.Generato
 
 
 def _latents(stage: StageSpec, batch: int, generator: torch.Generator) -> Tensor:
-    template = (stage.templates or FFHQ)[0]
     if takes_codes(stage):
-        return example_codes(stage, drawn_crops(batch, stage.size, template, generator))
+        return example_codes(stage, drawn_crops(batch, stage.size, stage.templates[0], generator))
     return nn.functional.normalize(torch.randn(batch, stage.latent, generator=generator))
 
 

@@ -18,7 +18,7 @@ from trtswap.faces import Faces, sources
 from trtswap.faces.cast import Who
 from trtswap.faces.identity import Identifier, Identity, average
 from trtswap.faces.largest import largest
-from trtswap.faces.pose import turns_of
+from trtswap.faces.pose import pose_of
 from trtswap.faces.posed import BestFrames
 from trtswap.files import Target
 from trtswap.limits import Limits
@@ -42,7 +42,7 @@ from trtswap.video.writer import VideoWriter, WriteOptions
 # Source pictures are often close-ups; a face that fills the picture is found in a smaller copy of it. Shares of the
 # size that the pack's detector searches: engines are built for no more.
 SOURCE_SHARES = (1.0, 0.5, 0.25)
-VIDEOS = frozenset((*CONTAINERS, ".avi", ".ts", ".mpg", ".mpeg", ".flv", ".wmv", ".m2ts", ".3gp"))
+VIDEOS = frozenset((*CONTAINERS, ".avi", ".mpg", ".mpeg", ".flv", ".wmv", ".3gp"))
 """Names of what is a video and no picture."""
 LOOKED_AT = 250  # frames of a source's video
 
@@ -177,7 +177,7 @@ class Swapper:
             code,
             made_by.get("encode", ""),
             doubts=tuple(f"{name}: {doubt}." for name, one in zip(names, found, strict=True) for doubt in one.doubts),
-            poses=turns_of(torch.cat([one.face.points for one in found])) if several else None,
+            poses=pose_of(torch.cat([one.face.points for one in found])).turns if several else None,
         )
 
     def _pictures_of(self, image: Any, number: int, pick: str | int) -> list[tuple[str, Any]]:

@@ -19,6 +19,7 @@ from trtswap.backends.runtime import Runtime
 from trtswap.packs import DEFAULT_PACK, find_pack, sample_sources
 from trtswap.quality.cases import judged
 
+SAMPLES = find_pack("avatar") / "samples"
 ALIKE = ("distance to the source", "distance to the original", "mouth opens alike", "eyes open alike", "flicker")
 
 VARIANTS: Mapping[str, tuple[SwapOptions, RuntimeOptions]] = {
@@ -32,31 +33,27 @@ VARIANTS: Mapping[str, tuple[SwapOptions, RuntimeOptions]] = {
 }
 
 
-def swapped(pack: str, clip: Path, source: Path, target: Path, variant: tuple[SwapOptions, RuntimeOptions]) -> Path:
-    options, runtime = variant
-    with Swapper(pack, options=options, runtime=runtime) as swapper:
-        swapper.swap_video(clip, target, swapper.identity(source), crf=12, overwrite=True)
-    return target
-
-
 @cache
 def front_boxes() -> list[Tensor | None]:
     """Of the demo clip's front face, in every frame: xyxy, pixels."""
     with Swapper("avatar") as swapper:
-        return [
-            video.largest_box(faces) for faces in video.tracks(swapper, find_pack("avatar") / "samples" / "clip.mp4")
-        ]
+        return [video.largest_box(faces) for faces in video.tracks(swapper, SAMPLES / "clip.mp4")]
 
 
-def cases(pack: str, clip: Path, source: Path, name: str, folder: Path) -> list[dict[str, Any]]:
+def cases(pack: str, clip: Path, source: Path, name: str, measuring: Runtime) -> list[dict[str, Any]]:
     """Of one variant: against the truth, and by the judge."""
-    samples, variant = find_pack("avatar") / "samples", VARIANTS[name]
-    made = swapped(pack, samples / "clip.mp4", sample_sources("avatar")[0], folder / "avatar.mp4", variant)
-    truth = video.against_truth(made, samples / "truth.mp4", front_boxes())
+    options, runtime = VARIANTS[name]
+    with tempfile.TemporaryDirectory() as folder:
+        demo, real = Path(folder) / "demo.mp4", Path(folder) / "real.mp4"
+        with Swapper(pack, options=options, runtime=runtime) as swapper:
+            for original, who, made in (
+                (SAMPLES / "clip.mp4", sample_sources("avatar")[0], demo),
+                (clip, source, real),
+            ):
+                swapper.swap_video(original, made, swapper.identity(who), crf=12)
+        truth = video.against_truth(demo, SAMPLES / "truth.mp4", front_boxes())
+        found, _, _ = judged(clip, real, source, measuring)
     rows = [measure.case(f"{name}: demo clip, {what}", "", values) for what, values in truth.items()]
-    made = swapped(pack, clip, source, folder / "real.mp4", variant)
-    with Runtime() as runtime:
-        found, _, _ = judged(clip, made, source, runtime)
     return rows + [row | {"name": f"{name}: {row['name']}"} for row in found if row["name"] in ALIKE]
 
 
@@ -76,9 +73,9 @@ def main() -> None:
     parser.add_argument("--write", type=Path)
     options = parser.parse_args()
     rows: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as folder:
+    with Runtime(options=RuntimeOptions(restore=False, occlude=False)) as measuring:
         for name in filter(lambda name: possible(options.pack, name), VARIANTS):
-            rows += cases(options.pack, options.clip, options.source, name, Path(folder))
+            rows += cases(options.pack, options.clip, options.source, name, measuring)
     found = measure.result("ablation", rows, pack=options.pack, clip=options.clip.name)
     print(measure.table(found))
     if options.write:

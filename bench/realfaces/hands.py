@@ -1,7 +1,7 @@
 """Hands before faces, with the truth about them: photographed ones put into a clip, and the avatar's own."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -10,7 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from export.avatar.renderer import clip as demo
+from export.avatar.renderer.noise import Noise
 from export.avatar.renderer.props import without_props
+from export.avatar.renderer.render import Renderer
 from trtswap.canvas.parse import CLASSES, FACE
 from trtswap.packs import find_pack
 from trtswap.quality.clip import Clip
@@ -120,8 +122,8 @@ def _hand_of(frame: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Where a hand hides the avatar's head in a frame of the demo clip, and where its face is seen: bool [H, W]."""
     left, top, width, height = demo.FRONT
     scene = demo.front_scene(demo.MAIN)[frame : frame + 1]
-    renderer = demo.Renderer(demo.Noise(), height=height, width=width, samples=1)
-    bare = demo.replace(scene, props=without_props(scene.props))
+    renderer = Renderer(Noise(), height=height, width=width, samples=1)
+    bare = replace(scene, props=without_props(scene.props))
     nothing = CLASSES.index("background")
     with_hand, without = (renderer.render(s).labels[0] for s in (scene, bare))
     found = torch.zeros(2, demo.HEIGHT, demo.WIDTH, dtype=torch.bool)

@@ -48,9 +48,10 @@ def swapped(frames: Sequence[NDArray[np.uint8]], source: Path, pack: str, *, occ
     return np.stack(made)
 
 
-def change(results: NDArray[np.uint8], frames: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.int16]]:
-    """Levels by which each pixel of each frame has changed, [H, W]."""
-    return [np.abs(a.astype(np.int16) - b).max(-1) for a, b in zip(results, frames, strict=True)]
+def change(result: NDArray[np.uint8], frame: NDArray[np.uint8]) -> NDArray[np.int16]:
+    """Levels by which each pixel of a frame has changed, [H, W]."""
+    levels: NDArray[np.int16] = np.abs(result.astype(np.int16) - frame).max(-1)
+    return levels
 
 
 def cases(
@@ -64,8 +65,8 @@ def cases(
             lends the face beside it its light.
     """
     kept, lost, pixels, stay = [], [], 0, 0
-    painted, results = change(without, covered.frames), change(with_it, covered.frames)
-    faces = painted if bare is None else change(bare, covered.bare)
+    painted, results = (list(map(change, made, covered.frames)) for made in (without, with_it))
+    faces = painted if bare is None else list(map(change, bare, covered.bare))
     known = covered.faces or [np.ones_like(hand, bool) for hand in covered.hands]
     for hand, before, face, after, there in zip(covered.hands, painted, faces, results, known, strict=True):
         over, beside = (before >= CHANGED) & (hand > HAND), (face >= CHANGED) & (hand < FREE) & there
@@ -85,7 +86,7 @@ def bare_cases(
     name: str, covered: Covered, without: NDArray[np.uint8], with_it: NDArray[np.uint8]
 ) -> list[dict[str, Any]]:
     """What an occluder takes from faces that nothing hides."""
-    pairs = zip(change(without, covered.bare), change(with_it, covered.bare), strict=True)
+    pairs = zip(map(change, without, covered.bare), map(change, with_it, covered.bare), strict=True)
     lost = [float((after < before / LESS)[before >= CHANGED].mean()) for before, after in pairs]
     return [measure.case(f"{name}: of a bare face, not swapped", "share", lost)]
 
@@ -94,8 +95,7 @@ def sheet(covered: Covered, *results: NDArray[np.uint8]) -> Image.Image:
     """Frames spread over the clip, cut about the hand and the face: original, then each result."""
     page = Image.new("RGB", (ROWS * SIDE, (1 + len(results)) * SIDE))
     for column, number in enumerate(np.linspace(0, len(covered.frames) - 1, ROWS + 2).round().astype(int)[1:-1]):
-        changed = np.abs(results[0][number].astype(np.int16) - covered.frames[number]).max(-1) >= CHANGED
-        ys, xs = np.nonzero(changed)
+        ys, xs = np.nonzero(change(results[0][number], covered.frames[number]) >= CHANGED)
         middle, half = (int(xs.mean()), int(ys.mean())), int(0.75 * (np.ptp(ys) + 1))
         box = (middle[0] - half, middle[1] - half, middle[0] + half, middle[1] + half)
         for row, frames in enumerate((covered.frames, *results)):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from trtswap.cli.interrupt import StopSwitch
     from trtswap.cli.runtime import Running
     from trtswap.options import SwapOptions
+    from trtswap.quality.clip import Clip
 
 NEEDED = ("cv2", "dlib", "face_recognition_models")
 
@@ -46,10 +47,9 @@ class Judging:
 
     def run(self, stop: "StopSwitch") -> list[dict[str, Any]]:
         """Swap and judge; rows of a result."""
-        from trtswap.backends.runtime import Runtime  # noqa: PLC0415 - heavy, imported on use
         from trtswap.cli.job import StopObserver  # noqa: PLC0415 - heavy, imported on use
         from trtswap.cli.runtime import in_one_line  # noqa: PLC0415 - heavy, imported on use
-        from trtswap.quality.cases import judged, sheet  # noqa: PLC0415 - heavy, imported on use
+        from trtswap.quality.cases import sheet  # noqa: PLC0415 - heavy, imported on use
 
         with tempfile.TemporaryDirectory() as folder:
             swapped = Path(folder) / f"out{self.video.suffix}"
@@ -58,15 +58,27 @@ class Judging:
                     say(stderr(), in_one_line(swapper), style="dim")
                 who = swapper.identity(*self.sources)
                 swapper.swap_video(self.video, swapped, who, observers=[StopObserver(stop)], **self.writing)
-            # Whatever pack was asked for, one and the same measures the faces.
-            with Runtime(backend=self.running.backend, device=self.running.device) as runtime:
-                found, before, after = judged(self.video, swapped, self.sources[0], runtime)
+            found, before, after = judge(self.running, self.video, swapped, self.sources[0])
         stop.check()
         if self.sheet is not None:
             page = BytesIO()
             sheet(before, after, self.sources[0]).save(page, "JPEG", quality=92)
             write_whole(self.sheet, page.getvalue())
         return found
+
+
+def judge(running: "Running", original: Path, swapped: Path, source: Path) -> "tuple[list[dict[str, Any]], Clip, Clip]":
+    """Judge a swapped clip; see :func:`trtswap.quality.cases.judged`.
+
+    Whatever pack swapped it, one and the same measures the faces, so that figures compare.
+    """
+    from trtswap.backends.runtime import Runtime  # noqa: PLC0415 - heavy, imported on use
+    from trtswap.options import RuntimeOptions  # noqa: PLC0415 - heavy, imported on use
+    from trtswap.quality.cases import judged  # noqa: PLC0415 - needs dlib
+
+    options = RuntimeOptions(restore=False, occlude=False)
+    with Runtime(backend=running.backend, device=running.device, options=options) as runtime:
+        return judged(original, swapped, source, runtime)
 
 
 def check(video: Path | None, sources: Sequence[Path]) -> Path:

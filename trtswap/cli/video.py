@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from trtswap.backends.runtime import Runtime
 from trtswap.cli.console import count
 from trtswap.cli.job import Job, Outcome
 from trtswap.cli.progress import duration
+from trtswap.cli.quality import judge
 from trtswap.cli.runtime import precisions
 from trtswap.errors import InputError, WriteError
 from trtswap.faces.cast import Who
@@ -96,16 +96,9 @@ class VideoJob(Job):
     ) -> None:
         page = Report.of(
             swapper, recorder, result, source=self.source, target=self.target, command=self.command, seconds=seconds,
-            judged=self._judged() if self.judge else (),
+            judged=judge(self.running, self.source, self.target, self.people.sources[0])[0] if self.judge else (),
         )  # fmt: skip
         write_report(page, place)
-
-    def _judged(self) -> list[dict[str, Any]]:
-        """Whatever pack was asked for, the default one measures the faces, so that figures compare."""
-        from trtswap.quality.cases import judged  # noqa: PLC0415 - needs dlib
-
-        with Runtime(backend=self.running.backend, device=self.running.device) as runtime:
-            return judged(self.source, self.target, self.people.sources[0], runtime)[0]
 
     def _facts(self, swapper: Swapper, result: SwapResult, seconds: float) -> dict[str, Any]:
         return {

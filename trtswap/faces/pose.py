@@ -38,6 +38,11 @@ class Pose:
     eyes: Tensor
     gaze: Tensor
 
+    @property
+    def turns(self) -> Tensor:
+        """Yaw and pitch, degrees: float32 [N, 2]."""
+        return torch.stack([self.yaw, self.pitch], 1)
+
 
 def pose_of(points: Tensor) -> Pose:
     """Pose of faces by their points, float32 [N, 478, 3], pixels; see :class:`~trtswap.faces.faces.Faces`."""
@@ -61,12 +66,6 @@ def pose_of(points: Tensor) -> Pose:
         eyes=lids / width,
         gaze=gaze / width[..., None],
     )
-
-
-def turns_of(points: Tensor) -> Tensor:
-    """Yaw and pitch of faces, degrees: float32 [N, 2], by their points [N, 478, 3]."""
-    pose = pose_of(points)
-    return torch.stack([pose.yaw, pose.pitch], 1)
 
 
 def _unit(vectors: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ class BestFrames:
         if not len(faces):
             return
         pose, sharp = pose_of(faces.points), sharpness(frames, faces)
-        apart = (torch.stack([pose.yaw, pose.pitch], 1)[:, None] - torch.tensor(POSES)).norm(dim=2)
+        apart = (pose.turns[:, None] - torch.tensor(POSES)).norm(dim=2)
         fit = (faces.fit > 0) & (faces.side >= SMALL) & (pose.eyes.amax(1) >= CLOSED) & (pose.yaw.abs() < TURNED)
         quality = sharp - NEUTRAL * pose.mouth
         nearest = apart.argmin(1)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from trtswap.faces.faces import Faces
 from trtswap.faces.identity import Identity
-from trtswap.faces.pose import turns_of
+from trtswap.faces.pose import pose_of
 from trtswap.pixels.transfer import on_device
 
 CLEARLY = 6.0
@@ -49,7 +49,7 @@ class Wanted:
         return self._rows[on_device(rows, self._rows.device)]
 
     def _nearest(self, faces: Faces, which: list[int]) -> list[int]:
-        turned = turns_of(faces.points)
+        turned = pose_of(faces.points).turns
         rows = []
         for row, (track, one) in enumerate(zip(faces.track.tolist(), which, strict=True)):
             poses, place = self._poses[one], (track, one)
