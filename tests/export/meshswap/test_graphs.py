@@ -106,11 +106,21 @@ def test_shut_eyes_stay_the_targets(real: tuple[Tensor, Tensor]) -> None:
 
 
 def test_profiles_and_faces_without_points_stay(real: tuple[Tensor, Tensor]) -> None:
+    def most(degrees: float) -> float:
+        return float(swapped((real[0], turned(real[1], degrees)), real)[1].max())
+
     assert float(swapped((real[0], torch.zeros_like(real[1])), real)[1].max()) == 0
-    profile = real[1].clone()
-    profile[:, 1, 0] = profile[:, 454, 0]
-    profile[:, 1, 1] = profile[:, 454, 1]
-    assert float(swapped((real[0], profile), real)[1].max()) == 0
+    for side in (-1, 1):
+        assert most(side * 70.0) == 0
+        assert most(side * 20.0) > 0.9
+
+
+def turned(points: Tensor, degrees: float) -> Tensor:
+    """Points of a head turned about its vertical axis."""
+    middle, angle = points[0, :, :2].mean(0), torch.tensor(degrees).deg2rad()
+    x = (points[..., 0] - middle[0]) * angle.cos() + points[..., 2] * angle.sin() + middle[0]
+    z = points[..., 2] * angle.cos() - (points[..., 0] - middle[0]) * angle.sin()
+    return torch.stack([x, points[..., 1], z], 2)
 
 
 def test_a_hidden_half_of_the_source_is_the_other_one_mirrored(real: tuple[Tensor, Tensor]) -> None:
