@@ -5,11 +5,13 @@ and silently reads as "nearest".
 """
 
 import ast
+import inspect
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import onnx
@@ -29,15 +31,23 @@ from trtswap.export.rules import check_rules
 OPSET = 19
 
 # Any size would do for tracing; they differ from each other and from 0 and 1, which the tracer takes for constants.
-# A: cells of a detector.
-_EXAMPLE_SIZES = {"B": 2, "N": 2, "H": 320, "W": 256, "A": 3360}
-_MULTIPLES = {"H": 32, "W": 32}
+# A: cells of a detector; height, width, K: of whole frames and of windows in them.
+_EXAMPLE_SIZES = {"B": 2, "N": 2, "H": 320, "W": 256, "A": 3360, "K": 128, "height": 324, "width": 260, "F": 3}
+_EXAMPLE_SIZES |= {"half_height": 162, "half_width": 130}
+# So many times a smaller number, which several may have in common.
+_MULTIPLES = {"H": (32, "_H"), "W": (32, "_W"), "K": (8, "_K")}
+_HALVES = {"height": (2, "half_height"), "width": (2, "half_width")}
 
 _ONNX_TYPES = {torch.float32: onnx.TensorProto.FLOAT, torch.uint8: onnx.TensorProto.UINT8}
 
 
 def export_graph(
-    module: nn.Module, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], *, name: str
+    module: nn.Module,
+    inputs: Sequence[TensorSpec],
+    outputs: Sequence[TensorSpec],
+    *,
+    name: str,
+    inline: Callable[[ModelProto], ModelProto] | None = None,
 ) -> ModelProto:
     """Turn a module into an ONNX graph that has exactly the given inputs and outputs.
 
@@ -50,6 +60,8 @@ def export_graph(
         inputs: as :func:`trtswap.model.pack.contract` gives them.
         outputs: likewise.
         name: of the graph, for error messages and for readers of the file.
+        inline: puts other graphs in the places of operators that stand for them. What is around them has no layers
+            whose parts could become one, and is not searched for such.
 
     Raises:
         ExportError: the module cannot be traced with dynamic dimensions, or its outputs are not as specified.
@@ -59,10 +71,12 @@ def export_graph(
             f"graph {name}: the module is in training mode, expected evaluation mode. Call .eval() first."
         )
     program = _trace(module, inputs, outputs, name)
-    _fold(program.model)
+    _fold(program.model, _RULES if inline is None else ())
     model = program.model_proto
     model.graph.name = name
     _strip(model)
+    if inline is not None:
+        model = inline(model)
     _declare(model.graph.input, inputs)
     model = _inferred(model, name)
     _scale_instead_of_size(model)
@@ -99,10 +113,11 @@ def _inferred(model: ModelProto, name: str) -> ModelProto:
 
 def _trace(module: nn.Module, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], name: str) -> ONNXProgram:
     names = sorted({d for spec in inputs for d in spec.shape if isinstance(d, str)})
-    dims = {n: _MULTIPLES[n] * torch.export.Dim(f"_{n}") if n in _MULTIPLES else torch.export.Dim(n) for n in names}
+    dims = _dimensions(names)
     examples = tuple(
         torch.zeros([d if isinstance(d, int) else _EXAMPLE_SIZES[d] for d in s.shape], dtype=s.dtype) for s in inputs
     )
+    shapes = tuple({i: dims[d] for i, d in enumerate(s.shape) if isinstance(d, str)} for s in inputs)
     try:
         with _quiet(), torch.no_grad():
             program = torch.onnx.export(
@@ -110,7 +125,7 @@ def _trace(module: nn.Module, inputs: Sequence[TensorSpec], outputs: Sequence[Te
                 examples,
                 input_names=[s.name for s in inputs],
                 output_names=[s.name for s in outputs],
-                dynamic_shapes=tuple({i: dims[d] for i, d in enumerate(s.shape) if isinstance(d, str)} for s in inputs),
+                dynamic_shapes=(shapes,) if _takes_any(module) else shapes,
                 opset_version=OPSET,
                 dynamo=True,
                 optimize=False,
@@ -121,6 +136,20 @@ def _trace(module: nn.Module, inputs: Sequence[TensorSpec], outputs: Sequence[Te
     if program is None:
         raise ExportError(f"graph {name}: torch.onnx.export returned nothing.")
     return program
+
+
+def _takes_any(module: nn.Module) -> bool:
+    """Whether it takes as many tensors as there are: ``*tensors`` are one argument for the tracer."""
+    return any(p.kind is p.VAR_POSITIONAL for p in inspect.signature(module.forward).parameters.values())
+
+
+def _dimensions(names: Sequence[str]) -> dict[str, Any]:
+    """The tracer's own dimension for each name."""
+    multiples = _MULTIPLES | {name: of for name, of in _HALVES.items() if of[1] in names}
+    roots = {name: torch.export.Dim(name) for name in {multiples.get(name, (1, name))[1] for name in names}}
+    return {
+        name: multiples[name][0] * roots[multiples[name][1]] if name in multiples else roots[name] for name in names
+    }
 
 
 # Not onnxscript's default rules: those take a constant up to 1e-8 for zero and drop the epsilon of a division.
@@ -149,12 +178,12 @@ _RULES = (
 _FOLDED = 1 << 22
 
 
-def _fold(model: onnx_ir.Model) -> None:
+def _fold(model: onnx_ir.Model, rewrites: Sequence[Any]) -> None:
     """Compute what is constant, fuse batch norms, drop what changes nothing or is there twice."""
     optimizer.inline(model)
     for _ in range(2):  # a rewrite can make more constant
         optimizer.fold_constants(model, input_size_limit=_FOLDED, output_size_limit=_FOLDED)
-        rewriter.rewrite(model, _RULES)
+        rewriter.rewrite(model, rewrites)
     for tidy in (
         passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
         passes.DeduplicateInitializersPass(),

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 import torch
@@ -131,6 +131,31 @@ def full_half_pack(full_pack: Path, data: Path, tmp_path_factory: pytest.TempPat
         (pack / "report.txt").write_text("\n".join(lines))
 
     return _shared("simswap-224-fp16", tmp_path_factory, convert)
+
+
+def _embedded(name: str, tmp_path_factory: pytest.TempPathFactory, pack: str, **layout: Any) -> Path:
+    from trtswap.export.embed import Layout, embed
+    from trtswap.packs import find_pack
+
+    return _shared(name, tmp_path_factory, lambda target: embed(Pack.load(find_pack(pack)), target, Layout(**layout)))
+
+
+@pytest.fixture(scope="session")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pack avatar for RGB frames of its clip's size, two faces each."""
+    return _embedded("embedded", tmp_path_factory, "avatar", size=(1280, 720), faces=2)
+
+
+@pytest.fixture(scope="session")
+def embedded_planes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pack avatar for NV12 frames of any size, two faces each."""
+    return _embedded("embedded-planes", tmp_path_factory, "avatar", format="nv12", faces=2, matrix="bt709")
+
+
+@pytest.fixture(scope="session")
+def embedded_mesh(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pack mesh for BGR frames of 1920x1080, in windows of 640 pixels."""
+    return _embedded("embedded-mesh", tmp_path_factory, "mesh", format="bgr", size=(1920, 1080), window=640)
 
 
 @pytest.fixture(scope="session")

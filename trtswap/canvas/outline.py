@@ -30,22 +30,24 @@ class Outliner:
     def __call__(self, batch: FaceBatch) -> None:
         size = batch.canvas.shape[-1]
         points = in_crop(batch.faces.points, batch.to_canvas)
-        batch.masks = self.masks(on_device(points, batch.canvas.device), size)
+        batch.masks = masks_of(on_device(points, batch.canvas.device), size, self.feather)
 
-    def masks(self, points: Tensor, size: int) -> Masks:
-        """Soft masks of canvases.
 
-        Args:
-            points: float32 [N, 478, 3], pixels of the canvases; all zero where there are none, which are no face.
-            size: of a canvas, pixels.
-        """
-        deviation = max(self.feather * size, 0.5)
-        lips = MOUTH * deviation
-        # As with a parser's labels, the face ends at its outline, the mouth begins there.
-        return Masks(
-            face=_edge(points, OVAL, size, FACE_SCALE, lambda depth: _gaussian(depth, deviation)),
-            mouth=_edge(points, INNER_LIPS, size, MASK_SCALE, lambda depth: 1 + _gaussian(depth + lips / 2, lips)),
-        )
+def masks_of(points: Tensor, size: int, feather: float) -> Masks:
+    """Soft masks of canvases.
+
+    Args:
+        points: float32 [N, 478, 3], pixels of the canvases; all zero where there are none, which are no face.
+        size: of a canvas, pixels.
+        feather: as in :class:`Outliner`.
+    """
+    deviation = max(feather * size, 0.5)
+    lips = MOUTH * deviation
+    # As with a parser's labels, the face ends at its outline, the mouth begins there.
+    return Masks(
+        face=_edge(points, OVAL, size, FACE_SCALE, lambda depth: _gaussian(depth, deviation)),
+        mouth=_edge(points, INNER_LIPS, size, MASK_SCALE, lambda depth: 1 + _gaussian(depth + lips / 2, lips)),
+    )
 
 
 def _gaussian(depth: Tensor, deviation: float) -> Tensor:

@@ -38,7 +38,7 @@ class Parser:
         self.feather = feather
 
     def __call__(self, batch: "FaceBatch") -> None:
-        batch.masks = self.masks(self.labels(batch.canvas), batch.canvas.shape[-1])
+        batch.masks = masks_of(self.labels(batch.canvas), batch.canvas.shape[-1], self.feather)
 
     def labels(self, canvas: Tensor) -> Tensor:
         """uint8 [N, P, P], one of ``CLASSES`` for each pixel, of original canvases float32 [N, 3, C, C]."""
@@ -47,14 +47,15 @@ class Parser:
             canvas = F.interpolate(canvas, (size, size), mode="bilinear", antialias=True)
         return self.stage.rows(faces=canvas.clamp(0, 1))["labels"]
 
-    def masks(self, labels: Tensor, size: int) -> Masks:
-        """Soft masks on a canvas of another size, from labels uint8 [N, P, P]."""
-        small = max(1, size // MASK_SCALE)
-        soft = _blurred(_shares(labels, small), self.feather * small)
-        # Twice the blurred mask is 1 on the border and inside; less one, it is 0 on the border and outside.
-        soft = torch.stack([soft[:, 0] * 2 - 1, soft[:, 1] * 2], 1)
-        soft = F.interpolate(soft, (size, size), mode="bilinear", align_corners=False).clamp_(0, 1)
-        return Masks(face=soft[:, :1], mouth=soft[:, 1:])
+
+def masks_of(labels: Tensor, size: int, feather: float) -> Masks:
+    """Soft masks on canvases of ``size`` pixels from labels uint8 [N, P, P]; ``feather`` as in :class:`Parser`."""
+    small = max(1, size // MASK_SCALE)
+    soft = _blurred(_shares(labels, small), feather * small)
+    # Twice the blurred mask is 1 on the border and inside; less one, it is 0 on the border and outside.
+    soft = torch.stack([soft[:, 0] * 2 - 1, soft[:, 1] * 2], 1)
+    soft = F.interpolate(soft, (size, size), mode="bilinear", align_corners=False).clamp_(0, 1)
+    return Masks(face=soft[:, :1], mouth=soft[:, 1:])
 
 
 def _shares(labels: Tensor, size: int) -> Tensor:
@@ -79,7 +80,7 @@ def _looked_up(labels: Tensor, values: dict[int, float]) -> Tensor:
     for label, value in values.items():
         table[label] = value
     values_of = on_device(table, labels.device)
-    return values_of.index_select(0, labels.flatten().int()).view(len(labels), 1, *labels.shape[1:])
+    return values_of.index_select(0, labels.flatten().int()).view(labels.shape[0], 1, *labels.shape[1:])
 
 
 def _area(picture: Tensor, size: int) -> Tensor:

@@ -16,6 +16,7 @@ from trtswap.cli.calibrate import calibrate
 from trtswap.cli.console import say, stderr
 from trtswap.cli.detect import detect
 from trtswap.cli.doctor import doctor
+from trtswap.cli.embed import embed
 from trtswap.cli.interrupt import Interrupted
 from trtswap.cli.swap import swap
 from trtswap.errors import TrtswapError
@@ -32,6 +33,7 @@ app = typer.Typer(
 app.command()(swap)
 app.command()(detect)
 app.command()(export.export)
+app.command()(embed)
 app.command()(build_engines)
 app.add_typer(engines.app, name="engines")
 app.command()(calibrate)

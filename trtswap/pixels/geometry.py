@@ -126,7 +126,7 @@ def align(landmarks: Tensor, templates: tuple[str, ...], size: int) -> Tensor:
         return fits[0]
     # Distances, not their squares, as SimSwap's estimate_norm has it: with squares one face in 28 takes another pose.
     error = (transform_points(fits, landmarks) - points[:, None]).square().sum(-1).sqrt().sum(-1)
-    return fits[error.argmin(0), torch.arange(len(landmarks), device=landmarks.device)]
+    return fits[error.argmin(0), torch.arange(landmarks.shape[0], device=landmarks.device)]
 
 
 def transform_points(transform: Tensor, points: Tensor) -> Tensor:

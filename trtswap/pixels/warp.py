@@ -29,7 +29,7 @@ from trtswap.pixels.geometry import invert
 from trtswap.pixels.transfer import on_device
 
 # Largest variance, square pixels, of one pass of the three-tap blur; a larger one would ring.
-_PASS_VARIANCE = 0.4
+PASS_VARIANCE = 0.4
 _MAX_PASSES = 2
 # Readings along each axis of a destination pixel that covers many cells, and the most cells that they stand for.
 _TAPS = 3
@@ -65,7 +65,7 @@ def filter_of(to_source: Tensor) -> Filter:
     (a, b, _), (c, d, _) = to_source.tolist()
     covered = _covered(to_source)
     variance = (covered - 1.0) / 12.0
-    passes = max(0, math.ceil(variance / _PASS_VARIANCE))
+    passes = max(0, math.ceil(variance / PASS_VARIANCE))
     if passes <= _MAX_PASSES:
         return Filter(passes, variance / passes if passes else 0.0)
     cell = _cell(math.hypot(a, b)), _cell(math.hypot(c, d))
@@ -290,7 +290,7 @@ def reach(to_source: Tensor, source_height: int, source_width: int, height: int,
     """Destination pixels that a source outside of which all is 0 can change: as :func:`bounds`, of the destination."""
     to_destination = invert(to_source)
     # At the source's edge readings fade to 0 within half a source pixel, or cell; that is less than this many pixels.
-    margin = 1 + max(0, math.ceil((_covered(to_destination) - 1.0) / 12.0 / _PASS_VARIANCE))
+    margin = 1 + max(0, math.ceil((_covered(to_destination) - 1.0) / 12.0 / PASS_VARIANCE))
     return _around(to_destination, (source_height, source_width), (height, width), margin)
 
 

@@ -13,7 +13,7 @@ from trtswap.backends import open_engine
 from trtswap.backends.engine import Engine
 from trtswap.backends.runtime import Stage
 from trtswap.canvas.composite import blend, layers
-from trtswap.canvas.parse import CLASSES, FACE, MOUTH, Parser, _blurred
+from trtswap.canvas.parse import CLASSES, FACE, MOUTH, Parser, _blurred, masks_of
 from trtswap.canvas.restore import Restorer
 from trtswap.canvas.swap import FaceSwapper, Patch, join, split
 from trtswap.errors import InputError
@@ -147,9 +147,7 @@ def test_masks_follow_the_labels(engine: Opener) -> None:
     labels = torch.zeros(1, size, size, dtype=torch.uint8)
     labels[:, :, :128] = CLASSES.index("skin")
     labels[:, 100:140, 40:90] = CLASSES.index("mouth")
-    with engine(IDENTITY.format(s=size)) as graph:
-        parser = Parser(stage("parse", size, graph), feather=0.02)
-        masks = parser.masks(labels, size)
+    masks = masks_of(labels, size, 0.02)
     face, mouth = masks.face[0, 0], masks.mouth[0, 0]
     assert (face[:, :105] > 0.99).all()
     assert (face[:, 128:] < 0.02).all()  # nothing outside the face is shown
@@ -169,12 +167,10 @@ def test_masks_are_blurred_as_kornia_does(sigma: float) -> None:
     torch.testing.assert_close(_blurred(masks, sigma), expected, atol=1e-6, rtol=0)
 
 
-def test_mask_edges_are_sized_in_crop_pixels(engine: Opener) -> None:
+def test_mask_edges_are_sized_in_crop_pixels() -> None:
     labels = torch.zeros(1, 128, 128, dtype=torch.uint8)
     labels[:, :, :64] = 1
-    with engine(IDENTITY.format(s=128)) as graph:
-        parser = Parser(stage("parse", 128, graph), feather=0.03)
-        small, large = (parser.masks(labels, size).face[0, 0, size // 2] for size in (128, 512))
+    small, large = (masks_of(labels, size, 0.03).face[0, 0, size // 2] for size in (128, 512))
     torch.testing.assert_close(large[2::4], small, atol=0.06, rtol=0)
 
 

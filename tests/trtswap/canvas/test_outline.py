@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import torch
 
-from trtswap.canvas.outline import Outliner
+from trtswap.canvas.outline import masks_of
 from trtswap.export.standin import drawn_points
 from trtswap.faces.outlines import INNER_LIPS, OVAL
 
@@ -19,7 +19,7 @@ def filled(points: torch.Tensor, outline: tuple[int, ...]) -> np.ndarray:
 
 def test_the_face_ends_at_its_outline_and_the_mouth_begins() -> None:
     points = drawn_points(1, SIZE, "ffhq_512")
-    masks = Outliner(feather=0.02).masks(points, SIZE)
+    masks = masks_of(points, SIZE, 0.02)
     face, mouth = masks.face[0, 0].numpy(), masks.mouth[0, 0].numpy()
     oval = filled(points, OVAL)
     wide = cv2.dilate(oval.astype(np.uint8), np.ones((7, 7))).astype(bool)
@@ -31,12 +31,12 @@ def test_the_face_ends_at_its_outline_and_the_mouth_begins() -> None:
 
 
 def test_without_points_there_is_no_face() -> None:
-    assert float(Outliner(feather=0.02).masks(torch.zeros(2, 478, 3), SIZE).face.max()) == 0
+    assert float(masks_of(torch.zeros(2, 478, 3), SIZE, 0.02).face.max()) == 0
 
 
 def test_rows_do_not_mix_and_sharp_edges_are_allowed() -> None:
     points = drawn_points(1, SIZE, "ffhq_512")
-    both = Outliner(feather=0).masks(torch.cat([points + 9, points]), SIZE)
-    alone = Outliner(feather=0).masks(points, SIZE)
+    both = masks_of(torch.cat([points + 9, points]), SIZE, 0)
+    alone = masks_of(points, SIZE, 0)
     assert torch.equal(both.face[1:], alone.face)
     assert torch.equal(both.mouth[1:], alone.mouth)

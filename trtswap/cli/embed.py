@@ -1,0 +1,101 @@
+"""``trtswap embed``: a pack as three graphs that take whole frames, for programs without trtswap."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from trtswap.cli.arguments import as_usage_error
+from trtswap.cli.console import print_json, say, stderr, stdout
+from trtswap.cli.export import need_export_tools
+from trtswap.errors import InputError
+from trtswap.packs import DEFAULT_PACK, find_pack
+
+FRAMES, FACES = "Frames", "What is done to faces"
+
+
+def embed(
+    pack: Annotated[
+        str, typer.Argument(metavar="PACK", envvar="TRTSWAP_PACK", help="Name of an installed pack, or a folder.")
+    ] = DEFAULT_PACK,
+    *,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder to write: find.onnx, identify.onnx, swap.onnx, embed.json.")
+    ],
+    format_: Annotated[
+        Literal["rgb", "bgr", "nv12", "i420"], typer.Option("--format", help="Of frames.", rich_help_panel=FRAMES)
+    ] = "rgb",
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="WxH", help="Of frames, as 1920x1080; any if not given.", rich_help_panel=FRAMES),
+    ] = None,
+    faces: Annotated[int, typer.Option(min=1, max=16, help="Most faces of a frame.", rich_help_panel=FRAMES)] = 1,
+    window: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PIXELS",
+            help="Side of the square around a face in which it is painted; an input of swap.onnx if not given.",
+            rich_help_panel=FRAMES,
+        ),
+    ] = None,
+    matrix: Annotated[
+        Literal["bt601", "bt709", "bt2020"] | None,
+        typer.Option(help="Of nv12 and i420. [default: bt709 from 720 lines up, else bt601]", rich_help_panel=FRAMES),
+    ] = None,
+    range_: Annotated[
+        Literal["limited", "full"], typer.Option("--range", help="Of nv12 and i420.", rich_help_panel=FRAMES)
+    ] = "limited",
+    precision: Annotated[
+        Literal["fp32", "fp16"], typer.Option(help="fp16: wherever the calibration allows it, for GPUs.")
+    ] = "fp32",
+    landmarks: Annotated[
+        Literal["dense", "five"] | None,
+        typer.Option(help="What faces are aligned by. [default: dense]", rich_help_panel=FACES),
+    ] = None,
+    restore: Annotated[bool, typer.Option("--restore/--no-restore", rich_help_panel=FACES)] = True,
+    occlude: Annotated[bool, typer.Option("--occlude/--no-occlude", rich_help_panel=FACES)] = True,
+    mouth: Annotated[
+        bool, typer.Option("--mouth/--no-mouth", help="Keep the original between the lips.", rich_help_panel=FACES)
+    ] = True,
+    likeness: Annotated[
+        float | None, typer.Option(min=0, max=1, help="As for `trtswap swap`.", rich_help_panel=FACES)
+    ] = None,
+    restore_weight: Annotated[float | None, typer.Option(min=0, max=1, rich_help_panel=FACES)] = None,
+    fidelity: Annotated[float | None, typer.Option(min=0, max=1, rich_help_panel=FACES)] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace embedded graphs that are there.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print embed.json, and nothing else, on stdout.")] = False,
+) -> None:
+    """Make of a pack three graphs that take and give whole frames, for any ONNX runtime and for libtrtswap."""
+    need_export_tools()
+    from trtswap.export import embed as graphs  # noqa: PLC0415 - the export extra
+    from trtswap.model.pack import Pack  # noqa: PLC0415 - brings PyTorch, as the next line does
+    from trtswap.options import RuntimeOptions, SwapOptions  # noqa: PLC0415
+
+    with as_usage_error():
+        layout = graphs.Layout(
+            format=format_, size=_size(size), faces=faces, window=window, matrix=matrix, range=range_
+        )
+    console = stderr()
+    written = graphs.embed(
+        Pack.load(find_pack(pack)),
+        output,
+        layout,
+        runtime=RuntimeOptions(restore=restore, occlude=occlude, dense=landmarks != "five"),
+        options=SwapOptions(mouth=mouth, likeness=likeness, restore_weight=restore_weight, fidelity=fidelity),
+        precision=precision,
+        overwrite=overwrite,
+        report=lambda line: say(console, line),
+    )
+    if as_json:
+        print_json(dict(written.description))
+    else:
+        say(stdout(), str(written.path))
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    width, x, height = text.partition("x")
+    if not (x and width.isdecimal() and height.isdecimal()):
+        raise InputError(f"--size is {text!r}, expected WIDTHxHEIGHT, as 1920x1080.")
+    return int(width), int(height)
