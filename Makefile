@@ -8,7 +8,7 @@ PYTHON ?= python3
 PIP := pip -q --disable-pip-version-check
 TEST_VENV := .venv/test
 DEMO_VENV := .venv/demo
-SOURCES := $(shell find trtswap trtswap_command.py export engines calibration -type f ! -name '*.pyc') pyproject.toml README.md LICENSE
+SOURCES := $(shell find trtswap trtswap_command.py export engines calibration native -type f ! -name '*.pyc') pyproject.toml README.md LICENSE
 
 MINUTES ?= 10
 
@@ -37,7 +37,11 @@ $(DEMO_VENV)/.ready: constraints.txt dist/.built
 	$(DEMO_VENV)/bin/$(PIP) install -c constraints.txt "$$(ls dist/*.whl)[export,openvino]"
 	touch $@
 
-test: $(TEST_VENV)/.ready dist/.built
+# What libtrtswap is built with: ONNX Runtime's headers.
+.venv/onnxruntime/onnxruntime_c_api.h:
+	native/headers.sh .venv/onnxruntime
+
+test: $(TEST_VENV)/.ready dist/.built .venv/onnxruntime/onnxruntime_c_api.h
 	@start=$$SECONDS
 	$(TEST_VENV)/bin/$(PIP) install --no-deps --force-reinstall dist/*.whl
 	$(TEST_VENV)/bin/ruff check .

@@ -13,6 +13,7 @@ from trtswap.cli import engines, export, pack, process, weights
 from trtswap.cli.bench import bench
 from trtswap.cli.build_engines import build_engines
 from trtswap.cli.calibrate import calibrate
+from trtswap.cli.config import config
 from trtswap.cli.console import say, stderr
 from trtswap.cli.detect import detect
 from trtswap.cli.doctor import doctor
@@ -34,6 +35,7 @@ app.command()(swap)
 app.command()(detect)
 app.command()(export.export)
 app.command()(embed)
+app.command()(config)
 app.command()(build_engines)
 app.add_typer(engines.app, name="engines")
 app.command()(calibrate)

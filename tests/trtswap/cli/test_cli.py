@@ -14,7 +14,7 @@ from trtswap.errors import TrtswapError
 
 from .conftest import Run
 
-COMMANDS = ("swap", "detect", "embed", "export", "build-engines", "engines", "weights", "pack", "doctor")
+COMMANDS = ("swap", "detect", "embed", "export", "config", "build-engines", "engines", "weights", "pack", "doctor")
 
 
 def test_version(run: Run) -> None:

@@ -40,3 +40,11 @@ def test_wrong_usage_is_said(run: Run, tmp_path: Path, options: list[str], messa
 
 def test_a_missing_pack_is_said(run: Run, tmp_path: Path) -> None:
     assert run("embed", "nothing", "-o", str(tmp_path / "graphs")).code == 1
+
+
+@pytest.mark.parametrize(("option", "name"), [("--cmake-dir", "trtswapConfig.cmake"), ("--include", "trtswap.hpp")])
+def test_the_parts_for_cpp_are_there(run: Run, option: str, name: str) -> None:
+    assert (Path(run("config", option).out.strip()) / name).is_file()
+    assert run("config").code == 2
+    assert run("config", "--cflags").out.startswith("-std=c++17 -I")
+    assert (Path(run("config", "--sources").out.strip()) / "CMakeLists.txt").is_file()

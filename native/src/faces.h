@@ -1,0 +1,35 @@
+// Faces found, known and swapped by the graphs.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "graphs.h"
+
+namespace trtswap {
+
+struct Person {
+    std::vector<float> source;  // what the swap graph takes
+    std::vector<float> latent;  // of unit length: by it people are told apart
+};
+
+using Faces = std::vector<trtswap_face>;
+
+Faces find(Graphs& graphs, const trtswap_image& frame);
+
+Person person_of_face(Graphs& graphs, const trtswap_image& frame, const trtswap_face& face);
+Person person_of_pictures(Graphs& graphs, const trtswap_image* pictures, size_t count);
+
+float cosine(const std::vector<float>& one, const std::vector<float>& other);
+
+// A face, who it becomes, and how far; nobody leaves it alone.
+struct Part {
+    const trtswap_face* face;
+    const Person* person;
+    float strength;
+};
+
+// output may be the input.
+void swap(Graphs& graphs, const trtswap_image& input, const trtswap_image& output, const std::vector<Part>& parts);
+
+}  // namespace trtswap
