@@ -14,6 +14,7 @@ from PIL import Image
 from trtswap.packs import find_pack, sample_sources
 from trtswap.video.opening import open_reader
 
+from ..conftest import unavailable
 from ..export.embed.running import Graphs
 from .conftest import HEADERS, ROOT, run
 
@@ -83,6 +84,28 @@ def test_c(examples: Path, embedded: Path, frames: NDArray[np.uint8]) -> None:
     lines = piped(examples / "find_faces", embedded, 1280, 720, given=frames[2].tobytes()).decode().splitlines()
     assert len(lines) == 2
     assert all("score 0." in line for line in lines)
+
+
+def test_node_runs_the_graphs_alone(
+    examples: Path, embedded: Path, frames: NDArray[np.uint8], face: Path, tmp_path: Path
+) -> None:
+    """With its own ONNX Runtime, and nothing of trtswap: what the library makes, bit by bit."""
+    if shutil.which("npm") is None:
+        unavailable("npm is not installed")
+    shutil.copy(ROOT / "examples" / "node" / "swap.mjs", tmp_path)
+    run("npm", "install", "--silent", "--ignore-scripts", "onnxruntime-node@1.30.0", cwd=tmp_path)
+    picture, source = np.asarray(Image.open(face)), np.zeros((720, 1280, 3), np.uint8)
+    source[: picture.shape[0], : picture.shape[1]] = picture
+    (tmp_path / "face.rgb").write_bytes(source.tobytes())
+    (tmp_path / "frame.rgb").write_bytes(frames[2].tobytes())
+    said = run("node", "swap.mjs", embedded, "face.rgb", "frame.rgb", "out.rgb", cwd=tmp_path)
+    assert said == "2 faces\n"
+    made = piped(examples / "swap_frames", embedded, face, 1280, 720, given=frames[2].tobytes())
+    far = np.abs(
+        np.frombuffer((tmp_path / "out.rgb").read_bytes(), np.uint8).astype(int) - np.frombuffer(made, np.uint8)
+    )
+    assert far.max() <= 1  # another ONNX Runtime
+    assert (far > 0).mean() < 1e-4
 
 
 def test_a_project_builds_the_library_of_the_wheel(
