@@ -89,16 +89,19 @@ def embed(
     _check(pack, specs, options)
     stages = Stages(specs)
     graphs = {name: _graph(spec, pack, precision) for name, spec in specs.items()}
-    files: dict[str, Any] = {}
+    _check_target(target, overwrite=overwrite)
+    made = list[tuple[str, Find | Identify | Swap, ModelProto]]()
+    for name, module in _modules(layout, pack, stages, options):
+        model = export_graph(
+            module.eval(), module.inputs, module.outputs, name=name,
+            inline=lambda traced: inlined(traced, stages, graphs),
+        )  # fmt: skip
+        made.append((name, module, model))
+        report(f"{name}: {len(model.graph.node)} nodes, {model.ByteSize() / 1e6:.1f} MB")
+    # Written at once, so that who stops this before leaves nothing behind.
     try:
         with TargetFolder(target, overwrite=overwrite, replaceable=_is_embedded) as place:
-            for name, module in _modules(layout, pack, stages, options):
-                model = export_graph(
-                    module.eval(), module.inputs, module.outputs, name=name,
-                    inline=lambda made: inlined(made, stages, graphs),
-                )  # fmt: skip
-                files[name] = _written(model, module, place.temporary / f"{name}.onnx")
-                report(f"{name}: {len(model.graph.node)} nodes, {model.ByteSize() / 1e6:.1f} MB")
+            files = {name: _written(model, module, place.temporary / f"{name}.onnx") for name, module, model in made}
             description = _description(pack, layout, stages, options, precision) | {"graphs": files}
             (place.temporary / FILE).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
             place.commit()
@@ -109,6 +112,14 @@ def embed(
     except OSError as e:
         raise ExportError(f"{target} cannot be written: {e.strerror}.") from e
     return Embedded(target, description)
+
+
+def _check_target(target: Path, *, overwrite: bool) -> None:
+    """Before a minute of work."""
+    if target.exists() and not overwrite:
+        raise ExportError(f"{target} exists. Choose another folder with -o, or replace it with --overwrite.")
+    if target.exists() and not _is_embedded(target):
+        raise ExportError(f"{target} exists and has no {FILE}, so it is not overwritten. Choose another folder.")
 
 
 def _modules(

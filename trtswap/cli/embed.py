@@ -1,15 +1,19 @@
 """``trtswap embed``: a pack as three graphs that take whole frames, for programs without trtswap."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from trtswap.cli.arguments import as_usage_error
 from trtswap.cli.console import print_json, say, stderr, stdout
 from trtswap.cli.export import need_export_tools
+from trtswap.cli.interrupt import StopSwitch, interruptible
 from trtswap.errors import InputError
 from trtswap.packs import DEFAULT_PACK, find_pack
+
+if TYPE_CHECKING:
+    from trtswap.export.embed import Embedded
 
 FRAMES, FACES = "Frames", "What is done to faces"
 
@@ -76,16 +80,21 @@ def embed(
             format=format_, size=_size(size), faces=faces, window=window, matrix=matrix, range=range_
         )
     console = stderr()
-    written = graphs.embed(
-        Pack.load(find_pack(pack)),
-        output,
-        layout,
-        runtime=RuntimeOptions(restore=restore, occlude=occlude, dense=landmarks != "five"),
-        options=SwapOptions(mouth=mouth, likeness=likeness, restore_weight=restore_weight, fidelity=fidelity),
-        precision=precision,
-        overwrite=overwrite,
-        report=lambda line: say(console, line),
-    )
+    wanted = Pack.load(find_pack(pack))
+    runtime = RuntimeOptions(restore=restore, occlude=occlude, dense=landmarks != "five")
+    options = SwapOptions(mouth=mouth, likeness=likeness, restore_weight=restore_weight, fidelity=fidelity)
+
+    def work(switch: StopSwitch) -> "Embedded":
+        def told(line: str) -> None:
+            switch.check()
+            say(console, line)
+
+        return graphs.embed(
+            wanted, output, layout, runtime=runtime, options=options, precision=precision, overwrite=overwrite,
+            report=told,
+        )  # fmt: skip
+
+    written = interruptible(work)
     if as_json:
         print_json(dict(written.description))
     else:
