@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 from trtswap.cli.console import say, stdout
-from trtswap.native import FOLDER
 
 
 def config(
@@ -18,6 +17,8 @@ def config(
     sources: Annotated[bool, typer.Option("--sources", help="Folder of the library's CMakeLists.txt.")] = False,
 ) -> None:
     """Say where the headers and the sources of libtrtswap are."""
+    from trtswap.native import FOLDER  # noqa: PLC0415 - mapped into the package where it is installed
+
     wanted = {
         str(FOLDER / "cmake"): cmake_dir,
         str(FOLDER / "include"): include,
