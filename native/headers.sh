@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # ONNX Runtime's headers, out of Debian's package libonnxruntime-dev, where the system has none: native/headers.sh FOLDER
 set -euo pipefail
-target=$1
+target=$(realpath -m "$1")  # below, the folder changes
 if [ -f /usr/include/onnxruntime/onnxruntime_c_api.h ]; then
   mkdir -p "$(dirname "$target")"
   ln -sfn /usr/include/onnxruntime "$target"
