@@ -39,7 +39,7 @@ class PackWriter:
             raise ExportError(f"{target} exists. Choose another folder with -o, or replace it with --overwrite.")
         if target.exists() and not _is_pack(target):
             raise ExportError(f"{target} exists and is not a pack, so it is not overwritten. Choose another folder.")
-        with _as_export_error():
+        with as_export_error():
             self._place = TargetFolder(target, overwrite=overwrite, replaceable=_is_pack)
         self._folder = self._place.temporary
 
@@ -105,7 +105,7 @@ class PackWriter:
         except OSError as e:
             raise ExportError(f"{self.target} cannot be written: {e.strerror}.") from e
         self._check()
-        with _as_export_error():
+        with as_export_error():
             self._place.commit()
         return Pack.load(self.target)
 
@@ -119,7 +119,7 @@ class PackWriter:
 
 
 @contextmanager
-def _as_export_error() -> Iterator[None]:
+def as_export_error() -> Iterator[None]:
     try:
         yield
     except BusyError:

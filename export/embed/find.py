@@ -5,21 +5,18 @@ from torch import Tensor, nn
 
 from trtswap.backends.engine import TensorSpec
 from trtswap.faces.dense import OFFSETS, five_of, in_frame
+from trtswap.faces.detect import fits_a_template
 from trtswap.faces.faces import POINTS
 from trtswap.model.pack import Pack
 from trtswap.options import SwapOptions
 from trtswap.pixels.geometry import align, invert
 
-from .frames import Opener
+from .frames import Opener, sides_of
 from .layout import STEP, Layout
 from .letterbox import Letterbox
 from .stages import Stages
 from .warp import spread
 from .window import EVEN
-
-FARTHEST = 5.0
-LEAST_SPREAD = 0.25
-"""What can be aligned: see :func:`trtswap.faces.detect.alignable`."""
 
 
 class Find(nn.Module):
@@ -58,12 +55,14 @@ class Find(nn.Module):
         # Pixel centres are whole numbers: the first pixel's corner, at -0.5, stays where it is.
         boxes = (torch.unflatten(boxes, 2, (2, 2)) + 0.5) / scale - 0.5
         landmarks = (landmarks + 0.5) / scale - 0.5
-        longest = _longest(grids[0])
-        there = (scores >= max(self.threshold, torch.finfo(torch.float32).tiny)) & _alignable(boxes, landmarks, longest)
+        longest = sides_of(grids[0]).amax(0)
+        there = (scores >= max(self.threshold, torch.finfo(torch.float32).tiny)) & fits_a_template(
+            boxes, landmarks, longest
+        )
         measured = list[Tensor]()
         if "landmarks" in self.stages:
             landmarks, *measured = self._measured(grids, landmarks, there)
-            there = there & _alignable(boxes, landmarks, longest)
+            there = there & fits_a_template(boxes, landmarks, longest)
         sides = self._sides(landmarks, there, grids[0])
         return _of(there, boxes.flatten(2), landmarks, scores, sides, *measured)
 
@@ -73,7 +72,7 @@ class Find(nn.Module):
         to_canvas = align(safe(landmarks.flatten(0, 1), there.flatten()), (self.pack.canvas_template,), size)
         a, b = to_canvas[:, 0, 0], to_canvas[:, 1, 0]
         sides = size * (a.abs() + b.abs()) / (a * a + b * b) + 2 * EVEN
-        most = torch.floor(_shortest(grid) / STEP) * STEP
+        most = torch.floor(sides_of(grid).amin(0) / STEP) * STEP
         return torch.unflatten(torch.minimum(torch.ceil(sides / STEP) * STEP, most), 0, (-1, self.faces))
 
     def _measured(self, grids: tuple[Tensor, ...], landmarks: Tensor, there: Tensor) -> tuple[Tensor, ...]:
@@ -111,28 +110,6 @@ def safe(landmarks: Tensor, there: Tensor) -> Tensor:
     """Landmarks [N, 5, 2] that can be aligned: where there is no face, some that nobody looks at."""
     somewhere = torch.tensor([[38.0, 52.0], [74.0, 52.0], [56.0, 72.0], [42.0, 92.0], [71.0, 92.0]])
     return torch.where(there[:, None, None], landmarks, somewhere)
-
-
-def _longest(grid: Tensor) -> Tensor:
-    return torch.stack([torch.scalar_tensor(grid.shape[axis]) for axis in (1, 2)]).amax(0)
-
-
-def _shortest(grid: Tensor) -> Tensor:
-    return torch.stack([torch.scalar_tensor(grid.shape[axis]) for axis in (1, 2)]).amin(0)
-
-
-def _alignable(boxes: Tensor, landmarks: Tensor, longest: Tensor) -> Tensor:
-    """Which faces can be aligned: bool [B, F]; see :func:`trtswap.faces.detect.alignable`."""
-    points = torch.cat([boxes, landmarks], 2)
-    near = points.abs().amax((2, 3)) <= FARTHEST * longest  # false for NaN as well
-    area = (boxes[:, :, 1] - boxes[:, :, 0]).amin(2) > 0
-    return near & area & spreads(landmarks)
-
-
-def spreads(landmarks: Tensor) -> Tensor:
-    """Whether landmarks [..., 5, 2] are some places rather than one: bool [...]."""
-    away = landmarks - landmarks.mean(-2, keepdim=True)
-    return away.square().sum(-1).mean(-1) >= LEAST_SPREAD
 
 
 def _of(there: Tensor, *parts: Tensor) -> tuple[Tensor, ...]:

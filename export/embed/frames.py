@@ -95,3 +95,8 @@ def _mixed(matrix: Tensor, values: Tensor, *, plain: bool) -> Tensor:
     if plain:
         return values * torch.stack([matrix[i, i] for i in range(3)]).view(1, 3, 1, 1)
     return torch.nn.functional.conv2d(values, matrix.view(3, 3, 1, 1))
+
+
+def sides_of(grid: Tensor) -> Tensor:
+    """Width and height of frames [B, H, W, c]: float32 [2]."""
+    return torch.stack([torch.scalar_tensor(grid.shape[axis]) for axis in (2, 1)])

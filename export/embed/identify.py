@@ -5,10 +5,11 @@ from torch import Tensor, nn
 
 from trtswap.backends.engine import TensorSpec
 from trtswap.faces.dense import in_crop
+from trtswap.faces.detect import spread_out
 from trtswap.faces.faces import POINTS
 from trtswap.pixels.geometry import align
 
-from .find import cropped, safe, spreads
+from .find import cropped, safe
 from .frames import Opener
 from .layout import Layout, Size
 from .stages import Stages
@@ -48,7 +49,7 @@ class Identify(nn.Module):
     def _latents(self, name: str, grids: tuple[Tensor, ...], landmarks: Tensor, points: list[Tensor]) -> Tensor:
         spec, faces = self.stages[name], landmarks.shape[1]
         known = landmarks.flatten(0, 1)
-        to_crop = align(safe(known, spreads(known)), spec.templates, spec.size)
+        to_crop = align(safe(known, spread_out(known)), spec.templates, spec.size)
         crops = cropped(self.opener, grids, to_crop, faces, spec.size).clamp(0, 1)
         measured = {"points": in_crop(points[0].flatten(0, 1), to_crop)} if spec.points else {}
         (latents,) = self.stages.run(name, faces=crops, **measured)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from trtswap.pixels.frames import searched_size
 
-from .frames import Opener
+from .frames import Opener, sides_of
 
 WEIGHT_BITS = 15  # of torch's weights: aten/src/ATen/native/cpu/UpSampleKernel.cpp, compute_index_ranges_int16_weights
 
@@ -53,7 +53,7 @@ class Letterbox(nn.Module):
         return rgb, torch.tensor([width / self._frame[0], height / self._frame[1]])
 
     def _any(self, grids: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        sides = torch.stack([torch.scalar_tensor(grids[0].shape[axis]) for axis in (2, 1)])
+        sides = sides_of(grids[0])
         small_sides = (sides * (self._size / sides.amax(0)).clamp(max=1)).round().clamp(min=1)
         small = [shrink(g.permute(0, 3, 1, 2), small_sides) for shrink, g in zip(self.shrink, grids, strict=True)]
         x, y = (torch.arange(self._size) < side for side in small_sides)

@@ -10,11 +10,12 @@ from trtswap.canvas import outline, parse
 from trtswap.canvas.masks import Masks
 from trtswap.canvas.swap import border_ramp
 from trtswap.faces.dense import in_crop
+from trtswap.faces.detect import spread_out
 from trtswap.model.pack import Pack
 from trtswap.options import SwapOptions
 from trtswap.pixels.geometry import align, compose, invert
 
-from .find import safe, spreads
+from .find import safe
 from .frames import Grid, Opener
 from .identify import measures
 from .layout import STEP, Layout
@@ -109,7 +110,7 @@ class Swap(nn.Module):
 
     def _slots(self, named: dict[str, Tensor]) -> Slots:
         known, strengths = named["landmarks"].flatten(0, 1), named["strengths"].flatten()
-        there = (strengths > 0) & spreads(known)
+        there = (strengths > 0) & spread_out(known)
         return Slots(
             safe(known, there),
             named[self.pack.coder.outputs[0].name].flatten(0, 1),

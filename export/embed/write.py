@@ -13,8 +13,9 @@ from onnx import ModelProto
 import trtswap
 from trtswap.backends.engine import TensorSpec
 from trtswap.backends.runtime import wanted_stages
-from trtswap.errors import BusyError, ExportError, WriteError
+from trtswap.errors import ExportError
 from trtswap.export.graph import export_graph
+from trtswap.export.writer import as_export_error
 from trtswap.files import TargetFolder
 from trtswap.model.pack import Pack, StageSpec, sha256_of
 from trtswap.options import RuntimeOptions, SwapOptions
@@ -100,15 +101,11 @@ def embed(
         report(f"{name}: {len(model.graph.node)} nodes, {model.ByteSize() / 1e6:.1f} MB")
     # Written at once, so that who stops this before leaves nothing behind.
     try:
-        with TargetFolder(target, overwrite=overwrite, replaceable=_is_embedded) as place:
+        with as_export_error(), TargetFolder(target, overwrite=overwrite, replaceable=_is_embedded) as place:
             files = {name: _written(model, module, place.temporary / f"{name}.onnx") for name, module, model in made}
             description = _description(pack, layout, stages, options, precision) | {"graphs": files}
             (place.temporary / FILE).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
             place.commit()
-    except BusyError:
-        raise
-    except WriteError as e:
-        raise ExportError(str(e)) from e
     except OSError as e:
         raise ExportError(f"{target} cannot be written: {e.strerror}.") from e
     return Embedded(target, description)

@@ -59,6 +59,10 @@ int32_t window_of(const Description& about, const trtswap_image& frame, const st
 
 }  // namespace
 
+float side_of(const trtswap_face& face) {
+    return std::sqrt(std::max(0.0F, face.box[2] - face.box[0]) * std::max(0.0F, face.box[3] - face.box[1]));
+}
+
 Faces find(Graphs& graphs, const trtswap_image& frame) {
     const Graph& graph = graphs.about.find;
     const size_t slots = slots_of(graph, "scores", graph.outputs, 1);

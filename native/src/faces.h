@@ -15,6 +15,9 @@ struct Person {
 
 using Faces = std::vector<trtswap_face>;
 
+// Side of the square of the box's area, pixels.
+float side_of(const trtswap_face& face);
+
 Faces find(Graphs& graphs, const trtswap_image& frame);
 
 Person person_of_face(Graphs& graphs, const trtswap_image& frame, const trtswap_face& face);

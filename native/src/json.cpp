@@ -65,28 +65,33 @@ class Reader {
         return value;
     }
 
+    // Parts with commas between them.
+    template <typename Part>
+    void parts(char open, char close, Part&& part) {
+        take(open);
+        for (bool first = true; peek() != close; first = false) {
+            if (!first) take(',');
+            part();
+        }
+        ++at_;
+    }
+
     Json object(int depth) {
         Json value;
         value.kind = Json::Kind::object;
-        for (take('{'); peek() != '}';) {
-            if (!value.members.empty()) take(',');
+        parts('{', '}', [&] {
             if (peek() != '"') wrong("a name was expected");
             const std::string name = text();
             take(':');
             value.members[name] = read(depth + 1);
-        }
-        ++at_;
+        });
         return value;
     }
 
     Json array(int depth) {
         Json value;
         value.kind = Json::Kind::array;
-        for (take('['); peek() != ']';) {
-            if (!value.items.empty()) take(',');
-            value.items.push_back(read(depth + 1));
-        }
-        ++at_;
+        parts('[', ']', [&] { value.items.push_back(read(depth + 1)); });
         return value;
     }
 

@@ -10,10 +10,6 @@ constexpr int kFirstLooks = 5, kLookEvery = 25;  // frames of a track in which i
 constexpr double kMargin = 0.1;  // by which the best reference has to lead (trtswap/faces/cast.py)
 constexpr float kStays = 0.8F;   // of the least size, to which a face that is swapped may shrink (faces/small.py)
 
-float side_of(const trtswap_face& face) {
-    return std::sqrt(std::max(0.0F, face.box[2] - face.box[0]) * std::max(0.0F, face.box[3] - face.box[1]));
-}
-
 }  // namespace
 
 Stream::Stream(std::shared_ptr<Graphs> graphs, Casting casting, float steadiness, int hold)
@@ -39,12 +35,12 @@ Faces Stream::swap(const trtswap_image& input, const trtswap_image& output) {
     const auto slots = static_cast<size_t>(graphs_->about.faces);
     Faces shown;
     std::vector<const Person*> persons;
-    std::map<int64_t, bool> large;
+    std::set<int64_t> large;
     for (const Track& track : tracks) {
         if (shown.size() == slots) break;
         const float least = casting_.min_face * (large_.count(track.number) != 0 ? kStays : 1.0F);
         const bool enough = side_of(track.shown) >= least;
-        if (enough) large[track.number] = true;
+        if (enough) large.insert(track.number);
         shown.push_back(track.shown);
         shown.back().side += static_cast<float>(graphs_->about.step);  // steadied, it may lie a little off
         persons.push_back(enough ? chosen(track, input) : nullptr);

@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <vector>
 
 #include "faces.h"
@@ -42,7 +43,7 @@ class Stream {
     std::mutex mutex_;
     Tracker tracker_;
     std::map<int64_t, Looks> looks_;
-    std::map<int64_t, bool> large_;  // tracks that were large enough
+    std::set<int64_t> large_;  // tracks that were large enough
 };
 
 }  // namespace trtswap

@@ -13,15 +13,11 @@ namespace {
 // a speaker's who is almost still.
 constexpr float kMostMove = 0.5F, kHeld = 0.025F;
 
-float size_of(const trtswap_face& face) {
-    return std::sqrt(std::max(0.0F, face.box[2] - face.box[0]) * std::max(0.0F, face.box[3] - face.box[1]));
-}
-
 float move(const trtswap_face& one, const trtswap_face& other) {
     float sum = 0;
     for (int i = 0; i < 5; ++i)
         sum += std::hypot(one.landmarks[i][0] - other.landmarks[i][0], one.landmarks[i][1] - other.landmarks[i][1]);
-    return sum / 5 / std::max(1e-3F, std::min(size_of(one), size_of(other)));
+    return sum / 5 / std::max(1e-3F, std::min(side_of(one), side_of(other)));
 }
 
 void move_by(trtswap_face& face, const float (&speed)[2]) {

@@ -108,8 +108,18 @@ def alignable(faces: Faces, display_size: tuple[int, int]) -> Tensor:
     Returns:
         bool [N].
     """
-    points = torch.cat([faces.box.view(-1, 2, 2), faces.landmarks], 1)
-    near = (points.abs() <= 5 * max(display_size)).all(-1).all(-1)  # false for NaN as well
-    area = (faces.box[:, 2:] > faces.box[:, :2]).all(1)
-    spread = (faces.landmarks - faces.landmarks.mean(1, keepdim=True)).square().sum(-1).mean(1)
-    return near & area & (spread >= 0.25) & faces.score.isfinite()
+    return fits_a_template(faces.box.view(-1, 2, 2), faces.landmarks, max(display_size)) & faces.score.isfinite()
+
+
+def fits_a_template(boxes: Tensor, landmarks: Tensor, longest: Tensor | int) -> Tensor:
+    """The same of boxes [..., 2, 2] and landmarks [..., 5, 2] in frames of that longer side: bool [...]."""
+    points = torch.cat([boxes, landmarks], -2)
+    near = points.abs().amax((-2, -1)) <= 5 * longest  # false for NaN as well
+    area = (boxes[..., 1, :] - boxes[..., 0, :]).amin(-1) > 0
+    return near & area & spread_out(landmarks)
+
+
+def spread_out(landmarks: Tensor) -> Tensor:
+    """Whether landmarks [..., 5, 2] do not fall together: bool [...]."""
+    away = landmarks - landmarks.mean(-2, keepdim=True)
+    return away.square().sum(-1).mean(-1) >= 0.25
