@@ -28,9 +28,7 @@ BUILD, CALIBRATION, AIM = "Build", "Precision", "What for"
 
 
 def build_engines(
-    pack: Annotated[
-        str, typer.Argument(metavar="PACK", envvar="TRTSWAP_PACK", help="Name of an installed pack, or a folder.")
-    ] = DEFAULT_PACK,
+    pack: opt.PackArgument = DEFAULT_PACK,
     *,
     precision: Annotated[
         Literal["fp16", "fp32"],

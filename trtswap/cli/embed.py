@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from trtswap.cli import options as opt
 from trtswap.cli.arguments import as_usage_error
 from trtswap.cli.console import print_json, say, stderr, stdout
 from trtswap.cli.export import need_export_tools
 from trtswap.cli.interrupt import StopSwitch, interruptible
 from trtswap.errors import InputError
+from trtswap.options import RuntimeOptions, SwapOptions
 from trtswap.packs import DEFAULT_PACK, find_pack
 
 if TYPE_CHECKING:
@@ -19,9 +21,7 @@ FRAMES, FACES = "Frames", "What is done to faces"
 
 
 def embed(
-    pack: Annotated[
-        str, typer.Argument(metavar="PACK", envvar="TRTSWAP_PACK", help="Name of an installed pack, or a folder.")
-    ] = DEFAULT_PACK,
+    pack: opt.PackArgument = DEFAULT_PACK,
     *,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder to write: find.onnx, identify.onnx, swap.onnx, embed.json.")
@@ -52,37 +52,31 @@ def embed(
     precision: Annotated[
         Literal["fp32", "fp16"], typer.Option(help="fp16: wherever the calibration allows it, for GPUs.")
     ] = "fp32",
-    landmarks: Annotated[
-        Literal["dense", "five"] | None,
-        typer.Option(help="What faces are aligned by. [default: dense]", rich_help_panel=FACES),
-    ] = None,
+    landmarks: opt.Landmarks = "dense",
     restore: Annotated[bool, typer.Option("--restore/--no-restore", rich_help_panel=FACES)] = True,
     occlude: Annotated[bool, typer.Option("--occlude/--no-occlude", rich_help_panel=FACES)] = True,
     mouth: Annotated[
         bool, typer.Option("--mouth/--no-mouth", help="Keep the original between the lips.", rich_help_panel=FACES)
     ] = True,
-    likeness: Annotated[
-        float | None, typer.Option(min=0, max=1, help="As for `trtswap swap`.", rich_help_panel=FACES)
-    ] = None,
-    restore_weight: Annotated[float | None, typer.Option(min=0, max=1, rich_help_panel=FACES)] = None,
-    fidelity: Annotated[float | None, typer.Option(min=0, max=1, rich_help_panel=FACES)] = None,
+    likeness: opt.Likeness = None,
+    restore_weight: opt.RestoreWeight = None,
+    fidelity: opt.Fidelity = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace embedded graphs that are there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print embed.json, and nothing else, on stdout.")] = False,
 ) -> None:
     """Make of a pack three graphs that take and give whole frames, for any ONNX runtime and for libtrtswap."""
     need_export_tools()
     from trtswap.export import embed as graphs  # noqa: PLC0415 - the export extra
-    from trtswap.model.pack import Pack  # noqa: PLC0415 - brings PyTorch, as the next line does
-    from trtswap.options import RuntimeOptions, SwapOptions  # noqa: PLC0415
+    from trtswap.model.pack import Pack  # noqa: PLC0415 - brings PyTorch
 
     with as_usage_error():
         layout = graphs.Layout(
             format=format_, size=_size(size), faces=faces, window=window, matrix=matrix, range=range_
         )
+        runtime = RuntimeOptions(restore=restore, occlude=occlude, dense=landmarks == "dense")
+        options = SwapOptions(mouth=mouth, likeness=likeness, restore_weight=restore_weight, fidelity=fidelity)
     console = stderr()
     wanted = Pack.load(find_pack(pack))
-    runtime = RuntimeOptions(restore=restore, occlude=occlude, dense=landmarks != "five")
-    options = SwapOptions(mouth=mouth, likeness=likeness, restore_weight=restore_weight, fidelity=fidelity)
 
     def work(switch: StopSwitch) -> "Embedded":
         def told(line: str) -> None:

@@ -251,6 +251,9 @@ PackName = Annotated[
         "--pack", envvar="TRTSWAP_PACK", help="Name of an installed pack, or a pack's folder.", rich_help_panel=RUNNING
     ),
 ]
+PackArgument = Annotated[
+    str, typer.Argument(metavar="PACK", envvar="TRTSWAP_PACK", help="Name of an installed pack, or a folder.")
+]
 Backend = Annotated[
     Literal["auto", "onnxruntime", "openvino", "torch", "tensorrt"],
     typer.Option(help="What runs the networks.", rich_help_panel=RUNNING),
