@@ -41,7 +41,16 @@ $(DEMO_VENV)/.ready: constraints.txt dist/.built
 .venv/onnxruntime/onnxruntime_c_api.h:
 	native/headers.sh .venv/onnxruntime
 
-test: $(TEST_VENV)/.ready dist/.built .venv/onnxruntime/onnxruntime_c_api.h
+# What reads and serves model repositories: Triton's client, and its server as nvidia-pytriton has it, for Linux on x86-64.
+# Apart, because they want an older protobuf and NumPy.
+.venv/triton/.ready:
+	@if [ "$$(uname -sm)" != "Linux x86_64" ]; then echo "No Triton server for this machine: its tests are skipped"; exit; fi
+	$(PYTHON) -m venv .venv/triton
+	.venv/triton/bin/$(PIP) install "tritonclient[grpc]==2.73.0" "numpy==1.26.4" "pillow==13.0.0" "onnxruntime==1.32.0"
+	.venv/triton/bin/$(PIP) install --no-deps nvidia-pytriton==0.7.0
+	touch $@
+
+test: $(TEST_VENV)/.ready dist/.built .venv/onnxruntime/onnxruntime_c_api.h .venv/triton/.ready
 	@start=$$SECONDS
 	$(TEST_VENV)/bin/$(PIP) install --no-deps --force-reinstall dist/*.whl
 	$(TEST_VENV)/bin/ruff check .

@@ -133,11 +133,16 @@ def full_half_pack(full_pack: Path, data: Path, tmp_path_factory: pytest.TempPat
     return _shared("simswap-224-fp16", tmp_path_factory, convert)
 
 
-def _embedded(name: str, tmp_path_factory: pytest.TempPathFactory, pack: str, **layout: Any) -> Path:
+def _embedded(
+    name: str, tmp_path_factory: pytest.TempPathFactory, pack: str, *, triton: bool = False, **layout: Any
+) -> Path:
     from trtswap.export.embed import Layout, embed
     from trtswap.packs import find_pack
 
-    return _shared(name, tmp_path_factory, lambda target: embed(Pack.load(find_pack(pack)), target, Layout(**layout)))
+    return _shared(
+        name, tmp_path_factory,
+        lambda target: embed(Pack.load(find_pack(pack)), target, Layout(**layout), triton=triton),
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -156,6 +161,12 @@ def embedded_planes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def embedded_mesh(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The pack mesh for BGR frames of 1920x1080, in windows of 640 pixels."""
     return _embedded("embedded-mesh", tmp_path_factory, "mesh", format="bgr", size=(1920, 1080), window=640)
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pack avatar as a model repository of Triton, for frames of any size, two faces each."""
+    return _embedded("repository", tmp_path_factory, "avatar", triton=True, faces=2, window=448)
 
 
 @pytest.fixture(scope="session")

@@ -77,6 +77,18 @@ class Layout:
         if self.planar and (width % 2 or height % 2):
             yield f"size is {width}x{height}, but {self.format} frames have even sides"
 
+    def windowed(self) -> "Layout":
+        """With a fixed window: where none is given the largest that such frames can need, their shorter side.
+
+        Raises:
+            InputError: they have any size.
+        """
+        if self.window is not None:
+            return self
+        if self.size is None:
+            raise InputError("the window has to be fixed for frames of any size. Give window, or a size.")
+        return replace(self, window=min(self.size) // STEP * STEP)
+
     @property
     def planar(self) -> bool:
         return len(FORMATS.get(self.format, ())) > 1

@@ -22,6 +22,7 @@ from trtswap.options import RuntimeOptions, SwapOptions
 from trtswap.pixels.color import PixelFormat, planes_from_rgb
 from trtswap.pixels.geometry import TEMPLATES
 
+from . import triton as repository
 from .find import Find
 from .identify import Identify
 from .layout import STEP, Layout
@@ -64,6 +65,7 @@ def embed(
     runtime: RuntimeOptions | None = None,
     options: SwapOptions | None = None,
     precision: Literal["fp32", "fp16"] = "fp32",
+    triton: bool = False,
     overwrite: bool = False,
     report: Callable[[str], None] = lambda line: None,
 ) -> Embedded:
@@ -77,15 +79,19 @@ def embed(
         options: what is settled in the graphs: ``detect_threshold``, ``mouth``, ``restore_weight``, ``fidelity``,
             ``likeness``, ``feather``; and told to who runs them: ``min_face``, ``similarity``.
         precision: fp16: of the pack's graphs that are calibrated; between them it is FP32.
+        triton: write a model repository of Triton Inference Server, which has these graphs and an ensemble of find and
+            swap with the pack's name. Its window is fixed: the frame's shorter side where the layout has none.
         overwrite: replace embedded graphs that are there.
         report: called with one line of text after each graph.
 
     Raises:
-        InputError: an option that the pack does not take.
+        InputError: an option that the pack does not take; triton with neither size nor window.
         ExportError: a graph takes one face at a time, would not become an engine, or the target cannot be written.
         CalibrationError: fp16, but the pack has not been calibrated.
     """
     runtime, options = runtime or RuntimeOptions(), options or SwapOptions()
+    if triton:
+        layout = layout.windowed()  # Triton has no tensor without a batch, such as the one that says the side
     specs = {spec.name: spec for spec in wanted_stages(pack, runtime)}
     _check(pack, specs, options)
     stages = Stages(specs)
@@ -102,9 +108,15 @@ def embed(
     # Written at once, so that who stops this before leaves nothing behind.
     try:
         with as_export_error(), TargetFolder(target, overwrite=overwrite, replaceable=_is_embedded) as place:
-            files = {name: _written(model, module, place.temporary / f"{name}.onnx") for name, module, model in made}
+            folder = place.temporary
+            files = {
+                name: _written(model, module, folder, repository.place(pack.name, name) if triton else f"{name}.onnx")
+                for name, module, model in made
+            }
             description = _description(pack, layout, stages, options, precision) | {"graphs": files}
-            (place.temporary / FILE).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
+            (folder / FILE).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
+            if triton:
+                _write_configs(description, folder)
             place.commit()
     except OSError as e:
         raise ExportError(f"{target} cannot be written: {e.strerror}.") from e
@@ -147,12 +159,20 @@ def _graph(spec: StageSpec, pack: Pack, precision: str) -> ModelProto:
     return half_stage(spec, CalibrationTable.of(pack).stages[spec.name])
 
 
-def _written(model: ModelProto, module: Find | Identify | Swap, path: Path) -> dict[str, Any]:
+def _write_configs(description: Mapping[str, Any], folder: Path) -> None:
+    for model, text in repository.configs(description):
+        (folder / model / "1").mkdir(parents=True, exist_ok=True)  # an ensemble's version is an empty folder
+        (folder / model / "config.pbtxt").write_text(text, encoding="utf-8")
+
+
+def _written(model: ModelProto, module: Find | Identify | Swap, folder: Path, file: str) -> dict[str, Any]:
     """Write a graph, open it, and tell what it is."""
+    path = folder / file
+    path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(model, path)
     onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     inputs, outputs = (list(map(_tensor, specs)) for specs in (module.inputs, module.outputs))
-    about = {"file": path.name, "bytes": path.stat().st_size, "sha256": sha256_of(path)}
+    about = {"file": file, "bytes": path.stat().st_size, "sha256": sha256_of(path)}
     return about | {"inputs": inputs, "outputs": outputs}
 
 

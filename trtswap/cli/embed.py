@@ -24,8 +24,16 @@ def embed(
     pack: opt.PackArgument = DEFAULT_PACK,
     *,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder to write: find.onnx, identify.onnx, swap.onnx, embed.json.")
-    ],
+        Path | None,
+        typer.Option("--output", "-o", help="Folder to write: find.onnx, identify.onnx, swap.onnx, embed.json."),
+    ] = None,
+    triton: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write a model repository of Triton Inference Server instead, with an ensemble of find and swap.",
+        ),
+    ] = None,
     format_: Annotated[
         Literal["rgb", "bgr", "nv12", "i420"], typer.Option("--format", help="Of frames.", rich_help_panel=FRAMES)
     ] = "rgb",
@@ -70,9 +78,11 @@ def embed(
     from trtswap.model.pack import Pack  # noqa: PLC0415 - brings PyTorch
 
     with as_usage_error():
+        target = _target(output, triton)
         layout = graphs.Layout(
             format=format_, size=_size(size), faces=faces, window=window, matrix=matrix, range=range_
         )
+        layout = layout.windowed() if triton else layout
         runtime = RuntimeOptions(restore=restore, occlude=occlude, dense=landmarks == "dense")
         options = SwapOptions(mouth=mouth, likeness=likeness, restore_weight=restore_weight, fidelity=fidelity)
     console = stderr()
@@ -84,8 +94,8 @@ def embed(
             say(console, line)
 
         return graphs.embed(
-            wanted, output, layout, runtime=runtime, options=options, precision=precision, overwrite=overwrite,
-            report=told,
+            wanted, target, layout, runtime=runtime, options=options, precision=precision,
+            triton=triton is not None, overwrite=overwrite, report=told,
         )  # fmt: skip
 
     written = interruptible(work)
@@ -93,6 +103,16 @@ def embed(
         print_json(dict(written.description))
     else:
         say(stdout(), str(written.path))
+
+
+def _target(output: Path | None, triton: Path | None) -> Path:
+    """The one of both that is given."""
+    if output is not None and triton is None:
+        return output
+    if triton is not None and output is None:
+        return triton
+    given = "neither is" if output is None else "both are"
+    raise InputError(f"of --output and --triton {given} given, expected one: the folder to write.")
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

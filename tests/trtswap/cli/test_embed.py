@@ -38,6 +38,20 @@ def test_wrong_usage_is_said(run: Run, tmp_path: Path, options: list[str], messa
     assert not (tmp_path / "graphs").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "neither is given"),
+        (["-o", "graphs", "--triton", "repository"], "both are given"),
+        (["--triton", "repository"], "Give window, or a size"),
+    ],
+)
+def test_where_it_goes_is_said_once(run: Run, options: list[str], message: str) -> None:
+    made = run("embed", "avatar", *options)
+    assert made.code == 2
+    assert message in made.said
+
+
 def test_a_missing_pack_is_said(run: Run, tmp_path: Path) -> None:
     assert run("embed", "nothing", "-o", str(tmp_path / "graphs")).code == 1
 
