@@ -25,7 +25,7 @@ from trtswap.limits import Limits
 from trtswap.model.pack import Pack
 from trtswap.options import RuntimeOptions, SwapOptions
 from trtswap.packs import DEFAULT_PACK
-from trtswap.pictures.arrays import frames_from_rgb, read_image
+from trtswap.pictures.arrays import frames_from_rgb, pixels_of, read_image
 from trtswap.pictures.picture import read_picture
 from trtswap.pictures.saving import check_suffix, fitted, save
 from trtswap.pixels.frames import Frames
@@ -94,7 +94,7 @@ class Swapper:
         PackError: no such pack, or a broken one.
         BackendError: the backend or device is not available here.
 
-    Use it as a context manager, from one thread at a time; threads take a Swapper each that share a runtime.
+    Use it as a context manager. Any number of threads may call it at a time; it is closed once all of them are done.
     """
 
     def __init__(
@@ -261,29 +261,53 @@ class Swapper:
         return Faces.cat(found)
 
     def swap(
-        self, frames: Any, who: Who, *, options: SwapOptions | None = None, observers: Sequence[Observer] = ()
+        self,
+        frames: Any,
+        who: Who,
+        *,
+        out: Any = None,
+        options: SwapOptions | None = None,
+        observers: Sequence[Observer] = (),
     ) -> Any:
         """Swap faces in a batch of unrelated pictures (no tracking, no smoothing).
 
         Args:
             frames: uint8 RGB [B, H, W, 3]: torch, NumPy, or any DLPack or CUDA-array object. Not modified.
             who: an identity for all faces, or pairs of (reference, source).
+            out: an array of the same shape that takes the swapped pictures, of any of these kinds, on any device;
+                ``out=frames`` swaps in place: where they lie on the engine's device no pixel is copied.
             options: of this request; the Swapper's where None.
             observers: are told what happens.
 
         Returns:
-            Swapped pictures: a NumPy array for a NumPy array, else a torch tensor on the engine's device.
+            ``out`` where it is given; else a NumPy array for a NumPy array, and otherwise a torch tensor on the
+            engine's device.
+
+        Raises:
+            InputError: ``frames`` or ``out`` is no such array, ``out`` cannot be written into as it is, or their shapes
+                differ.
         """
         _expect_somebody(who)
-        batch = frames_from_rgb(frames, copy=True).to(self.choice.device)
-        if len(batch):
-            with Session(self.runtime, who, self._of(options), observers=observers, related=False) as session:
-                session.push(batch)  # faces are pasted into these very frames
-                session.flush()
-                for observer in observers:
-                    observer.end(session.summary())
-        out = torch.stack(batch.planes, -1)
-        return out.cpu().numpy() if type(frames).__module__ == "numpy" else out
+        pixels, device = pixels_of(frames), self.choice.device
+        target = None if out is None else pixels_of(out, copy=False)
+        if target is not None and target.shape != pixels.shape:
+            raise InputError(
+                f"out is {list(target.shape)}, but frames are {list(pixels.shape)}; expected equal shapes."
+            )
+        with Session(self.runtime, who, self._of(options), observers=observers, related=False) as session:
+            if target is None or target.device != device:
+                made = pixels.to(device, copy=True, memory_format=torch.contiguous_format)
+            else:
+                made = target.copy_(pixels)  # nothing where they are the same
+            session.push(made)  # faces are pasted into these very pixels
+            session.flush()
+            for observer in observers:
+                observer.end(session.summary())
+        if target is not None and made is not target:
+            target.copy_(made)
+        if out is not None:
+            return out
+        return made.cpu().numpy() if type(frames).__module__ == "numpy" else made
 
     def detect_video(
         self,

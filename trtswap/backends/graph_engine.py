@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from trtswap.backends.engine import TensorSpec
+from trtswap.backends.forks import Birthplace, survives_in_children
 from trtswap.errors import BackendError, InputError
 
 
@@ -41,7 +42,8 @@ class GraphEngine(ABC):
         self.precision = precision
         self.inputs: Mapping[str, TensorSpec] = MappingProxyType({spec.name: spec for spec in inputs})
         self.outputs: Mapping[str, TensorSpec] = MappingProxyType({spec.name: spec for spec in outputs})
-        self._closed = False
+        self._closed, self._birthplace = False, Birthplace()
+        survives_in_children(self)
 
     def __call__(self, /, **tensors: Tensor) -> dict[str, Tensor]:
         self._check_open()
@@ -62,6 +64,7 @@ class GraphEngine(ABC):
         """Make ready for checked, non-empty shapes; ``sizes`` as in :meth:`_run`."""
 
     def _check_open(self) -> None:
+        self._birthplace.check()
         if self._closed:
             raise BackendError(f"{self.file.name}: the engine is closed; open another with open_engine.")
 
@@ -76,7 +79,8 @@ class GraphEngine(ABC):
     def close(self) -> None:
         if not self._closed:
             self._closed = True
-            self._release()
+            if self._birthplace.is_here:
+                self._release()
 
     def __enter__(self) -> Self:
         return self

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Any, Self, cast
+from typing import Any, NoReturn, Self, cast
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from trtswap.arguments import expect
 from trtswap.backends import device as gpus
 from trtswap.backends.batching import batch_sizes
 from trtswap.backends.engine import Engine
+from trtswap.backends.forks import Birthplace
 from trtswap.backends.opening import choose, open_engine
 from trtswap.backends.options import (
     BackendOptions,
@@ -159,6 +160,7 @@ class Runtime:
                 f"dense is False, but pack {self.pack.name} works with the points of faces, which nothing would "
                 "measure then. Leave it out (--landmarks dense)."
             )
+        self._birthplace = Birthplace()
         self._opening = wanted_stages(self.pack, self.options)
         self.choice = choose(backend, device, graphs=self._opening, frames=self.options.frames)
         self._threads = threads_of_each(self.options.workers, self.choice, self.options.threads)
@@ -176,12 +178,26 @@ class Runtime:
 
     def stage(self, name: str, watchers: Sequence[Watcher] = ()) -> Stage:
         """One graph, ready to run; several may be made of the same."""
+        self.check_process()
         return Stage(
             self.pack.graphs[name],
             self.engines[name],
             face_batch=self.face_batch,
             captures=self.options.cuda_graphs,
             watchers=watchers,
+        )
+
+    def check_process(self) -> None:
+        """Raises BackendError in a process that was forked from the one that opened the engines.
+
+        Asked before anything is computed there: PyTorch's threads are missing, too.
+        """
+        self._birthplace.check()
+
+    def __reduce__(self) -> NoReturn:
+        raise InputError(
+            "A Runtime, and a Swapper or Session on it, cannot be sent to another process. Open one there; identities "
+            "and options can be sent."
         )
 
     def frames_at_once(self, frame_bytes: int) -> int:

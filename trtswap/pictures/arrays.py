@@ -42,33 +42,57 @@ def read_image(picture: str | PathLike[str] | bytes, *, limits: Limits | None = 
         return torch.from_numpy(np.array(_to_rgb(ImageOps.exif_transpose(image))))
 
 
-def frames_from_rgb(images: Any, *, copy: bool = False) -> Frames:
+def frames_from_rgb(images: Any, *, copy: bool | None = None) -> Frames:
     """Pictures as frames whose planes are views into them: pasting into the frames changes ``images``.
 
-    That holds for every slice, step and transposition of an array. A copy is made of lists, of
-    NumPy arrays that are read-only or have negative strides, and where pixels share their memory (broadcast arrays).
-
     Args:
-        images: uint8 RGB [B, H, W, 3]: torch, NumPy, or any DLPack or CUDA-array object (CuPy, pycuda); or a list of
-            pictures of one size, each such an object [H, W, 3] or a PIL image, which is taken as it is meant to be
-            seen. They stay on their device. An object that has nothing but ``__cuda_array_interface__`` must lie in
-            the primary context (``pycuda.autoprimaryctx``) and comes to PyTorch's current CUDA device; work that its
-            interface says is queued is waited for, by the current stream.
-        copy: give the frames memory of their own.
+        images: uint8 RGB [B, H, W, 3], as :func:`pixels_of` takes them.
+        copy: give the frames memory of their own; False: never; None: where it cannot be shared.
 
     Raises:
-        InputError: another type, shape or dtype.
+        InputError: another type, shape or dtype; or ``copy`` is False, and one has to be made.
     """
-    tensor = _stacked(images) if isinstance(images, list | tuple) else _as_tensor(images, "images are")
-    if tensor.dtype != torch.uint8 or tensor.ndim != 4 or tensor.shape[-1] != 3 or 0 in tensor.shape:
-        empty = ", none of them 0" if 0 in tensor.shape else ""
-        raise InputError(f"images are {_described(tensor)}, expected uint8 RGB [B, H, W, 3]{empty}")
-    if copy or _shares_pixels(tensor):
-        tensor = tensor.clone(memory_format=torch.contiguous_format)
+    tensor = pixels_of(images, copy=copy)
     _, height, width, _ = tensor.shape
     display = display_of(width, height, Fraction(1), None)
     red, green, blue = tensor.unbind(-1)
     return Frames((red, green, blue), RGB24, display.to_tensor(), display.size)
+
+
+def pixels_of(images: Any, *, copy: bool | None = None) -> Tensor:
+    """The memory of pictures as a tensor, on the device where they lie.
+
+    Every slice, step and transposition of an array shares its memory. A copy is made of lists, of arrays that are
+    read-only or have negative strides, and where pixels share their memory (broadcast arrays). What speaks DLPack
+    before version 1 on the host counts as read-only, since it cannot say.
+
+    Args:
+        images: uint8 RGB [B, H, W, 3]: torch, NumPy, or any DLPack or CUDA-array object (CuPy, pycuda); or a list of
+            pictures of one size, each such an object [H, W, 3] or a PIL image, which is taken as it is meant to be
+            seen. An object that has nothing but ``__cuda_array_interface__`` must lie in the primary context
+            (``pycuda.autoprimaryctx``) and comes to PyTorch's current CUDA device; work that its interface says is
+            queued is waited for, by the current stream.
+        copy: give the tensor memory of its own; False: never; None: where it cannot be shared.
+
+    Returns:
+        uint8 [B, H, W, 3].
+
+    Raises:
+        InputError: another type, shape or dtype; or ``copy`` is False, and one has to be made.
+    """
+    listed = isinstance(images, list | tuple)
+    tensor, why = (_stacked(images), "pictures of a list lie apart") if listed else _as_tensor(images, "images are")
+    if tensor.dtype != torch.uint8 or tensor.ndim != 4 or tensor.shape[-1] != 3 or 0 in tensor.shape:
+        empty = ", none of them 0" if 0 in tensor.shape else ""
+        raise InputError(f"images are {_described(tensor)}, expected uint8 RGB [B, H, W, 3]{empty}")
+    owned, shares = bool(why), _shares_pixels(tensor)
+    if copy is False and (owned or shares):
+        why = why or "its pixels share their memory"
+        raise InputError(
+            f"images are a {type(images).__name__} that has to be copied, since {why}; expected an array that can be "
+            "written into as it is"
+        )
+    return tensor.clone(memory_format=torch.contiguous_format) if not owned and (copy or shares) else tensor
 
 
 def _stacked(pictures: Sequence[Any]) -> Tensor:
@@ -78,7 +102,7 @@ def _stacked(pictures: Sequence[Any]) -> Tensor:
     tensors = []
     for number, picture in enumerate(pictures):
         what = f"images[{number}] is"
-        tensor = _from_pil(picture, what) if isinstance(picture, Image.Image) else _as_tensor(picture, what)
+        tensor = _from_pil(picture, what) if isinstance(picture, Image.Image) else _as_tensor(picture, what)[0]
         if tensor.dtype != torch.uint8 or tensor.ndim != 3 or tensor.shape[-1] != 3:
             raise InputError(f"{what} {_described(tensor)}, expected uint8 RGB [H, W, 3] in a list of pictures")
         tensors.append(tensor)
@@ -100,46 +124,58 @@ def _from_pil(image: Image.Image, what: str) -> Tensor:
         raise InputError(f"{what} a PIL image that cannot be read: {error}") from error
 
 
-def _as_tensor(images: Any, what: str) -> Tensor:
-    """The memory of an array of any library, where its layout and its library allow; ``what`` begins the error."""
+def _as_tensor(images: Any, what: str) -> tuple[Tensor, str]:
+    """The memory of an array of any library, where its layout and its library allow, else a copy, and why it is one.
+
+    Args:
+        images: an array of any shape and type.
+        what: begins the error.
+    """
     kind = type(images).__name__
     try:
-        tensor = _shared(images)
+        shared = _shared(images)
     except Exception as error:  # whatever somebody else's object raises
         raise InputError(f"{what} a {kind} that PyTorch does not take: {error}") from error
-    if tensor is None:
+    if shared is None:
         raise InputError(
             f"{what} a {kind}, expected a tensor, an array, a DLPack or CUDA-array object, or a list of pictures"
         )
+    tensor, _ = shared
     if tensor.layout != torch.strided or tensor.is_meta or tensor.is_nested:
         raise InputError(f"{what} a tensor of layout {tensor.layout} on {tensor.device}, expected pixels in memory")
-    return tensor
+    return shared
 
 
-def _shared(images: Any) -> Tensor | None:
+def _shared(images: Any) -> tuple[Tensor, str] | None:
     if isinstance(images, Tensor):
-        return images
+        return images, ""
     if isinstance(images, np.ma.MaskedArray):
         raise TypeError("masked pixels have no colour")
     if isinstance(images, np.ndarray):
-        fits = images.flags.writeable and min(images.strides, default=0) >= 0
-        return torch.from_numpy(images if fits else images.copy())
+        return _of_numpy(images)
     if hasattr(images, "__dlpack__"):
         return _of_dlpack(images)
     if hasattr(images, "__cuda_array_interface__"):
-        return _of_cuda_array(images)
+        return _of_cuda_array(images), ""
     return None
 
 
-def _of_dlpack(images: Any) -> Tensor:
-    """Negative strides, which PyTorch ends the process for, are seen to by NumPy, or refused on a GPU."""
-    on_host = images.__dlpack_device__()[0] == DLDeviceType.kDLCPU
-    if on_host and min((seen := np.from_dlpack(images)).strides, default=0) < 0:
-        return torch.from_numpy(seen.copy())
+def _of_numpy(images: "np.ndarray[Any, Any]") -> tuple[Tensor, str]:
+    why = "" if images.flags.writeable else "it is read-only, or does not say otherwise"
+    if min(images.strides, default=0) < 0:
+        why = "its strides are negative"
+    return torch.from_numpy(images.copy() if why else images), why
+
+
+def _of_dlpack(images: Any) -> tuple[Tensor, str]:
+    """PyTorch takes no notice of memory that is only to be read, and ends the process for negative strides."""
+    if images.__dlpack_device__()[0] == DLDeviceType.kDLCPU:
+        return _of_numpy(np.from_dlpack(images))
     interface = getattr(images, "__cuda_array_interface__", {})
     if min(interface.get("strides") or (), default=0) < 0:
         raise ValueError("its strides are negative; copy it first")
-    return from_dlpack(images)
+    tensor, (_, read_only) = from_dlpack(images), interface.get("data", (0, False))
+    return (tensor.clone(), "it is read-only") if read_only else (tensor, "")
 
 
 def _of_cuda_array(images: Any) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trtswap.pixels.color import PixelFormat, planes_from_rgb, rgb_from_planes
+from trtswap.pixels.color import RGB24, PixelFormat, planes_from_rgb, rgb_from_planes
 from trtswap.pixels.geometry import compose, identity_transform, invert
 from trtswap.pixels.light import sdr_from_signal, signal_from_sdr
 from trtswap.pixels.regions import blend, cut, layer_order
@@ -210,6 +210,12 @@ class Frames:
             rows.copy_(rgb.mul(255).round_().clamp_(0, 255).permute(1, 2, 0))
         return out
 
+    def pictures(self) -> Tensor:
+        """All displayed frames as uint8 RGB [B, H, W, 3] on the device; of frames of an array its own memory."""
+        if self.format == RGB24 and torch.equal(self.to_display, identity_transform()):
+            return _as_one(self.planes)
+        return torch.stack([self.rgb(frame) for frame in range(len(self))])
+
     def to(self, device: torch.device | str) -> "Frames":
         """The same frames with their planes on another device; itself where they are there already.
 
@@ -283,6 +289,21 @@ def _interleaved(planes: Planes) -> Tensor | None:
         return None
     batch, height, width = first.shape
     return first.as_strided((batch, len(planes), height, width), (strides[0], 1, *strides[1:]), start)
+
+
+def _as_one(planes: Planes) -> Tensor:
+    """Planes of 8 bits as [B, H, W, 3]: a view where they are parts of one array."""
+    first, second, _ = planes
+    step = second.data_ptr() - first.data_ptr()
+    beside = all(
+        p.untyped_storage().data_ptr() == first.untyped_storage().data_ptr()
+        and p.data_ptr() == first.data_ptr() + i * step
+        and p.stride() == first.stride()
+        for i, p in enumerate(planes)
+    )
+    if step <= 0 or not beside:
+        return torch.stack(planes, -1)
+    return first.as_strided((*first.shape, len(planes)), (*first.stride(), step))
 
 
 # torch shrinks 8-bit pictures of this many channels as fast as those of one.

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
@@ -11,6 +11,7 @@ from typing import Any, Self
 from torch import Tensor
 
 from trtswap.arguments import expect, expect_all
+from trtswap.backends.device import device_of
 from trtswap.backends.runtime import Runtime, Watcher
 from trtswap.canvas.batch import SwappedFaces
 from trtswap.canvas.pipeline import Opened, Pipeline
@@ -24,6 +25,7 @@ from trtswap.faces.identity import Identifier, Identity
 from trtswap.faces.largest import LargestFace
 from trtswap.faces.small import LargeEnough
 from trtswap.options import SwapOptions
+from trtswap.pictures.arrays import frames_from_rgb
 from trtswap.pixels.frames import Frames
 from trtswap.session.observers import Observer, Summary
 from trtswap.session.stopwatch import Stopwatch
@@ -111,7 +113,7 @@ class Session:
         self._cast = _casting(runtime, who, self.options, watchers)
         self._follower = self._new_follower(finder or detector(runtime, self.options, watchers), related)
         self._large, self._largest = LargeEnough(self.options.min_face), LargestFace()
-        self._making: deque[Future[Batch]] = deque()
+        self._making: deque[Future[Any]] = deque()
         self._pool: ThreadPoolExecutor | None = None
 
     def summary(self) -> Summary:
@@ -139,12 +141,15 @@ class Session:
         for searched in {-(-batch // every), max(1, batch // every)}:  # whichever frame of it is searched first
             find.prepare(display_size, searched)
 
-    def push(self, frames: Frames) -> list[Frames]:
+    def push(self, frames: Any) -> list[Frames]:
         """Take the next frames, at least one; gives out the batches that are ready, oldest first.
 
         Args:
-            frames: they are the session's from now on, and faces are pasted into them. More than the runtime's
-                ``batch`` come back in several.
+            frames: :class:`~trtswap.pixels.frames.Frames`, or uint8 RGB [B, H, W, 3] as
+                :func:`~trtswap.pictures.arrays.pixels_of` takes it. They are the session's until they come back, and
+                faces are pasted into them, an array's own memory too where it lies on the runtime's device and can be
+                shared. More than the runtime's ``batch`` come back in several;
+                :meth:`~trtswap.pixels.frames.Frames.pictures` makes arrays of them again.
         """
         return self._passed(self.follow(frames), ended=False)
 
@@ -152,10 +157,10 @@ class Session:
         """No more frames follow: gives out the rest, oldest first. The session is at its end then."""
         return self._passed(self.follow_rest(), ended=True)
 
-    def follow(self, frames: Frames) -> list[Batch]:
+    def follow(self, frames: Any) -> list[Batch]:
         """Find, follow and cast faces; gives out the batches whose faces are known now, oldest first."""
         if not isinstance(frames, Frames):
-            raise InputError(f"frames are a {type(frames).__name__}, expected Frames, as a reader gives them.")
+            frames = frames_from_rgb(frames)
         with self._working():
             return [
                 self._with_cast(followed)
@@ -198,6 +203,7 @@ class Session:
     @contextmanager
     def _working(self, *, rest: bool = False) -> Iterator[None]:
         """Work on the stream, or on what is left of it after its end; an error ends it."""
+        self.runtime.check_process()
         if self._failed is not None:
             raise SessionError(f"The session cannot go on: it failed before ({self._failed}). Start another one.")
         if self._ended and not rest:
@@ -251,13 +257,20 @@ class Session:
             return [self.paste(self.make(batch)) for batch in batches]
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.runtime.options.workers, thread_name_prefix="trtswap-swap")
-        self._making += [self._pool.submit(self.make, batch) for batch in batches]
+        device = device_of(self.runtime.device)
+        self._making += [self._pool.submit(self._make_in, device.role("swap"), device.send(batch)) for batch in batches]
         ready = []
         while self._making and (ended or self._making[0].done() or len(self._making) > self.runtime.options.workers):
-            ready.append(self.paste(self._making.popleft().result()))
+            ready.append(self.paste(device.receive(self._making.popleft().result())))
         if ended:
             self.close()
         return ready
+
+    def _make_in(self, place: AbstractContextManager[None], parcel: Any) -> Any:
+        """A worker's part: on a GPU its stream is not the caller's."""
+        device = device_of(self.runtime.device)
+        with place:
+            return device.send(self.make(device.receive(parcel)))
 
 
 def in_parts(frames: Frames, most: int) -> Iterator[Frames]:

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -101,6 +102,19 @@ class Foreign:
         self.__dlpack__, self.__dlpack_device__ = tensor.__dlpack__, tensor.__dlpack_device__
 
 
+class Immutable:
+    """Of the host, DLPack of version 1, marked as read-only."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._array = read_only(array)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self._array.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (1, 0)
+
+
 def read_only(array: np.ndarray) -> np.ndarray:
     array.flags.writeable = False
     return array
@@ -120,6 +134,7 @@ LAYOUTS = {
     "tensor": (lambda: torch.from_numpy(BATCH.copy()), True),
     "tensor of planes": (lambda: torch.from_numpy(BATCH.transpose(0, 3, 1, 2).copy()).permute(0, 2, 3, 1), True),
     "DLPack": (lambda: Foreign(torch.from_numpy(BATCH.copy())), True),
+    "immutable": (lambda: Immutable(BATCH.copy()), False),
     "list of arrays": (lambda: list(BATCH), False),
     "tuple of turned arrays": (lambda: tuple(BATCH[:, ::-1].copy()[:, ::-1]), False),
     "list of tensors": (lambda: list(torch.from_numpy(BATCH)), False),
@@ -132,9 +147,15 @@ LAYOUTS = {
 def test_memory_that_lies_in_any_way(layout: str) -> None:
     make, is_view = LAYOUTS[layout]
     images = make()
-    frames = frames_from_rgb(images)
+    if not is_view:
+        with pytest.raises(InputError, match="has to be copied, since "):
+            frames_from_rgb(images, copy=False)
+    frames = frames_from_rgb(images, copy=False if is_view else None)
     assert np.array_equal(torch.stack(frames.planes, -1).numpy(), BATCH)
+    assert np.array_equal(frames.pictures().numpy(), BATCH)
+    assert frames.pictures().data_ptr() == frames.planes[0].data_ptr()
     frames.planes[2][1, 0, 1] = 123  # as pasting does; a copy can be written, too
+    assert frames.pictures()[1, 0, 1, 2] == 123
     if is_view:
         seen = torch.from_dlpack(images) if isinstance(images, Foreign) else images
         assert seen[1, 0, 1, 2] == 123
@@ -142,6 +163,8 @@ def test_memory_that_lies_in_any_way(layout: str) -> None:
 
 def test_pixels_that_share_memory_are_parted() -> None:
     for images in (torch.from_numpy(COLORS[:1, :1]).expand(2, 3, 3), np.broadcast_to(COLORS[:1, :1], (2, 3, 3))):
+        with pytest.raises(InputError, match=r"(share their memory|is read-only)"):
+            frames_from_rgb(images[None], copy=False)
         frames = frames_from_rgb(images[None])
         frames.planes[0][0, 0, 0] = 7
         assert frames.planes[0].unique().tolist() == [7, 255]
@@ -174,6 +197,26 @@ def test_what_pycuda_has_queued_is_waited_for(monkeypatch: pytest.MonkeyPatch) -
     gpu.foreign[1].add(lambda: pixels.__setitem__(..., BATCH))
     sent = Download.of(frames_from_rgb(CudaArray(pixels, stream=1)))
     assert np.array_equal(torch.stack(sent.wait().planes, -1).numpy(), BATCH)
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_arrays_of_cupy_are_asked_for_on_the_current_stream(read_only: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which may be another library's: ``torch.cuda.ExternalStream``. It speaks both protocols."""
+    gpu = plug_in(monkeypatch)
+    asked: list[int] = []
+    pixels = BATCH.copy()
+
+    class OfCupy(CudaArray):
+        __dlpack_device__ = staticmethod(lambda: (2, 0))
+
+        def __dlpack__(self, *, stream: int, **_: object) -> Any:
+            asked.append(stream)
+            return self.array.__dlpack__()
+
+    frames = frames_from_rgb(OfCupy(pixels, data=(0, read_only)))
+    assert asked == [gpu.current.cuda_stream]
+    frames.planes[0][0, 0, 0] = 99
+    assert (pixels[0, 0, 0, 0] == 99) is not read_only
 
 
 @pytest.mark.parametrize(
