@@ -66,8 +66,7 @@ def read(images: Tensor, to_source: Tensor, columns: Tensor, rows: Tensor, *, pa
     Returns:
         float32 [N, C, h, w].
     """
-    places = _places(to_source, columns, rows, images)
-    return F.grid_sample(images, places, mode="bilinear", padding_mode=padding, align_corners=False)
+    return _sampled(images, _places(to_source, columns, rows, images), padding=padding)
 
 
 def side(size: int) -> Tensor:
@@ -100,10 +99,22 @@ def spread(images: Tensor, to_source: Tensor, faces: int, size: int) -> Tensor:
             weights.append(share * other)
     # Crops of one frame are read as one tall picture of it, so that the frame is not copied for each.
     tall = torch.unflatten(torch.cat(places, 1), 0, (-1, faces)).flatten(1, 2)
-    values = F.grid_sample(images, tall, mode="bilinear", padding_mode="border", align_corners=False)
+    values = _sampled(images, tall, padding="border")
     values = torch.unflatten(values, 2, (faces, len(places), size)).transpose(1, 2).flatten(0, 1)
     crops: Tensor = (values * torch.stack(weights, 1)[:, None]).sum(2)
     return crops
+
+
+def _sampled(images: Tensor, places: Tensor, *, padding: str) -> Tensor:
+    """Bilinear readings at places [N, h, w, 2] in ``grid_sample``'s units.
+
+    The edge is repeated by moving places onto it: what ONNX Runtime 1.32 reads between zeros takes it a third of the
+    time that its own padding with the border takes.
+    """
+    if padding == "border":
+        sizes = zip(places.unbind(-1), (images.shape[3], images.shape[2]), strict=True)
+        places = torch.stack([at.clamp(1 / length - 1, 1 - 1 / length) for at, length in sizes], -1)
+    return F.grid_sample(images, places, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
 def _along(to_source: Tensor, axis: int, size: int) -> Tensor:

@@ -164,3 +164,19 @@ def test_nothing_is_wrong_with_its_memory(
     assert done.returncode == 0, done.stderr.decode()
     assert done.stderr == b""
     assert len(done.stdout) == frames.nbytes
+
+
+def test_threads_do_not_race(
+    build: Callable[..., Path], embedded: Path, tmp_path: Path, frames: NDArray[np.uint8]
+) -> None:
+    """ThreadSanitizer watches eight threads on one handle, each with persons and a stream, while calls are cancelled."""
+    installed = build("threads", "-DTRTSWAP_SANITIZE=thread")
+    library = installed / "lib"
+    run(
+        "g++", "-std=c++17", "-g", "-O1", "-fsanitize=thread", "-I", installed / "include",
+        ROOT / "tests" / "native" / "stress.cpp", "-o", tmp_path / "stress", "-L", library, "-ltrtswap", "-lpthread",
+        f"-Wl,-rpath,{library}:{installed.parent / 'runtime'}",
+    )  # fmt: skip
+    (tmp_path / "frame.rgb").write_bytes(frames[0].tobytes())
+    # Without the random addresses that older versions of the sanitizer do not know.
+    run("setarch", "-R", tmp_path / "stress", embedded, tmp_path / "frame.rgb", 1280, 720, "threads", 8)
