@@ -38,6 +38,9 @@ typedef enum trtswap_status {
 
 typedef enum trtswap_format { TRTSWAP_RGB = 0, TRTSWAP_BGR = 1, TRTSWAP_NV12 = 2, TRTSWAP_I420 = 3 } trtswap_format;
 
+/* Where planes lie. CUDA: on the GPU that the graphs were opened on. */
+typedef enum trtswap_memory { TRTSWAP_HOST = 0, TRTSWAP_CUDA = 1 } trtswap_memory;
+
 typedef struct trtswap_graphs trtswap_graphs; /* an opened folder */
 typedef struct trtswap_person trtswap_person; /* who to show, or whom to look for */
 typedef struct trtswap_stream trtswap_stream; /* faces of a live stream over time */
@@ -57,6 +60,10 @@ typedef struct trtswap_options {
     trtswap_log log;
     trtswap_progress progress;
     void* user; /* given to both callbacks */
+    int32_t device; /* which GPU */
+    /* A cudaStream_t, on which all work is queued. What writes to CUDA memory then returns as soon as it is queued, and
+     * frames need only be ready on the stream. NULL: frames have to be ready, and are when a call returns. */
+    void* cuda_stream;
 } trtswap_options;
 
 typedef struct trtswap_description {
@@ -78,6 +85,7 @@ typedef struct trtswap_image {
     int32_t width, height;
     void* planes[3];
     size_t strides[3]; /* bytes from a row to the next; 0: no gaps */
+    trtswap_memory memory;
 } trtswap_image;
 
 typedef struct trtswap_face {

@@ -21,10 +21,10 @@ inline void check(trtswap_status status) {
     if (status != TRTSWAP_OK) throw Error(status, trtswap_last_error());
 }
 
-// Frames in memory of the caller's; strides of 0 are rows without gaps.
+// Frames in memory of the caller's, on the host until memory says otherwise; strides of 0 are rows without gaps.
 struct Image : trtswap_image {
     Image(int32_t width, int32_t height, void* first, void* second = nullptr, void* third = nullptr)
-        : trtswap_image{sizeof(trtswap_image), width, height, {first, second, third}, {0, 0, 0}} {}
+        : trtswap_image{sizeof(trtswap_image), width, height, {first, second, third}, {0, 0, 0}, TRTSWAP_HOST} {}
 };
 
 using Face = trtswap_face;
@@ -49,6 +49,8 @@ struct Options {
     trtswap_log log = nullptr;
     trtswap_progress progress = nullptr;
     void* user = nullptr;
+    int device = 0;               // which GPU
+    void* cuda_stream = nullptr;  // a cudaStream_t on which all work is queued; see trtswap.h
 };
 
 struct StreamOptions {
@@ -82,8 +84,9 @@ class Graphs {
     explicit Graphs(const std::string& folder, const Options& options = {}) {
         std::vector<const char*> names;
         for (const std::string& name : options.providers) names.push_back(name.c_str());
-        const trtswap_options given{sizeof(trtswap_options), names.data(),     names.size(), options.threads,
-                                    options.log,             options.progress, options.user};
+        const trtswap_options given{sizeof(trtswap_options), names.data(),   names.size(),
+                                    options.threads,         options.log,    options.progress,
+                                    options.user,            options.device, options.cuda_stream};
         trtswap_graphs* handle = nullptr;
         check(trtswap_open(TRTSWAP_ABI, folder.c_str(), &given, &handle));
         handle_ = {handle, trtswap_close};

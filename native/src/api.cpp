@@ -96,9 +96,9 @@ void check_struct(const Struct* given, const char* name) {
            sizeof(Struct));
 }
 
-void check_pair(const trtswap_image* input, const trtswap_image* output, const Description& about) {
-    check(input, about, "input");
-    check(output, about, "output");
+void check_pair(const trtswap_image* input, const trtswap_image* output, const Graphs& graphs) {
+    check(input, graphs, "input");
+    check(output, graphs, "output");
     expect(input->width == output->width && input->height == output->height, "output is ", output->width, "x",
            output->height, ", but input is ", input->width, "x", input->height);
 }
@@ -121,6 +121,7 @@ trtswap_status trtswap_open(uint32_t abi, const char* folder, const trtswap_opti
         if (options != nullptr) {
             check_struct(options, "options");
             expect(options->threads >= 0, "options.threads is ", options->threads, ", expected 0 or more");
+            expect(options->device >= 0, "options.device is ", options->device, ", expected 0 or more");
         }
         *graphs = all_graphs().add(std::make_shared<Graphs>(folder, options));
     });
@@ -156,7 +157,7 @@ trtswap_status trtswap_find(trtswap_graphs* graphs, const trtswap_image* frame, 
                             size_t* count) {
     return guarded([&] {
         const auto opened = all_graphs().get(graphs, "graphs");
-        check(frame, opened->about, "frame");
+        check(frame, *opened, "frame");
         expect(faces != nullptr || capacity == 0, "faces is NULL");
         expect(count != nullptr, "count is NULL");
         const Faces found = find(*opened, *frame);
@@ -179,7 +180,7 @@ trtswap_status trtswap_person_of_face(trtswap_graphs* graphs, const trtswap_imag
                                       trtswap_person** person) {
     return guarded([&] {
         const auto opened = all_graphs().get(graphs, "graphs");
-        check(frame, opened->about, "frame");
+        check(frame, *opened, "frame");
         expect(face != nullptr, "face is NULL");
         expect(person != nullptr, "person is NULL");
         *person = nullptr;
@@ -203,7 +204,7 @@ trtswap_status trtswap_swap(trtswap_graphs* graphs, const trtswap_image* input, 
                             size_t count) {
     return guarded([&] {
         const auto opened = all_graphs().get(graphs, "graphs");
-        check_pair(input, output, opened->about);
+        check_pair(input, output, *opened);
         expect(count <= static_cast<size_t>(opened->about.faces), "count is ", count, ", but the graphs have ",
                opened->about.faces, " slots: embed with --faces ", count);
         expect(count == 0 || faces != nullptr, "faces is NULL");
@@ -256,7 +257,7 @@ trtswap_status trtswap_stream_swap(trtswap_stream* stream, const trtswap_image* 
                                    trtswap_face* faces, size_t* count) {
     return guarded([&] {
         const auto opened = all_streams().get(stream, "stream");
-        check_pair(input, output, opened->about());
+        check_pair(input, output, opened->graphs());
         const Faces shown = opened->swap(*input, *output);
         if (faces != nullptr) std::copy(shown.begin(), shown.end(), faces);
         if (count != nullptr) *count = shown.size();

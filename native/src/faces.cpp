@@ -74,7 +74,7 @@ Faces find(Graphs& graphs, const trtswap_image& frame) {
                      {"sides", View::floats(sides, {1, n})},
                      {"fits", View::floats(fits, {1, n})}};
     measures.to(outputs);
-    const Input input(frame, graphs.about.format);
+    const Input input(frame, graphs);
     graphs.find(input.views(), outputs);
     Faces faces;
     for (size_t i = 0; i < slots; ++i) {
@@ -99,7 +99,7 @@ Person person_of_face(Graphs& graphs, const trtswap_image& frame, const trtswap_
     const auto n = static_cast<int64_t>(slots);
     Measures measures(slots);
     measures.set(0, face);
-    const Input input(frame, about.format);
+    const Input input(frame, graphs);
     Views inputs = input.views();
     measures.to(inputs);
     std::vector<float> latents(slots * about.latent), codes(about.source == "codes" ? slots * about.length : 0);
@@ -159,7 +159,7 @@ void swap(Graphs& graphs, const trtswap_image& input, const trtswap_image& outpu
     std::vector<Part> parts;
     for (const Part& part : all)
         if (part.person != nullptr && part.strength > 0) parts.push_back(part);
-    if (parts.empty()) return copy(input, output, about.format);
+    if (parts.empty()) return copy(input, output, graphs);
     const size_t slots = slots_of(about.swap, "strengths", about.swap.inputs, parts.size());
     const auto n = static_cast<int64_t>(slots);
     Measures measures(slots);
@@ -173,16 +173,16 @@ void swap(Graphs& graphs, const trtswap_image& input, const trtswap_image& outpu
         strengths[i] = std::min(parts[i].strength, 1.0F);
         std::copy(parts[i].person->source.begin(), parts[i].person->source.end(), sources.begin() + i * about.length);
     }
-    const Input frame(input, about.format);
+    const Input frame(input, graphs);
     Views inputs = frame.views();
     measures.to(inputs);
     inputs["strengths"] = View::floats(strengths, {1, n});
     inputs[about.source] = View::floats(sources, {1, n, about.length});
     std::vector<float> window(about.window == 0 ? window_of(about, input, parts) : 0);
     inputs["window"] = View::floats(window, {static_cast<int64_t>(window.size())});
-    const Output made(input.width, input.height, about.format);
+    const Output made(output, graphs);
     graphs.swap(inputs, made.views());
-    made.to(output);
+    made.copy();
 }
 
 }  // namespace trtswap

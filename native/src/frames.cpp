@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
+#include "cuda.h"
 #include "failure.h"
 
 namespace trtswap {
@@ -11,13 +11,8 @@ namespace {
 
 constexpr int32_t kSmallest = 64, kLargest = 16384;
 
-void copy_rows(const uint8_t* from, size_t from_stride, uint8_t* to, size_t to_stride, const Plane& plane) {
-    for (size_t row = 0; row < plane.rows; ++row)
-        std::memcpy(to + row * to_stride, from + row * from_stride, plane.row);
-}
-
-size_t stride_of(const trtswap_image& image, size_t i, const Plane& plane) {
-    return image.strides[i] == 0 ? plane.row : image.strides[i];
+Rows rows_of(const trtswap_image& image, size_t i, const Plane& plane) {
+    return {image.planes[i], image.strides[i] == 0 ? plane.row : image.strides[i], image.memory};
 }
 
 void check_sizes(const trtswap_image* image, const char* name) {
@@ -32,7 +27,7 @@ void check_planes(const trtswap_image* image, trtswap_format format, const char*
     const auto planes = planes_of(format, image->width, image->height);
     for (size_t i = 0; i < planes.size(); ++i) {
         expect(image->planes[i] != nullptr, name, ".planes[", i, "] is NULL");
-        expect(stride_of(*image, i, planes[i]) >= planes[i].row, name, ".strides[", i, "] is ", image->strides[i],
+        expect(rows_of(*image, i, planes[i]).stride >= planes[i].row, name, ".strides[", i, "] is ", image->strides[i],
                ", but a row has ", planes[i].row, " bytes");
     }
 }
@@ -84,8 +79,13 @@ std::vector<Plane> planes_of(trtswap_format format, int32_t width, int32_t heigh
     return {{"frames", 3 * w, h, {1, H, W, 3}}};
 }
 
-void check(const trtswap_image* image, const Description& about, const char* name) {
+void check(const trtswap_image* image, const Graphs& graphs, const char* name) {
+    const Description& about = graphs.about;
     check_sizes(image, name);
+    expect(image->memory == TRTSWAP_HOST || image->memory == TRTSWAP_CUDA, name, ".memory is ", image->memory,
+           ", expected TRTSWAP_HOST or TRTSWAP_CUDA");
+    expect(image->memory == TRTSWAP_HOST || graphs.on_gpu(), name, ".memory is TRTSWAP_CUDA, but the graphs run on ",
+           graphs.provider());
     if (about.width != 0)
         expect(image->width == about.width && image->height == about.height, name, " is ", image->width, "x",
                image->height, ", but the graphs take ", about.width, "x", about.height);
@@ -97,44 +97,47 @@ void check(const trtswap_image* image, const Description& about, const char* nam
     check_planes(image, about.format, name);
 }
 
-Input::Input(const trtswap_image& image, trtswap_format format) {
+Input::Input(const trtswap_image& image, Graphs& graphs) {
     size_t i = 0;
-    for (const Plane& plane : planes_of(format, image.width, image.height)) {
-        void* data = image.planes[i];
-        if (const size_t stride = stride_of(image, i, plane); stride != plane.row) {
-            copies_.emplace_back(plane.row * plane.rows);
-            copy_rows(static_cast<const uint8_t*>(data), stride, copies_.back().data(), plane.row, plane);
-            data = copies_.back().data();
+    for (const Plane& plane : planes_of(graphs.about.format, image.width, image.height)) {
+        Rows rows = rows_of(image, i++, plane);
+        if (rows.stride != plane.row) {
+            copies_.push_back(graphs.allocate(plane.row * plane.rows, image.memory));
+            const Rows packed{copies_.back().get(), plane.row, image.memory};
+            copy_rows(rows, packed, plane.row, plane.rows, graphs.stream());
+            rows = packed;
         }
-        views_[plane.name] = View::octets(data, plane.shape);
-        ++i;
+        views_[plane.name] = View::octets(rows.data, plane.shape, image.memory);
+    }
+    graphs.settle(image.memory);
+}
+
+Output::Output(const trtswap_image& image, Graphs& graphs) : image_(image), graphs_(graphs) {
+    for (const Plane& plane : planes_of(graphs.about.format, image.width, image.height)) {
+        memory_.push_back(graphs.allocate(plane.row * plane.rows, image.memory));
+        views_[std::string("swapped_") + plane.name] = View::octets(memory_.back().get(), plane.shape, image.memory);
     }
 }
 
-Output::Output(int32_t width, int32_t height, trtswap_format format) : planes_(planes_of(format, width, height)) {
-    for (const Plane& plane : planes_) {
-        memory_.emplace_back(plane.row * plane.rows);
-        views_[std::string("swapped_") + plane.name] = View::octets(memory_.back().data(), plane.shape);
-    }
+void Output::copy() const {
+    trtswap_image made = image_;
+    for (size_t i = 0; i < memory_.size(); ++i) made.planes[i] = memory_[i].get(), made.strides[i] = 0;
+    trtswap::copy(made, image_, graphs_);
 }
 
-void Output::to(const trtswap_image& image) const {
-    for (size_t i = 0; i < planes_.size(); ++i)
-        copy_rows(memory_[i].data(), planes_[i].row, static_cast<uint8_t*>(image.planes[i]),
-                  stride_of(image, i, planes_[i]), planes_[i]);
-}
-
-void copy(const trtswap_image& from, const trtswap_image& to, trtswap_format format) {
-    const auto planes = planes_of(format, from.width, from.height);
+void copy(const trtswap_image& from, const trtswap_image& to, const Graphs& graphs) {
+    const auto planes = planes_of(graphs.about.format, from.width, from.height);
     for (size_t i = 0; i < planes.size(); ++i)
         if (from.planes[i] != to.planes[i])
-            copy_rows(static_cast<const uint8_t*>(from.planes[i]), stride_of(from, i, planes[i]),
-                      static_cast<uint8_t*>(to.planes[i]), stride_of(to, i, planes[i]), planes[i]);
+            copy_rows(rows_of(from, i, planes[i]), rows_of(to, i, planes[i]), planes[i].row, planes[i].rows,
+                      graphs.stream());
+    graphs.settle(std::max(from.memory, to.memory));
 }
 
 Picture::Picture(const trtswap_image& rgb, const Description& about, float share) {
     check_sizes(&rgb, "pictures");
     check_planes(&rgb, TRTSWAP_RGB, "pictures");
+    expect(rgb.memory == TRTSWAP_HOST, "pictures.memory is ", rgb.memory, ", expected TRTSWAP_HOST");
     Rgb picture{rgb.width, rgb.height, {}};
     picture.values.resize(static_cast<size_t>(rgb.width) * rgb.height * 3);
     const size_t row = static_cast<size_t>(rgb.width) * 3, stride = rgb.strides[0] == 0 ? row : rgb.strides[0];

@@ -19,33 +19,35 @@ struct Plane {
 std::vector<Plane> planes_of(trtswap_format format, int32_t width, int32_t height);
 
 // Checks an image of the graphs' format; throws a Failure that names it.
-void check(const trtswap_image* image, const Description& about, const char* name);
+void check(const trtswap_image* image, const Graphs& graphs, const char* name);
 
 // A frame that graphs read.
 class Input {
    public:
-    Input(const trtswap_image& image, trtswap_format format);
+    Input(const trtswap_image& image, Graphs& graphs);
     const Views& views() const { return views_; }
 
    private:
-    std::vector<std::vector<uint8_t>> copies_;
+    std::vector<Block> copies_;
     Views views_;
 };
 
 // A frame that a graph writes: memory of its own, which is copied to the caller's when all is done.
 class Output {
    public:
-    Output(int32_t width, int32_t height, trtswap_format format);
+    // For an image, into which copy() puts it.
+    Output(const trtswap_image& image, Graphs& graphs);
     const Views& views() const { return views_; }
-    void to(const trtswap_image& image) const;
+    void copy() const;
 
    private:
-    std::vector<Plane> planes_;
-    std::vector<std::vector<uint8_t>> memory_;
+    const trtswap_image image_;
+    const Graphs& graphs_;
+    std::vector<Block> memory_;
     Views views_;
 };
 
-void copy(const trtswap_image& from, const trtswap_image& to, trtswap_format format);
+void copy(const trtswap_image& from, const trtswap_image& to, const Graphs& graphs);
 
 // A picture of 3 bytes a pixel as a frame of the graphs' format.
 class Picture {

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <tuple>
 
+#include "cuda.h"
 #include "failure.h"
 
 namespace trtswap {
@@ -41,29 +42,21 @@ std::string known_as(const std::string& name) {
     return found == names.end() ? name : found->second;
 }
 
-void append(Ort::SessionOptions& session, const std::string& provider) {
-    if (provider == "CPUExecutionProvider") return;
-    if (provider == "CUDAExecutionProvider") {
-        session.AppendExecutionProvider_CUDA(OrtCUDAProviderOptions{});
-    } else if (provider == "TensorrtExecutionProvider") {
-        session.AppendExecutionProvider_TensorRT(OrtTensorRTProviderOptions{});
-    } else if (provider == "OpenVINOExecutionProvider") {
-        session.AppendExecutionProvider("OpenVINO", {});
-    } else {
-        session.AppendExecutionProvider(provider, {});
-    }
+bool is_of_gpu(const std::string& provider) {
+    return provider == "CUDAExecutionProvider" || provider == "TensorrtExecutionProvider" ||
+           provider == "NvTensorRTRTXExecutionProvider";
 }
 
 }  // namespace
 
 View View::floats(std::vector<float>& values, std::vector<int64_t> shape) {
-    return {values.data(), values.size() * sizeof(float), std::move(shape), false};
+    return {values.data(), values.size() * sizeof(float), std::move(shape)};
 }
 
-View View::octets(void* data, std::vector<int64_t> shape) {
+View View::octets(void* data, std::vector<int64_t> shape, trtswap_memory memory) {
     size_t bytes = 1;
     for (const int64_t dim : shape) bytes *= static_cast<size_t>(dim);
-    return {data, bytes, std::move(shape), true};
+    return {data, bytes, std::move(shape), true, memory};
 }
 
 // A call that can be stopped.
@@ -107,6 +100,10 @@ std::string Graphs::open() {
                 if (options_.progress != nullptr && options_.progress(options_.user, ++done, 3, what) != 0)
                     fail(TRTSWAP_CANCELLED, "opening was cancelled");
             }
+            if (is_of_gpu(known_as(name))) {
+                gpu_.emplace("Cuda", OrtDeviceAllocator, options_.device, OrtMemTypeDefault);
+                gpu_memory_.emplace(*swap_, *gpu_);
+            }
             return name;
         } catch (const Ort::Exception& error) {
             why += (why.empty() ? "" : "; ") + name + ": " + error.what();
@@ -126,6 +123,49 @@ Ort::Session Graphs::session(const Graph& graph, const std::string& name) {
     return Ort::Session(*env_, std::filesystem::path(graph.path).c_str(), session);
 }
 
+void Graphs::append(Ort::SessionOptions& session, const std::string& provider) const {
+    const std::string device = std::to_string(options_.device);
+    if (provider == "CPUExecutionProvider") return;
+    if (provider == "CUDAExecutionProvider") {
+        OrtCUDAProviderOptionsV2* made = nullptr;
+        const OrtApi& api = Ort::GetApi();
+        Ort::ThrowOnError(api.CreateCUDAProviderOptions(&made));
+        const std::unique_ptr<OrtCUDAProviderOptionsV2, decltype(api.ReleaseCUDAProviderOptions)> kept(
+            made, api.ReleaseCUDAProviderOptions);
+        const char *keys[] = {"device_id", "use_tf32"}, *values[] = {device.c_str(), "0"};
+        Ort::ThrowOnError(api.UpdateCUDAProviderOptions(made, keys, values, 2));
+        if (stream() != nullptr)
+            Ort::ThrowOnError(api.UpdateCUDAProviderOptionsWithValue(made, "user_compute_stream", stream()));
+        session.AppendExecutionProvider_CUDA_V2(*made);
+    } else if (provider == "TensorrtExecutionProvider") {
+        OrtTensorRTProviderOptions made{};
+        made.device_id = options_.device;
+        made.has_user_compute_stream = stream() != nullptr;
+        made.user_compute_stream = stream();
+        session.AppendExecutionProvider_TensorRT(made);
+    } else if (provider == "NvTensorRTRTXExecutionProvider") {
+        std::unordered_map<std::string, std::string> given = {{"device_id", device}};
+        if (stream() != nullptr) {
+            given["has_user_compute_stream"] = "1";
+            given["user_compute_stream"] = std::to_string(reinterpret_cast<uintptr_t>(stream()));
+        }
+        session.AppendExecutionProvider(provider, given);
+    } else {
+        session.AppendExecutionProvider(provider == "OpenVINOExecutionProvider" ? "OpenVINO" : provider, {});
+    }
+}
+
+Block Graphs::allocate(size_t bytes, trtswap_memory where) {
+    if (where == TRTSWAP_HOST) return {new char[bytes], [](void* data) { delete[] static_cast<char*>(data); }};
+    Block block(gpu_memory_->Alloc(bytes), [this](void* data) { gpu_memory_->Free(data); });
+    if (block == nullptr) fail(TRTSWAP_MEMORY, "the GPU has no ", bytes, " bytes for a frame");
+    return block;
+}
+
+void Graphs::settle(trtswap_memory memory) const {
+    if (memory == TRTSWAP_CUDA && stream() == nullptr) wait(nullptr);
+}
+
 void Graphs::cancel() {
     const std::lock_guard<std::mutex> lock(mutex_);
     for (Running* call : running_) {
@@ -136,8 +176,10 @@ void Graphs::cancel() {
 
 void Graphs::run(std::optional<Ort::Session>& session, const Graph& graph, const Views& inputs, const Views& outputs) {
     static const auto memory = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
-    const auto value = [](const View& view) {
-        return Ort::Value::CreateTensor(memory, view.data, view.bytes, view.shape.data(), view.shape.size(),
+    bool queued = false;
+    const auto value = [this](const View& view) {
+        return Ort::Value::CreateTensor(view.memory == TRTSWAP_CUDA ? *gpu_ : memory, view.data, view.bytes,
+                                        view.shape.data(), view.shape.size(),
                                         view.is_bytes ? ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8
                                                       : ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT);
     };
@@ -154,8 +196,11 @@ void Graphs::run(std::optional<Ort::Session>& session, const Graph& graph, const
         if (found == outputs.end()) continue;
         made.push_back(tensor.name.c_str());
         wanted.push_back(value(found->second));
+        queued = stream() != nullptr && found->second.memory == TRTSWAP_CUDA;
     }
     Running call(*this);
+    // What only goes on on the caller's stream is not waited for.
+    if (queued) call.options.AddConfigEntry("disable_synchronize_execution_providers", "1");
     try {
         session->Run(call.options, names.data(), given.data(), given.size(), made.data(), wanted.data(), wanted.size());
     } catch (const Ort::Exception& error) {

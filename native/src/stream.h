@@ -24,7 +24,7 @@ class Stream {
     // The faces that are shown, tracked.
     Faces swap(const trtswap_image& input, const trtswap_image& output);
     Faces track(const Faces& found);
-    const Description& about() const { return graphs_->about; }
+    const Graphs& graphs() const { return *graphs_; }
     void cut();
 
    private:

@@ -25,6 +25,7 @@ class Options(_Sized):
     _fields_ = (
         ("struct_size", c_uint32), ("providers", POINTER(c_char_p)), ("provider_count", c_size_t),
         ("threads", c_int32), ("log", Log), ("progress", Progress), ("user", c_void_p),
+        ("device", c_int32), ("cuda_stream", c_void_p),
     )  # fmt: skip
 
 
@@ -39,7 +40,7 @@ class Description(_Sized):
 class Image(_Sized):
     _fields_ = (
         ("struct_size", c_uint32), ("width", c_int32), ("height", c_int32), ("planes", c_void_p * 3),
-        ("strides", c_size_t * 3),
+        ("strides", c_size_t * 3), ("memory", c_int),
     )  # fmt: skip
 
 

@@ -169,7 +169,7 @@ def test_nothing_is_wrong_with_its_memory(
 def test_threads_do_not_race(
     build: Callable[..., Path], embedded: Path, tmp_path: Path, frames: NDArray[np.uint8]
 ) -> None:
-    """ThreadSanitizer watches eight threads on one handle, each with persons and a stream, while calls are cancelled."""
+    """ThreadSanitizer watches eight threads on one handle, each with a stream, while calls are cancelled."""
     installed = build("threads", "-DTRTSWAP_SANITIZE=thread")
     library = installed / "lib"
     run(
