@@ -295,10 +295,7 @@ class Swapper:
                 f"out is {list(target.shape)}, but frames are {list(pixels.shape)}; expected equal shapes."
             )
         with Session(self.runtime, who, self._of(options), observers=observers, related=False) as session:
-            if target is None or target.device != device:
-                made = pixels.to(device, copy=True, memory_format=torch.contiguous_format)
-            else:
-                made = target.copy_(pixels)  # nothing where they are the same
+            made = _put(pixels, target, device)
             session.push(made)  # faces are pasted into these very pixels
             session.flush()
             for observer in observers:
@@ -567,6 +564,23 @@ def left_alone(source: Path | str, summary: Summary, options: SwapOptions, pack:
             "or infinity there. Its graphs are damaged, or their precision is too low for them."
         )
     return tuple(said)
+
+
+def _put(pixels: Tensor, target: Tensor | None, device: torch.device) -> Tensor:
+    """Pictures in memory of the device that may be written into: that of ``target`` where it lies there."""
+    if target is None or target.device != device:
+        return pixels.to(device, copy=True, memory_format=torch.contiguous_format)
+    same = (pixels.data_ptr(), pixels.stride()) == (target.data_ptr(), target.stride())
+    if not same:
+        (first, last), (start, end) = _addresses(pixels), _addresses(target)
+        target.copy_(pixels.clone() if first < end and start < last else pixels)  # they may be parts of one array
+    return target
+
+
+def _addresses(pixels: Tensor) -> tuple[int, int]:
+    """Where uint8 pixels begin and end in memory."""
+    lengths = zip(pixels.shape, pixels.stride(), strict=True)
+    return pixels.data_ptr(), pixels.data_ptr() + 1 + sum((size - 1) * step for size, step in lengths)
 
 
 def _turned(frames: Frames, quarter: int) -> Frames:

@@ -128,7 +128,8 @@ TRTSWAP_API trtswap_status trtswap_cancel(trtswap_graphs* graphs);
 TRTSWAP_API trtswap_status trtswap_find(trtswap_graphs* graphs, const trtswap_image* frame, trtswap_face* faces,
                                         size_t capacity, size_t* count);
 
-/* One person of pictures, RGB of 3 bytes a pixel whatever the graphs' format, of any size; the best face of each. */
+/* One person of pictures, RGB of 3 bytes a pixel whatever the graphs' format, of any size; the best face of each. Graphs
+ * that take a picture itself (pack mesh) show a face the one whose pose is nearest. */
 TRTSWAP_API trtswap_status trtswap_person_of_pictures(trtswap_graphs* graphs, const trtswap_image* pictures,
                                                       size_t count, trtswap_person** person);
 /* A person as a frame shows him. */

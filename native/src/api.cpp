@@ -216,7 +216,7 @@ trtswap_status trtswap_swap(trtswap_graphs* graphs, const trtswap_image* input, 
             kept[i] = all_persons().get(persons[i], "persons");
             const float strength = strengths == nullptr ? 1.0F : strengths[i];
             expect(std::isfinite(strength), "strengths[", i, "] is no number");
-            parts.push_back({&faces[i], kept[i].get(), strength});
+            parts.push_back({&faces[i], &kept[i]->sources[kept[i]->nearest(faces[i])], strength});
         }
         swap(*opened, *input, *output, parts);
     });

@@ -38,13 +38,6 @@ struct Measures {
     int64_t n;
 };
 
-void normalise(std::vector<float>& latent) {
-    double sum = 0;
-    for (const float value : latent) sum += static_cast<double>(value) * value;
-    const auto norm = static_cast<float>(std::max(std::sqrt(sum), 1e-12));
-    for (float& value : latent) value /= norm;
-}
-
 void check_face(const trtswap_face& face, const char* name, size_t i) {
     for (const auto& point : face.landmarks)
         expect(std::isfinite(point[0]) && std::isfinite(point[1]), name, "[", i, "].landmarks are no numbers");
@@ -108,8 +101,8 @@ Person person_of_face(Graphs& graphs, const trtswap_image& frame, const trtswap_
     graphs.identify(inputs, outputs);
     Person person;
     person.latent.assign(latents.begin(), latents.begin() + about.latent);
-    person.source = person.latent;
-    if (!codes.empty()) person.source.assign(codes.begin(), codes.begin() + about.length);
+    person.sources = {codes.empty() ? person.latent : std::vector<float>(codes.begin(), codes.begin() + about.length)};
+    person.turns = {turns_of(face)};
     return person;
 }
 
@@ -117,33 +110,23 @@ Person person_of_pictures(Graphs& graphs, const trtswap_image* pictures, size_t 
     const std::string& average = graphs.about.average;
     expect(pictures != nullptr, "pictures is NULL");
     expect(count >= 1, "count is 0, expected 1 picture or more");
-    expect(count == 1 || average == "unit" || average == "mean", "count is ", count,
+    expect(count == 1 || average != "none", "count is ", count,
            ", but these graphs take a source's picture itself, which cannot be averaged: give the best one");
-    Person all;
+    std::vector<Person> all;
     for (size_t i = 0; i < count; ++i) {
-        Person one;
         for (const float share : kShares) {
             Picture picture(pictures[i], graphs.about, share);
             const trtswap_image frame = picture.image();
             const Faces faces = find(graphs, frame);
             if (faces.empty()) continue;
-            one = person_of_face(graphs, frame, faces.front());
+            if (average == "nearest" && !(faces.front().fit > 0))
+                fail(TRTSWAP_NO_FACE, "pictures[", i, "] shows a face that is turned away too far to be measured");
+            all.push_back(person_of_face(graphs, frame, faces.front()));
             break;
         }
-        if (one.source.empty()) fail(TRTSWAP_NO_FACE, "pictures[", i, "] shows no face");
-        if (i == 0) {
-            all = std::move(one);
-            continue;
-        }
-        for (size_t k = 0; k < all.source.size(); ++k) all.source[k] += one.source[k];
-        for (size_t k = 0; k < all.latent.size(); ++k) all.latent[k] += one.latent[k];
+        if (all.size() == i) fail(TRTSWAP_NO_FACE, "pictures[", i, "] shows no face");
     }
-    if (count > 1) {
-        normalise(all.latent);
-        if (average == "unit") normalise(all.source);
-        for (float& value : all.source) value /= average == "mean" ? static_cast<float>(count) : 1.0F;
-    }
-    return all;
+    return Person::of(all, average);
 }
 
 float cosine(const std::vector<float>& one, const std::vector<float>& other) {
@@ -158,7 +141,7 @@ void swap(Graphs& graphs, const trtswap_image& input, const trtswap_image& outpu
     const Description& about = graphs.about;
     std::vector<Part> parts;
     for (const Part& part : all)
-        if (part.person != nullptr && part.strength > 0) parts.push_back(part);
+        if (part.source != nullptr && part.strength > 0) parts.push_back(part);
     if (parts.empty()) return copy(input, output, graphs);
     const size_t slots = slots_of(about.swap, "strengths", about.swap.inputs, parts.size());
     const auto n = static_cast<int64_t>(slots);
@@ -166,12 +149,12 @@ void swap(Graphs& graphs, const trtswap_image& input, const trtswap_image& outpu
     std::vector<float> strengths(slots), sources(slots * about.length);
     for (size_t i = 0; i < parts.size(); ++i) {
         check_face(*parts[i].face, "faces", i);
-        expect(parts[i].person->source.size() == static_cast<size_t>(about.length), "persons[", i,
-               "] was made with other graphs: it has ", parts[i].person->source.size(), " numbers, expected ",
-               about.length);
+        const std::vector<float>& source = *parts[i].source;
+        expect(source.size() == static_cast<size_t>(about.length), "persons[", i,
+               "] was made with other graphs: it has ", source.size(), " numbers, expected ", about.length);
         measures.set(i, *parts[i].face);
         strengths[i] = std::min(parts[i].strength, 1.0F);
-        std::copy(parts[i].person->source.begin(), parts[i].person->source.end(), sources.begin() + i * about.length);
+        std::copy(source.begin(), source.end(), sources.begin() + i * about.length);
     }
     const Input frame(input, graphs);
     Views inputs = frame.views();

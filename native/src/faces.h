@@ -5,13 +5,9 @@
 #include <vector>
 
 #include "graphs.h"
+#include "person.h"
 
 namespace trtswap {
-
-struct Person {
-    std::vector<float> source;  // what the swap graph takes
-    std::vector<float> latent;  // of unit length: by it people are told apart
-};
 
 using Faces = std::vector<trtswap_face>;
 
@@ -25,10 +21,10 @@ Person person_of_pictures(Graphs& graphs, const trtswap_image* pictures, size_t 
 
 float cosine(const std::vector<float>& one, const std::vector<float>& other);
 
-// A face, who it becomes, and how far; nobody leaves it alone.
+// A face, what of a person it becomes, and how far; nothing leaves it alone.
 struct Part {
     const trtswap_face* face;
-    const Person* person;
+    const std::vector<float>* source;
     float strength;
 };
 

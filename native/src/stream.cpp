@@ -10,6 +10,15 @@ constexpr int kFirstLooks = 5, kLookEvery = 25;  // frames of a track in which i
 constexpr double kMargin = 0.1;  // by which the best reference has to lead (trtswap/faces/cast.py)
 constexpr float kStays = 0.8F;   // of the least size, to which a face that is swapped may shrink (faces/small.py)
 
+template <typename Value>
+void forget_others(std::map<int64_t, Value>& known, const std::vector<Track>& tracks) {
+    for (auto entry = known.begin(); entry != known.end();) {
+        const bool alive = std::any_of(tracks.begin(), tracks.end(),
+                                       [&](const Track& track) { return track.number == entry->first; });
+        entry = alive ? std::next(entry) : known.erase(entry);
+    }
+}
+
 }  // namespace
 
 Stream::Stream(std::shared_ptr<Graphs> graphs, Casting casting, float steadiness, int hold)
@@ -19,6 +28,7 @@ void Stream::cut() {
     const std::lock_guard<std::mutex> lock(mutex_);
     tracker_.cut();
     looks_.clear();
+    shown_.clear();
     large_.clear();
 }
 
@@ -34,7 +44,7 @@ Faces Stream::swap(const trtswap_image& input, const trtswap_image& output) {
     const std::vector<Track>& tracks = tracker_.next(find(*graphs_, input));
     const auto slots = static_cast<size_t>(graphs_->about.faces);
     Faces shown;
-    std::vector<const Person*> persons;
+    std::vector<const std::vector<float>*> sources;
     std::set<int64_t> large;
     for (const Track& track : tracks) {
         if (shown.size() == slots) break;
@@ -43,16 +53,14 @@ Faces Stream::swap(const trtswap_image& input, const trtswap_image& output) {
         if (enough) large.insert(track.number);
         shown.push_back(track.shown);
         shown.back().side += static_cast<float>(graphs_->about.step);  // steadied, it may lie a little off
-        persons.push_back(enough ? chosen(track, input) : nullptr);
+        const Person* person = enough ? chosen(track, input) : nullptr;
+        sources.push_back(person == nullptr ? nullptr : &source_of(*person, track));
     }
     large_ = std::move(large);
-    for (auto entry = looks_.begin(); entry != looks_.end();) {
-        const bool alive = std::any_of(tracks.begin(), tracks.end(),
-                                       [&](const Track& track) { return track.number == entry->first; });
-        entry = alive ? std::next(entry) : looks_.erase(entry);
-    }
+    forget_others(looks_, tracks);
+    forget_others(shown_, tracks);
     std::vector<Part> parts;
-    for (size_t i = 0; i < shown.size(); ++i) parts.push_back({&shown[i], persons[i], 1.0F});
+    for (size_t i = 0; i < shown.size(); ++i) parts.push_back({&shown[i], sources[i], 1.0F});
     trtswap::swap(*graphs_, input, output, parts);
     return shown;
 }
@@ -63,6 +71,13 @@ const Person* Stream::chosen(const Track& track, const trtswap_image& frame) {
     const bool due = looks.count < kFirstLooks || track.frames - looks.last >= kLookEvery;
     if (track.missed == 0 && due) look(looks, track, frame);
     return looks.chosen < 0 ? nullptr : casting_.sources[static_cast<size_t>(looks.chosen)].get();
+}
+
+const std::vector<float>& Stream::source_of(const Person& person, const Track& track) {
+    auto& [who, which] = shown_[track.number];
+    which = person.nearest(track.shown, who == &person ? which : -1);
+    who = &person;
+    return person.sources[which];
 }
 
 void Stream::look(Looks& looks, const Track& track, const trtswap_image& frame) {

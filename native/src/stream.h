@@ -37,13 +37,15 @@ class Stream {
 
     const Person* chosen(const Track& track, const trtswap_image& frame);
     void look(Looks& looks, const Track& track, const trtswap_image& frame);
+    const std::vector<float>& source_of(const Person& person, const Track& track);
 
     const std::shared_ptr<Graphs> graphs_;
     const Casting casting_;
     std::mutex mutex_;
     Tracker tracker_;
     std::map<int64_t, Looks> looks_;
-    std::set<int64_t> large_;  // tracks that were large enough
+    std::map<int64_t, std::pair<const Person*, int>> shown_;  // which source of whom, by track
+    std::set<int64_t> large_;                                 // tracks that were large enough
 };
 
 }  // namespace trtswap

@@ -82,6 +82,8 @@ def test_swapped_frames_go_where_they_are_wanted(
     assert swapper.swap(list(before), who, out=out) is out
     assert np.array_equal(out.numpy(), swapped)
     assert np.array_equal(before, pictures)
+    row = np.concatenate([pictures, pictures[:1]])  # to the next place of the same array
+    assert np.array_equal(swapper.swap(row[:-1], who, out=row[1:]), swapped)
 
 
 def test_where_nothing_can_be_written_is_said(swapper: Swapper, who: Identity, pictures: Pictures) -> None:
