@@ -155,7 +155,7 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Call]]
             "identity": (identity, {"image": picture, "another": picture, "pick": "only"}),
             "session": (session, {**common, "frames": frames_from_rgb(picture[None])}),
             "detect": (swapper.detect, {"frames": picture[None]}),
-            "swap": (swapper.swap, {**common, "frames": picture[None]}),
+            "swap": (swapper.swap, {**common, "frames": picture[None], "out": None}),
             "detect_video": (video, {"source": clip, "start": None, "end": None, "options": None}),
             "swap_video": (
                 swapper.swap_video,

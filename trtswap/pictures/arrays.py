@@ -148,7 +148,8 @@ def _as_tensor(images: Any, what: str) -> tuple[Tensor, str]:
 
 def _shared(images: Any) -> tuple[Tensor, str] | None:
     if isinstance(images, Tensor):
-        return images, ""
+        foreign = images.is_inference() and not torch.is_inference_mode_enabled()
+        return (images.clone(), "it was made in inference mode") if foreign else (images, "")
     if isinstance(images, np.ma.MaskedArray):
         raise TypeError("masked pixels have no colour")
     if isinstance(images, np.ndarray):

@@ -133,6 +133,7 @@ LAYOUTS = {
     "read-only": (lambda: read_only(BATCH.copy()), False),
     "tensor": (lambda: torch.from_numpy(BATCH.copy()), True),
     "tensor of planes": (lambda: torch.from_numpy(BATCH.transpose(0, 3, 1, 2).copy()).permute(0, 2, 3, 1), True),
+    "inference": (torch.inference_mode()(lambda: torch.from_numpy(BATCH.copy())), False),
     "DLPack": (lambda: Foreign(torch.from_numpy(BATCH.copy())), True),
     "immutable": (lambda: Immutable(BATCH.copy()), False),
     "list of arrays": (lambda: list(BATCH), False),
