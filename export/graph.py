@@ -71,7 +71,7 @@ def export_graph(
             f"graph {name}: the module is in training mode, expected evaluation mode. Call .eval() first."
         )
     program = _trace(module, inputs, outputs, name)
-    _fold(program.model, _RULES if inline is None else ())
+    _fold(program.model, _RULES if inline is None else _NOTHING)
     model = program.model_proto
     model.graph.name = name
     _strip(model)
@@ -172,6 +172,9 @@ _RULES = (
     rules.transpose_transpose_rule,
 )
 
+
+_NOTHING = (rules.no_op_transpose_rule, rules.no_op_expand_rule, rules.no_op_cast_rule, rules.transpose_transpose_rule)
+"""Where no layers are: copies of whole frames that change nothing."""
 
 # Elements of the largest constant that is computed with. GFPGAN's largest convolution has 512 * 512 * 9 weights, and
 # the sums of their squares, and the weights without their first dimension, are wanted as constants.
