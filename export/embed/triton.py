@@ -5,7 +5,7 @@ frames. Fields are those of Triton's ``model_config.proto``. Batches are Triton'
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 BATCH = 8
@@ -31,6 +31,18 @@ def model(pack: str, graph: str) -> str:
 def place(pack: str, graph: str) -> str:
     """Where a graph lies in a repository."""
     return str(PurePosixPath(model(pack, graph), "1", "model.onnx"))
+
+
+def write_configs(about: Mapping[str, Any], folder: Path) -> None:
+    """Write the configs of a repository, and the folders of their models' one version.
+
+    Args:
+        about: what ``embed.json`` says of graphs whose window is fixed.
+        folder: the repository.
+    """
+    for name, text in configs(about):
+        (folder / name / "1").mkdir(parents=True, exist_ok=True)  # that of an ensemble is empty
+        (folder / name / "config.pbtxt").write_text(text, encoding="utf-8")
 
 
 def configs(about: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -116,7 +116,7 @@ def embed(
             description = _description(pack, layout, stages, options, precision) | {"graphs": files}
             (folder / FILE).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
             if triton:
-                _write_configs(description, folder)
+                repository.write_configs(description, folder)
             place.commit()
     except OSError as e:
         raise ExportError(f"{target} cannot be written: {e.strerror}.") from e
@@ -157,12 +157,6 @@ def _graph(spec: StageSpec, pack: Pack, precision: str) -> ModelProto:
     from trtswap.calibration.convert import half_stage  # noqa: PLC0415
 
     return half_stage(spec, CalibrationTable.of(pack).stages[spec.name])
-
-
-def _write_configs(description: Mapping[str, Any], folder: Path) -> None:
-    for model, text in repository.configs(description):
-        (folder / model / "1").mkdir(parents=True, exist_ok=True)  # an ensemble's version is an empty folder
-        (folder / model / "config.pbtxt").write_text(text, encoding="utf-8")
 
 
 def _written(model: ModelProto, module: Find | Identify | Swap, folder: Path, file: str) -> dict[str, Any]:

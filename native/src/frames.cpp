@@ -140,10 +140,11 @@ Picture::Picture(const trtswap_image& rgb, const Description& about, float share
     expect(rgb.memory == TRTSWAP_HOST, "pictures.memory is ", rgb.memory, ", expected TRTSWAP_HOST");
     Rgb picture{rgb.width, rgb.height, {}};
     picture.values.resize(static_cast<size_t>(rgb.width) * rgb.height * 3);
-    const size_t row = static_cast<size_t>(rgb.width) * 3, stride = rgb.strides[0] == 0 ? row : rgb.strides[0];
-    for (size_t y = 0; y < static_cast<size_t>(rgb.height); ++y)
-        for (size_t x = 0; x < row; ++x)
-            picture.values[y * row + x] = static_cast<const uint8_t*>(rgb.planes[0])[y * stride + x];
+    const Plane plane = planes_of(TRTSWAP_RGB, rgb.width, rgb.height).front();
+    const Rows rows = rows_of(rgb, 0, plane);
+    for (size_t y = 0; y < plane.rows; ++y)
+        for (size_t x = 0; x < plane.row; ++x)
+            picture.values[y * plane.row + x] = static_cast<const uint8_t*>(rows.data)[y * rows.stride + x];
     const auto frame = [](int32_t side) { return std::max(kSmallest, (side + 7) / 8 * 8); };
     width_ = about.width != 0 ? about.width : frame(rgb.width);
     height_ = about.height != 0 ? about.height : frame(rgb.height);

@@ -11,6 +11,7 @@ import pytest
 from filelock import FileLock
 
 from ..conftest import unavailable
+from .library import Library
 
 ROOT = Path(__file__).parents[2]
 HEADERS = Path(os.environ.get("TRTSWAP_ONNXRUNTIME_INCLUDE", ROOT / ".venv" / "onnxruntime"))
@@ -53,6 +54,11 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
         return folder / "installed"
 
     return built
+
+
+@pytest.fixture(scope="session")
+def library(build: Build) -> Library:
+    return Library(build() / "lib" / "libtrtswap.so")
 
 
 @pytest.fixture(scope="session")

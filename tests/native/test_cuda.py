@@ -44,7 +44,7 @@ class Gpu:
         self.c.emulated_allocations.restype = c_size_t
 
     def upload(self, rows: Pixels, stride: int) -> int:
-        """The address of rows [H, n] with gaps between them, of 7."""
+        """The address of rows [H, n], which lie a stride apart there, 0 in between."""
         place: int = self.c.emulated_allocate(c_size_t(len(rows) * stride))
         self._touch(place, stride, rows, lambda there: there.__setitem__((slice(None), slice(rows.shape[1])), rows))
         return place

@@ -46,13 +46,7 @@ def of_graphs(folder: Path, frames: NDArray[np.uint8], latent: NDArray[np.float3
 
 
 def latent_of(folder: Path, face: Path) -> NDArray[np.float32]:
-    """Of a picture in the corner of a black frame, as the library has it."""
-    graphs, picture = Graphs(folder), np.asarray(Image.open(face))
-    frame = np.zeros((1, 720, 1280, 3), np.uint8)
-    frame[0, : picture.shape[0], : picture.shape[1]] = picture
-    found = graphs.run("find", frames=frame)
-    latents: NDArray[np.float32] = graphs.run("identify", frames=frame, **found)["latents"][0, 0]
-    return latents
+    return Graphs(folder).latent(np.asarray(Image.open(face)))
 
 
 def test_frames_through_a_pipe_are_those_of_the_graphs(

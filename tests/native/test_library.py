@@ -39,11 +39,6 @@ CLIP = find_pack("avatar") / "samples" / "clip.mp4"
 
 
 @pytest.fixture(scope="module")
-def library(build: Callable[..., Path]) -> Library:
-    return Library(build() / "lib" / "libtrtswap.so")
-
-
-@pytest.fixture(scope="module")
 def graphs(library: Library, embedded: Path) -> c_void_p:
     return library.opened(embedded, threads=1)
 

@@ -1,6 +1,5 @@
 """A person of several pictures, of which each face shows the one whose pose is nearest: the pack mesh."""
 
-from collections.abc import Callable
 from ctypes import byref, c_size_t, c_void_p
 from pathlib import Path
 
@@ -19,11 +18,6 @@ from .library import NO_FACE, Face, Failed, Library, StreamOptions, image
 
 Pixels = NDArray[np.uint8]
 Numbers = NDArray[np.float32]
-
-
-@pytest.fixture(scope="module")
-def library(build: Callable[..., Path]) -> Library:
-    return Library(build() / "lib" / "libtrtswap.so")
 
 
 def turns(face: Face) -> Numbers:

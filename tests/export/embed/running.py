@@ -33,6 +33,13 @@ class Graphs:
         names = [tensor.name for tensor in session.get_outputs()]
         return dict(zip(names, session.run(None, {t.name: tensors[t.name] for t in session.get_inputs()}), strict=True))
 
+    def latent(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Of the first face of an RGB picture in the corner of a black frame of 1280x720, as in the library: [D]."""
+        frame = np.zeros((1, 720, 1280, 3), np.uint8)
+        frame[0, : picture.shape[0], : picture.shape[1]] = picture
+        latents: NDArray[np.float32] = self.run("identify", frames=frame, **self.run("find", frames=frame))["latents"]
+        return latents[0, 0]
+
     def swap(self, frames: Arrays, source: NDArray[np.float32]) -> Arrays:
         """All faces that are found get the identity [D]: frames by the names of their inputs."""
         found = self.run("find", **frames)

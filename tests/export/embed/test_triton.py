@@ -58,9 +58,7 @@ def described(folder: Path, target: Path) -> Path:
         path = target / triton.place(about["pack"]["name"], name)
         path.parent.mkdir(parents=True)
         path.symlink_to(folder / graph["file"])
-    for name, text in triton.configs(about):
-        (target / name / "1").mkdir(parents=True, exist_ok=True)
-        (target / name / "config.pbtxt").write_text(text)
+    triton.write_configs(about, target)
     return target
 
 
@@ -211,10 +209,7 @@ def test_the_server_swaps_frames(python: Path, served: tuple[str, str], reposito
     with ThreadPoolExecutor(len(frames)) as threads:
         made = list(threads.map(swapped, range(len(frames))))
     graphs = Graphs(repository)
-    frame = np.zeros((1, 720, 1280, 3), np.uint8)
-    picture = np.asarray(Image.open(sample_sources("avatar")[0]).convert("RGB"))
-    frame[0, : picture.shape[0], : picture.shape[1]] = picture
-    who = graphs.run("identify", frames=frame, **graphs.run("find", frames=frame))["latents"][0, 0]
+    who = graphs.latent(np.asarray(Image.open(sample_sources("avatar")[0]).convert("RGB")))
     for found, before in zip(made, frames, strict=True):
         wanted = graphs.swap({"frames": before[None]}, who)["frames"][0]
         assert (wanted != before).any()
