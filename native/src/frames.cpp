@@ -131,7 +131,9 @@ void copy(const trtswap_image& from, const trtswap_image& to, const Graphs& grap
         if (from.planes[i] != to.planes[i])
             copy_rows(rows_of(from, i, planes[i]), rows_of(to, i, planes[i]), planes[i].row, planes[i].rows,
                       graphs.stream());
-    graphs.settle(std::max(from.memory, to.memory));
+    // What comes to the host is there when the call returns, on whichever stream it came.
+    if (from.memory == TRTSWAP_CUDA && to.memory == TRTSWAP_HOST) return wait(graphs.stream());
+    graphs.settle(to.memory);
 }
 
 Picture::Picture(const trtswap_image& rgb, const Description& about, float share) {

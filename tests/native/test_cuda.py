@@ -166,16 +166,18 @@ def test_frames_on_the_gpu_become_what_they_become_on_the_host(
     library.close(graphs)
 
 
+@pytest.mark.parametrize("stream_of", [None, STREAM])
 def test_a_frame_goes_from_the_host_to_the_gpu_and_back(
-    library: Library, gpu: Gpu, embedded: Path, frame: Pixels
+    stream_of: int | None, library: Library, gpu: Gpu, embedded: Path, frame: Pixels
 ) -> None:
-    graphs = opened(library, embedded)
+    graphs = opened(library, embedded, cuda_stream=stream_of)
     wanted, host = swapped_on_host(library, graphs, frame), image(frame, width=1280, height=720)
     faces, who = library.found(graphs, host), person_of(library, graphs)
     there, back = on_gpu(gpu, np.zeros_like(frame), 4096), np.zeros_like(frame)
     library.swapped(graphs, host, there, faces, [who] * len(faces))
     library.swapped(graphs, there, image(back, width=1280, height=720), faces, [None] * len(faces))  # only copied
     assert np.array_equal(back, wanted)
+    assert gpu.notes()[-2:] == [f"copy on {stream_of or 0}", f"wait for {stream_of or 0}"]
     stream, sources = c_void_p(), (c_void_p * 1)(who)
     options = StreamOptions(sources=sources, source_count=1, steadiness=-1, min_face=-1, similarity=-2, hold=-1)
     library.stream_open(graphs, byref(options), byref(stream))
